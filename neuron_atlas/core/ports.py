@@ -1,0 +1,105 @@
+"""What the science needs from the world, and nothing more. Adapters fulfil these; tests bring small real doubles.
+
+Arrays are numpy, float32 unless said otherwise; axes are named in capitals: T tokens, D width, I neurons per layer,
+V vocabulary, L layers, B batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuron_atlas.core.records import Edit, ModelSpec, Prompt
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class MlpWeights:
+    """One layer's MLP as it stands in the model, fp32.
+
+    `gate` [I, D] is None without a gate (GPT-2: then `up` alone feeds the activation function); `up` [I, D]; `down` [D, I];
+    `bias_*` are None where the model has none. `norm` [D] scales the input of the MLP (Gemma's 1+w already added), None for
+    post-norm models; `norm_kind` says which norm it is; `act` names the activation function.
+    """
+
+    layer: int
+    gate: Array | None
+    up: Array
+    down: Array
+    bias_gate: Array | None
+    bias_up: Array | None
+    norm: Array | None
+    norm_bias: Array | None
+    norm_kind: Literal["rms", "layer", "none"]
+    norm_eps: float
+    act: Literal["silu", "gelu", "gelu_tanh", "relu"]
+
+
+@dataclass(frozen=True)
+class VocabWeights:
+    """Embedding [V, D] (as it enters layer 0, scale included, positions left out), unembedding [V, D] as it stands, and the
+    final norm's weight [D] (1+w added for Gemma) with its kind."""
+
+    embedding: Array
+    unembedding: Array
+    final_norm: Array
+    final_norm_kind: Literal["rms", "layer"]
+
+
+class SubjectModel(Protocol):
+    """The model under study."""
+
+    @property
+    def spec(self) -> ModelSpec: ...
+
+    @property
+    def special_ids(self) -> frozenset[int]:
+        """Ids the tokenizer itself flags as special (BOS, EOS, padding …)."""
+        ...
+
+    def token_text(self, token_id: int) -> str:
+        """Readable text of one token; a leading space is kept."""
+        ...
+
+    def encode(self, prompt: Prompt) -> list[int]:
+        """Token ids of a prompt: chat template unless raw, answer prefix appended, exactly one BOS if the model has one."""
+        ...
+
+    def token_id(self, text: str) -> tuple[int, bool]:
+        """The id of a target word and whether it is the whole word (False: only its first token)."""
+        ...
+
+    def activations(self, token_ids: Sequence[Sequence[int]]) -> Iterable[Array]:
+        """Inputs of every down projection, one [L, T, I] array per sequence, in order."""
+        ...
+
+    def logits(
+        self, token_ids: Sequence[int], *, edits: Sequence[Sequence[Edit]] = ((),), position: int = -1
+    ) -> Array:
+        """Logits [B, V] (fp32 head) at one position: the real model run once per list of edits, batched."""
+        ...
+
+    def mlp_weights(self, layer: int) -> MlpWeights: ...
+
+    def vocab_weights(self) -> VocabWeights: ...
+
+
+class Embedder(Protocol):
+    """Text to unit vectors."""
+
+    @property
+    def embedder_id(self) -> str:
+        """Name and version, stored with the vectors; a mismatch is refused."""
+        ...
+
+    @property
+    def dimension(self) -> int: ...
+
+    def embed(self, texts: Sequence[str]) -> Array:
+        """[len(texts), dimension], L2-normalised."""
+        ...
