@@ -78,9 +78,7 @@ class SubjectModel(Protocol):
         """Inputs of every down projection, one [L, T, I] array per sequence, in order."""
         ...
 
-    def logits(
-        self, token_ids: Sequence[int], *, edits: Sequence[Sequence[Edit]] = ((),), position: int = -1
-    ) -> Array:
+    def logits(self, token_ids: Sequence[int], *, edits: Sequence[Sequence[Edit]] = ((),), position: int = -1) -> Array:
         """Logits [B, V] (fp32 head) at one position: the real model run once per list of edits, batched."""
         ...
 

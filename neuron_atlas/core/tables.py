@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 import polars as pl
 
@@ -74,8 +75,12 @@ class Table:
         return frame
 
 
-def _columns(*columns: tuple[str, pl.DataType, str] | tuple[str, pl.DataType, str, bool]) -> tuple[Column, ...]:
-    return tuple(Column(*c) for c in columns)
+_Declared: TypeAlias = tuple[str, pl.DataType, str] | tuple[str, pl.DataType, str, Literal[True]]
+"""Name, type, meaning, and True where the value may be missing."""
+
+
+def _columns(*columns: _Declared) -> tuple[Column, ...]:
+    return tuple(Column(name, dtype, meaning, bool(optional)) for name, dtype, meaning, *optional in columns)
 
 
 _NEURON: tuple[tuple[str, pl.DataType, str], ...] = (
@@ -108,7 +113,12 @@ GRAPHS = Table(
         ("n_edges", I32, "rows in edges", True),
         ("is_trimmed", BOOL, "more neurons qualified than max_nodes", True),
         ("completeness", F32, "influence-weighted share of inflow that comes from kept nodes, 0..1", True),
-        ("replacement", F32, "share of influence reaching the goal from embeddings without passing an error term, 0..1", True),
+        (
+            "replacement",
+            F32,
+            "share of influence reaching the goal from embeddings without passing an error term, 0..1",
+            True,
+        ),
         ("conservation_error", F32, "largest relative violation of conservation over all targets", True),
         ("kept_edge_share", F32, "share of sum |weight| that edges above the threshold hold", True),
         ("note", TEXT, "what the reader should know, e.g. a target word traced by its first token", True),
@@ -144,11 +154,19 @@ NODES = Table(
         ("neuron", I32, "coordinate in the layer; missing for embeddings and logits", True),
         ("token_id", I32, "token id of embeddings and logits", True),
         ("activation", F32, "the node's value v; 1 for embeddings, the logit for logits"),
-        ("relevance", F32, "v * d goal / d v, total effect on the goal (logits); the goal weight times the logit for logits"),
+        (
+            "relevance",
+            F32,
+            "v * d goal / d v, total effect on the goal (logits); the goal weight times the logit for logits",
+        ),
         ("direct", F32, "part of relevance that reaches the goal without passing another MLP (logits)"),
         ("influence", F32, "share of absolute influence on the goal through kept edges, cumulative rank order 0..1"),
         ("bias", F32, "inflow from constants (units of the value); 0 for embeddings"),
-        ("error", F32, "inflow from everything not kept: unselected neurons and edges below the threshold; 0 for embeddings"),
+        (
+            "error",
+            F32,
+            "inflow from everything not kept: unselected neurons and edges below the threshold; 0 for embeddings",
+        ),
     ),
 )
 EDGES = Table(
@@ -254,7 +272,9 @@ NEURON_PROMPTS = Table(
     "neuron_prompts",
     "Inverted index: which graphs a neuron appears in.",
     ("layer", "neuron", "prompt_id"),
-    _columns(*_NEURON, _PROMPT, ("prompt_set", TEXT, "name"), ("relevance", F32, "sum of its instances' relevance (logits)")),
+    _columns(
+        *_NEURON, _PROMPT, ("prompt_set", TEXT, "name"), ("relevance", F32, "sum of its instances' relevance (logits)")
+    ),
 )
 SPECIFICITY_SUMS = Table(
     "set_neurons",
@@ -270,7 +290,11 @@ EDGE_STATS = Table(
         *_END,
         ("n", I64, "instances"),
         ("n_prompts", I64, "distinct prompts"),
-        ("frequency", F32, "distinct prompts of the edge / distinct prompts of its neuron end (the target, or the source for logits), 0..1"),
+        (
+            "frequency",
+            F32,
+            "its distinct prompts / those of its neuron target (of its source, for logits), 0..1",
+        ),
         ("weight_mean", F32, "mean weight (units of the target's value)"),
         ("weight_abs_mean", F32, "mean |weight|"),
         ("weight_std", F32, "population standard deviation"),
@@ -346,7 +370,11 @@ ACTIVATION_STATS = Table(
         ("std", F32, "population standard deviation"),
         ("minimum", F32, "smallest"),
         ("maximum", F32, "largest"),
-        ("active_threshold", F32, "a token counts as active when |activation| exceeds this (published with the numbers)"),
+        (
+            "active_threshold",
+            F32,
+            "a token counts as active when |activation| exceeds this (published with the numbers)",
+        ),
         ("density_positive", F32, "share of tokens above the threshold, 0..1"),
         ("density_negative", F32, "share of tokens below minus the threshold, 0..1"),
         ("quantiles", pl.List(F32), "values at QUANTILE_LEVELS"),
@@ -386,7 +414,11 @@ OUTPUT_PROJECTIONS = Table(
     ("layer", "neuron", "direction", "rank"),
     _columns(
         *_PROJECTED,
-        ("weight", F32, "final norm folded, vocabulary mean-centred, per unit of activation (logits at unit final-norm scale)"),
+        (
+            "weight",
+            F32,
+            "final norm folded, vocabulary mean-centred, per unit of activation (logits at unit final-norm scale)",
+        ),
         ("weight_raw", F32, "unembedding row times decoder column, nothing folded"),
         ("output_norm", F32, "L2 norm of the decoder column"),
     ),
@@ -418,7 +450,7 @@ DER_SCORES = Table(
 )
 
 # ------------------------------------------------------------------------------------------------------------------- labeling
-_LABEL: tuple[tuple[str, pl.DataType, str] | tuple[str, pl.DataType, str, bool], ...] = (
+_LABEL: tuple[_Declared, ...] = (
     *_NEURON,
     _POLARITY,
     ("labeler", TEXT, "rules | openai | openai-batch | human | import"),
@@ -519,7 +551,16 @@ CLUSTER_LABELS = Table(
 
 ASSETS: dict[str, tuple[Table, ...]] = {
     "raw_graphs": (GRAPHS, TARGETS, NODES, EDGES),
-    "graph_stats": (SET_SUMS, EDGE_SUMS, NEURON_SUMS, TOKEN_SUMS, TOKEN_BASE, PAIR_SUMS, SPECIFICITY_SUMS, NEURON_PROMPTS),
+    "graph_stats": (
+        SET_SUMS,
+        EDGE_SUMS,
+        NEURON_SUMS,
+        TOKEN_SUMS,
+        TOKEN_BASE,
+        PAIR_SUMS,
+        SPECIFICITY_SUMS,
+        NEURON_PROMPTS,
+    ),
     "edge_stats": (EDGE_STATS, NEURON_PROFILES, TOKEN_ASSOCIATIONS, COOCCURRENCE, NEURON_PROMPTS),
     "activation_stats": (ACTIVATION_STATS, EXEMPLARS),
     "output_projections": (OUTPUT_PROJECTIONS,),

@@ -1,0 +1,90 @@
+"""Writing files so that a reader sees the old version or the new one, never a part.
+
+Everything that publishes goes through here: write beside, flush to the disk, rename, flush the folder. A failed flush
+aborts the publish; it is never retried and called good.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from neuron_atlas.errors import UserError
+
+
+def make_folder(folder: Path) -> Path:
+    """Create a folder and its parents; raises `UserError` where that is not allowed."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"cannot create the folder {folder}: {error.strerror}. Choose a writable one, e.g. NEURON_ATLAS_HOME=~/atlas"
+        ) from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UserError(
+            f"the folder {folder} is not writable. Change its permissions or set NEURON_ATLAS_HOME to another"
+        )
+    return folder
+
+
+def fsync_file(path: Path) -> None:
+    """Flush a file's bytes to the disk."""
+    with path.open("rb") as stream:
+        os.fsync(stream.fileno())
+
+
+def fsync_folder(folder: Path) -> None:
+    """Flush a folder's entries, so that a rename in it survives a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def replace_durably(source: Path, target: Path) -> None:
+    """Flush `source`, rename it over `target`, flush the folder."""
+    fsync_file(source)
+    os.replace(source, target)
+    fsync_folder(target.parent)
+
+
+def write_atomically(path: Path, content: bytes | str) -> None:
+    """Replace a file's content in one step."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+        replace_durably(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def staged_folder(target: Path) -> Generator[Path]:
+    """A folder to fill, renamed to `target` when the block ends well and removed when it does not.
+
+    `target` must not exist yet or be a leftover, which is then replaced.
+    """
+    staging = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
+    make_folder(staging)
+    try:
+        yield staging
+        for file in staging.iterdir():
+            fsync_file(file)
+        fsync_folder(staging)
+        shutil.rmtree(target, ignore_errors=True)
+        os.rename(staging, target)
+        fsync_folder(target.parent)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def file_sha256(path: Path) -> str:
+    """The sha256 of a file, 64 hex digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

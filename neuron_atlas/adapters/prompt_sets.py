@@ -1,0 +1,129 @@
+"""Prompt sets as files: one YAML (or JSONL) file per set, named after it.
+
+A YAML file holds `name`, `kind` (domain | baseline), `description` and `prompts`, each a string or a mapping with `prompt`
+and optionally `answer_prefix`, `target_tokens`, `contrast`, `position`, `raw`, `tags`. A JSONL file holds one such mapping
+per line; its set is named after the file and is of kind `domain`, or `baseline` when the name ends in `-baseline`.
+A malformed file is refused whole, with the line or entry named, so that a partition never misses prompts in silence.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal, cast
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from neuron_atlas.core.records import NAME, Prompt, PromptSet
+from neuron_atlas.errors import BadInput, UnknownName
+
+MAX_FILE_BYTES = 256 * 1024 * 1024
+_SUFFIXES = (".yaml", ".yml", ".jsonl")
+
+
+class _PromptEntry(BaseModel):
+    """One prompt as written in a file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    prompt: str
+    answer_prefix: str | None = None
+    target_tokens: tuple[str, ...] = ()
+    contrast: tuple[str, str] | None = None
+    position: int = -1
+    raw: bool = False
+    tags: dict[str, str] = Field(default_factory=dict)
+
+    def to_prompt(self) -> Prompt:
+        fields = {name: value for name, value in self if name != "prompt"}
+        return Prompt(text=self.prompt, **fields)
+
+
+class _PromptFile(BaseModel):
+    """A prompt set as written in a file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Annotated[str, Field(pattern=NAME.pattern)]
+    kind: Literal["domain", "baseline"] = "domain"
+    description: str = ""
+    prompts: tuple[_PromptEntry, ...] = Field(min_length=1)
+
+    @field_validator("prompts", mode="before")
+    @classmethod
+    def _plain_strings(cls, entries: object) -> object:
+        if not isinstance(entries, list):
+            return entries
+        return [{"prompt": entry} if isinstance(entry, str) else entry for entry in cast("list[object]", entries)]
+
+
+def list_prompt_sets(folder: Path) -> list[str]:
+    """The names of the prompt sets in a folder, sorted: file names alone, nothing is parsed."""
+    return sorted(_files(folder))
+
+
+def read_prompt_set(folder: Path, name: str) -> PromptSet:
+    """Read one prompt set; raises `UnknownName` or `BadInput`. A prompt that stands twice is kept once."""
+    files = _files(folder)
+    if name not in files:
+        raise UnknownName("prompt set", name, files, hint=f"Prompt sets are the files in {folder}.")
+    return read_prompt_file(files[name])
+
+
+def read_prompt_file(path: Path) -> PromptSet:
+    """Read a prompt set from any file, `.yaml` or `.jsonl`."""
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise BadInput(
+                f"{path} has {path.stat().st_size:,} bytes; at most {MAX_FILE_BYTES:,}: split it into shards"
+            )
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise BadInput(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{path} is not UTF-8: {error.reason} at byte {error.start}") from error
+    content = _parse_jsonl(path, text) if path.suffix == ".jsonl" else _parse_yaml(path, text)
+    try:
+        parsed = _PromptFile.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise BadInput(f"{path}: {where}: {first['msg']} ({error.error_count()} problem(s) in all)") from error
+    if parsed.name != path.stem:
+        raise BadInput(f"{path} names its set {parsed.name!r}; the file must be called {parsed.name}{path.suffix}")
+    unique = {prompt.prompt_id: prompt for prompt in (entry.to_prompt() for entry in parsed.prompts)}
+    return PromptSet(parsed.name, parsed.kind, tuple(unique.values()), parsed.description)
+
+
+def _files(folder: Path) -> Mapping[str, Path]:
+    if not folder.is_dir():
+        raise BadInput(
+            f"the prompt folder {folder} does not exist; set NEURON_ATLAS_PROMPTS to a folder of prompt sets"
+        )
+    files = {p.stem: p for p in sorted(folder.iterdir()) if p.suffix in _SUFFIXES and p.is_file()}
+    bad = [name for name in files if not NAME.match(name)]
+    if bad:
+        raise BadInput(
+            f"prompt files {bad} in {folder} need names of lower-case letters, digits, - and _ ({NAME.pattern})"
+        )
+    return files
+
+
+def _parse_yaml(path: Path, text: str) -> object:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise BadInput(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+
+
+def _parse_jsonl(path: Path, text: str) -> object:
+    entries: list[object] = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.strip():
+            try:
+                entries.append(json.loads(line))
+            except ValueError as error:
+                raise BadInput(f"{path}, line {number}: not JSON: {error}") from error
+    return {"name": path.stem, "kind": "baseline" if path.stem.endswith("-baseline") else "domain", "prompts": entries}

@@ -1,0 +1,51 @@
+"""One fingerprint for a table's content, whatever holds it.
+
+The same rows give the same sha256 from Parquet, DuckDB and Postgres: values are hashed column by column in a canonical
+form, so chunking, compression, file metadata and what lies under a null do not matter.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+if TYPE_CHECKING:
+    from hashlib import _Hash  # pyright: ignore[reportPrivateUsage]
+
+
+def frame_hash(frame: pl.DataFrame) -> str:
+    """The sha256 of a frame's column names, types and values in row order, 64 hex digits."""
+    digest = hashlib.sha256()
+    for name in frame.columns:
+        digest.update(f"{name}:{frame.schema[name]}:{frame.height}\n".encode())
+        _update(digest, frame[name].rechunk())
+    return digest.hexdigest()
+
+
+def frames_hash(frames: Mapping[str, pl.DataFrame]) -> str:
+    """The sha256 of several named frames, in name order."""
+    digest = hashlib.sha256()
+    for name in sorted(frames):
+        digest.update(f"{name}={frame_hash(frames[name])}\n".encode())
+    return digest.hexdigest()
+
+
+def _update(digest: _Hash, values: pl.Series) -> None:
+    if values.null_count():
+        digest.update(np.packbits(values.is_null().to_numpy()).tobytes())
+        values = values.drop_nulls()
+    if isinstance(values.dtype, pl.List):
+        lengths = values.list.len()
+        digest.update(lengths.cast(pl.UInt32).to_numpy().tobytes())
+        _update(digest, values.filter(lengths > 0).explode().rechunk())
+    elif values.dtype == pl.String:
+        digest.update(values.str.len_bytes().cast(pl.UInt32).to_numpy().tobytes())
+        digest.update("".join(values.to_list()).encode())
+    elif values.dtype == pl.Boolean:
+        digest.update(np.packbits(values.to_numpy()).tobytes())
+    else:
+        digest.update(values.to_numpy().tobytes())

@@ -1,0 +1,94 @@
+"""Every knob, typed, read from the environment or `.env`; only the doors (cli, definitions, defs, serve) look here.
+
+Names are `NEURON_ATLAS_*`, except the ones people already have: `PG_*` for a Postgres server, `OPENAI_*` and `LABELER_MODEL`
+for a language model. Without any of them everything runs on the bundled demo model with an embedded Postgres.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from neuron_atlas import demo
+from neuron_atlas.errors import BadInput
+
+
+def _named(name: str) -> AliasChoices:
+    """Read a field from an environment name of its own, and by its field name in code."""
+    return AliasChoices(name, name.lower())
+
+
+class Settings(BaseSettings):
+    """The configuration of one atlas."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="NEURON_ATLAS_",
+        env_file=".env",
+        extra="ignore",
+        frozen=True,
+        populate_by_name=True,
+        env_ignore_empty=True,
+    )
+
+    home: Path = Field(Path(".neuron_atlas"), description="Folder for lake, databases, ledger and Dagster's own state.")
+    model: str = Field(str(demo.MODEL_DIR), description="Hugging Face id or local folder of the model under study.")
+    device: str | None = Field(None, description="torch device; default cuda where there is one, else cpu.")
+    dtype: str | None = Field(None, description="dtype of the forward pass; default float32 on CPU, bfloat16 on CUDA.")
+    prompts: Path = Field(demo.PROMPTS_DIR, description="Folder of prompt sets (YAML or JSONL).")
+    corpora: Path = Field(demo.CORPUS_DIR, description="Folder of text corpora (one .txt file each, a text a line).")
+
+    k: int = Field(5, ge=1, le=1000, description="Top logits to trace when a prompt names no targets.")
+    tau: float = Field(0.005, gt=0, lt=1, description="Node threshold, relative to |goal|.")
+    rules: str = Field("relp", description="Linearisation rule set.")
+    min_edge_count: int = Field(2, ge=1, description="Smallest number of instances of an edge that clusters use.")
+    cluster_seed: int = Field(0, ge=0, description="Random seed of the clustering.")
+
+    pg_host: str | None = Field(None, validation_alias=_named("PG_HOST"), description="Postgres host; unset: embedded.")
+    pg_port: int = Field(5432, validation_alias=_named("PG_PORT"))
+    pg_user: str = Field("postgres", validation_alias=_named("PG_USER"))
+    pg_password: SecretStr = Field(SecretStr(""), validation_alias=_named("PG_PASSWORD"))
+    pg_database: str = Field("neuron_atlas", validation_alias=_named("PG_DATABASE"))
+
+    labeler: str = Field("rules", description="rules (offline) or openai (any compatible server).")
+    labeler_model: str | None = Field(None, validation_alias=_named("LABELER_MODEL"))
+    openai_api_key: SecretStr | None = Field(None, validation_alias=_named("OPENAI_API_KEY"))
+    openai_base_url: str | None = Field(None, validation_alias=_named("OPENAI_BASE_URL"))
+    embedder: str = Field("all-MiniLM-L6-v2", description="Sentence embedder for semantic search.")
+
+    @property
+    def lake(self) -> Path:
+        """Parquet tables of every asset."""
+        return self.root / "lake"
+
+    @property
+    def duckdb(self) -> Path:
+        """The working DuckDB file of the table assets."""
+        return self.root / "tables.duckdb"
+
+    @property
+    def atlas(self) -> Path:
+        """The published atlas."""
+        return self.root / "neuron_atlas.duckdb"
+
+    @property
+    def embedded_postgres(self) -> Path:
+        """Data folder of the embedded server."""
+        return self.root / "postgres"
+
+    @property
+    def root(self) -> Path:
+        """`home`, absolute."""
+        return self.home.expanduser().absolute()
+
+
+def load_settings() -> Settings:
+    """Read the environment; raises `BadInput` naming the variable and what was expected."""
+    try:
+        return Settings()  # pyright: ignore[reportCallIssue]: every field has a default
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        variable = name.upper() if name.upper() == name else f"NEURON_ATLAS_{name.upper()}"
+        raise BadInput(f"{variable}={first.get('input')!r}: {first['msg']}") from error
