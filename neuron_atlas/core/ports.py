@@ -38,6 +38,8 @@ class MlpWeights:
     norm_kind: Literal["rms", "layer", "none"]
     norm_eps: float
     act: Literal["silu", "gelu", "gelu_tanh", "relu"]
+    post_norm: Array | None = None
+    """Scale [D] of the norm that the MLP's output passes before it joins the stream (OLMo-2, Gemma-2; 1+w added); else None."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,11 @@ class SubjectModel(Protocol):
 
     def logits(self, token_ids: Sequence[int], *, edits: Sequence[Sequence[Edit]] = ((),), position: int = -1) -> Array:
         """Logits [B, V] (fp32 head) at one position: the real model run once per list of edits, batched."""
+        ...
+
+    def frozen_scales(self, token_ids: Sequence[int], *, position: int = -1) -> Array:
+        """What the norms after the neurons multiply by at one position, frozen as in the clean run: [L + 1] fp32, 1/rms (1/std for
+        LayerNorm) of every layer's post-MLP norm (1 without one), then of the final norm. Norm weights are not included."""
         ...
 
     def mlp_weights(self, layer: int) -> MlpWeights: ...

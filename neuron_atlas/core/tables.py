@@ -270,8 +270,8 @@ SET_SUMS = Table(
 )
 NEURON_PROMPTS = Table(
     "neuron_prompts",
-    "Inverted index: which graphs a neuron appears in.",
-    ("layer", "neuron", "prompt_id"),
+    "Inverted index: which graphs a neuron appears in. A prompt that stands in two prompt sets has a row for each.",
+    ("layer", "neuron", "prompt_id", "prompt_set"),
     _columns(
         *_NEURON, _PROMPT, ("prompt_set", TEXT, "name"), ("relevance", F32, "sum of its instances' relevance (logits)")
     ),
