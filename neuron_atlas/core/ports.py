@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from neuron_atlas.core.labeling.evidence import Evidence, Label, Unlabeled
 from neuron_atlas.core.records import Edit, ModelSpec, Prompt
 
 Array = NDArray[np.float32]
@@ -107,4 +108,22 @@ class Embedder(Protocol):
 
     def embed(self, texts: Sequence[str]) -> Array:
         """[len(texts), dimension], L2-normalised."""
+        ...
+
+
+class Labeler(Protocol):
+    """Evidence to explanations: rules, a language model, a person, a file."""
+
+    @property
+    def name(self) -> str:
+        """rules | openai | openai-batch | human | import, stored with every label."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """Version of everything that shapes an answer: code, prompt template, model."""
+        ...
+
+    def label(self, evidence: Sequence[Evidence]) -> Iterable[Label | Unlabeled]:
+        """One answer per piece of evidence, in order. A layer comes at once, so a labeler may batch or run side by side."""
         ...

@@ -460,6 +460,7 @@ _LABEL: tuple[_Declared, ...] = (
     ("type", TEXT, "kind of function, from the side's enumeration"),
     ("confidence", F32, "the labeler's own, 0..1", True),
     ("unlabeled_reason", TEXT, "why there is no label", True),
+    ("direction", I8, "+1: the label says that its tokens rise, or drive it; -1: that they fall"),
     ("tokens", pl.List(TEXT), "token texts the label predicts (promoted, or firing)"),
     ("token_ids", pl.List(I32), "their ids"),
     ("neighbours", pl.List(TEXT), "neighbour labels seen, as L18/N6721+@<label hash>"),
