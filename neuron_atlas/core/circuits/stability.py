@@ -1,0 +1,91 @@
+"""Which modules can be trusted.
+
+A module found once may be an accident of the search or of the prompts. So the clustering is repeated with other seeds, and on
+graphs whose links were drawn anew, and every module is compared with the most similar module of every other run: its
+**stability** is the mean of these best Jaccard overlaps (Hennig 2007, cluster-wise assessment). Below 0.7 it is flagged.
+
+Links are redrawn from their own statistics, each on its own: the number of instances and of prompts from a Poisson
+distribution around the observed one (a bootstrap's resampling), the mean from a normal distribution with the observed
+standard error. This stands for "other prompts of the same kind"; unlike a bootstrap over whole prompts it leaves out that
+links of one prompt come and go together, so it understates how much a small prompt set can shift.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from neuron_atlas.core.circuits.modules import Modules
+
+STABLE = 0.7
+"""A module with at least this stability counts as stable."""
+
+
+def redraw(edges: pl.DataFrame, *, rng: np.random.Generator) -> pl.DataFrame:
+    """Draw every edge of `neuron_edges` again from its sampling error; same columns, rows and order.
+
+    |w| has variance std^2 + mean^2 - mean|w|^2; |flow| is scaled like |w|. Weights' signs are kept where they are certain
+    and may turn where the standard error reaches zero.
+    """
+    n = edges["n"].to_numpy()
+    mean = edges["weight_mean"].to_numpy()
+    size = edges["weight_abs_mean"].to_numpy()
+    std = edges["weight_std"].to_numpy()
+    root = np.sqrt(np.maximum(n, 1.0))
+    size_std = np.sqrt(np.maximum(std**2 + mean**2 - size**2, 0.0))
+    new_size = np.maximum(size + rng.standard_normal(len(n)) * size_std / root, 0.0)
+    ratio = np.divide(new_size, size, out=np.ones_like(size), where=size > 0)
+    return edges.with_columns(
+        n=pl.Series(rng.poisson(n), dtype=pl.Float64),
+        n_prompts=pl.Series(rng.poisson(edges["n_prompts"].to_numpy()), dtype=pl.Float64),
+        weight_mean=pl.Series(mean + rng.standard_normal(len(n)) * std / root),
+        weight_abs_mean=pl.Series(new_size),
+        flow_abs_mean=pl.Series(edges["flow_abs_mean"].to_numpy() * ratio),
+    )
+
+
+def memberships(modules: Modules) -> pl.DataFrame:
+    """Columns layer, neuron, path (text), level: one row per neuron and module that holds it, at every level."""
+    depth = modules.members["path"].list.len().max()
+    depth = depth if isinstance(depth, int) else 0
+    levels = [
+        modules.members.filter(pl.col("path").list.len() >= level).select(
+            "layer",
+            "neuron",
+            path=pl.col("path").list.head(level).cast(pl.List(pl.String)).list.join("."),
+            level=pl.lit(level, pl.Int16),
+        )
+        for level in range(1, depth + 1)
+    ]
+    empty = pl.DataFrame(schema={"layer": pl.Int16, "neuron": pl.Int32, "path": pl.String, "level": pl.Int16})
+    return pl.concat(levels) if levels else empty
+
+
+def best_overlaps(reference: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:
+    """For every module of one run's `memberships`, its largest Jaccard overlap with any module of another run.
+
+    Returns columns path, overlap (0..1, 0 when no module of the other run shares a neuron).
+    """
+    sizes = reference.group_by("path").agg(size=pl.len())
+    other_sizes = other.group_by(other_path="path").agg(other_size=pl.len())
+    shared = (
+        reference.select("layer", "neuron", "path")
+        .join(other.select("layer", "neuron", other_path="path"), on=["layer", "neuron"])
+        .group_by("path", "other_path")
+        .agg(both=pl.len())
+        .join(sizes, on="path")
+        .join(other_sizes, on="other_path")
+        .with_columns(overlap=pl.col("both") / (pl.col("size") + pl.col("other_size") - pl.col("both")))
+    )
+    best = shared.group_by("path").agg(pl.col("overlap").max())
+    return sizes.select("path").join(best, on="path", how="left").with_columns(pl.col("overlap").fill_null(0.0))
+
+
+def stability(reference: pl.DataFrame, others: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Mean best overlap of every module over other runs' `memberships`: columns path, stability (1 without other runs)."""
+    if not others:
+        return reference.select("path").unique().sort("path").with_columns(stability=pl.lit(1.0))
+    found = pl.concat([best_overlaps(reference, other) for other in others])
+    return found.group_by("path").agg(stability=pl.col("overlap").mean()).sort("path")
