@@ -1,0 +1,21 @@
+"""PostgreSQL: the embedded server, or the one PG_HOST names."""
+
+from neuron_atlas.adapters.postgres.embedded import embedded_server, is_running, stop_embedded
+from neuron_atlas.adapters.postgres.server import (
+    Connection,
+    Server,
+    ensure_database,
+    ensure_vector,
+    given_server,
+)
+
+__all__ = [
+    "Connection",
+    "Server",
+    "embedded_server",
+    "ensure_database",
+    "ensure_vector",
+    "given_server",
+    "is_running",
+    "stop_embedded",
+]

