@@ -1,0 +1,69 @@
+"""Exact sums of floats: a float x is kept as the integer round(x * 2**SCALE_BITS), and integers add up the same in any order.
+
+Float addition is not associative, so a float sum depends on shard order, retries and threads. The price is a resolution of
+2**-31 per number and a range of +-2**33 (about 8.6e9) per sum; a sum that leaves the range is refused, never wrapped.
+Sums run in 128 bits and are narrowed, with a check, at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import polars as pl
+
+from neuron_atlas.core.tables import SCALE_BITS
+from neuron_atlas.errors import DamagedData
+
+SCALE = float(2**SCALE_BITS)
+RANGE = float(2 ** (63 - SCALE_BITS))
+"""No stored sum may reach this magnitude."""
+
+
+def quantized(value: pl.Expr) -> pl.Expr:
+    """The fixed-point integer of every value, Int128, ready to be summed. NaN, infinity and |x| >= 2**33 fail on collect."""
+    return (value.cast(pl.Float64) * SCALE).round().cast(pl.Int64).cast(pl.Int128)
+
+
+def as_float(column: str) -> pl.Expr:
+    """A fixed-point column as Float64."""
+    return pl.col(column).cast(pl.Float64) / SCALE
+
+
+def collected(frame: pl.LazyFrame, *, what: str) -> pl.DataFrame:
+    """Run a query that quantizes or sums; Int128 columns come back as Int64.
+
+    Raises `DamagedData` when a value is NaN or infinite or a sum is out of range; `what` names the data in the message.
+    """
+    wide = [name for name, dtype in frame.collect_schema().items() if dtype == pl.Int128]
+    try:
+        return frame.with_columns(pl.col(wide).cast(pl.Int64)).collect(engine="streaming")
+    except pl.exceptions.InvalidOperationError as error:
+        raise DamagedData(
+            f"{what}: expected finite numbers whose sums stay within +-{RANGE:.2g}, got one that does not fit: {error}. "
+            "Trace the affected prompt set again; a neuron with such values should have been quarantined."
+        ) from error
+
+
+def total(frames: pl.LazyFrame, keys: tuple[str, ...], how: Mapping[str, str]) -> pl.LazyFrame:
+    """Add up partial sums: one row per key, every other column combined as `how` says.
+
+    The ways are `sum`, `min`, `max` and `absmax` (the value of largest magnitude, sign kept).
+    """
+    combined: list[pl.Expr] = []
+    for name, way in how.items():
+        column = pl.col(name)
+        if way == "sum":
+            combined.append(column.cast(pl.Int128).sum())
+        elif way == "min":
+            combined.append(column.min())
+        elif way == "max":
+            combined.append(column.max())
+        else:
+            combined.append(absmax(column))
+    return frames.group_by(*keys).agg(combined)
+
+
+def absmax(column: pl.Expr) -> pl.Expr:
+    """The value of largest magnitude with its sign (positive on a tie), without depending on row order."""
+    high, low = column.max(), column.min()
+    return pl.when(high >= -low).then(high).otherwise(low)

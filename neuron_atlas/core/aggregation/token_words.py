@@ -1,0 +1,34 @@
+"""Token texts for reading: what tables show beside the tokenizer's own id.
+
+Two tokens may read alike (" Salem" and "Salem"): ids are compared, texts are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+import polars as pl
+
+TokenText = Callable[[int], str] | Mapping[int, str]
+"""Text of a token id: a function, or a table (an id it lacks reads as `<123>`)."""
+
+
+def readable_token(text: str) -> str:
+    """The text without the spaces around it, control characters as escapes (`\\n`), undecodable bytes as `�`.
+
+    Space alone reads as `␣`, once per space; no text at all as `∅`.
+    """
+    if not text:
+        return "∅"
+    if not text.strip(" "):
+        return "␣" * len(text)
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text.strip(" "))
+
+
+def token_texts(ids: Iterable[int], token_text: TokenText) -> pl.DataFrame:
+    """Readable text of every distinct id: columns token_id (Int32) and token."""
+    distinct = sorted(set(ids))
+    look_up = token_text.get if isinstance(token_text, Mapping) else token_text
+    texts = [look_up(i) for i in distinct]
+    shown = [f"<{i}>" if text is None else readable_token(text) for i, text in zip(distinct, texts, strict=True)]
+    return pl.DataFrame({"token_id": distinct, "token": shown}, schema={"token_id": pl.Int32, "token": pl.String})
