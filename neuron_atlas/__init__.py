@@ -1,1 +1,43 @@
-"""x"""
+"""neuron_atlas turns a language model and prompt sets into a searchable atlas of its MLP neurons.
+
+    attribution  →  aggregation  →  labeling  →  circuits  →  publication
+
+Graphs of what made each prompt's answer; statistics of many graphs; a label for what every neuron does and for what makes it
+fire, each with a score; the modules they form; one file and one database to ask. A **neuron** is one coordinate of the input
+of an MLP's down projection, written `L18/N6721`.
+
+    import neuron_atlas as na
+    model = na.load_model("path/or/huggingface-id")
+    graph = na.trace(model, "The capital of the state containing Dallas is")
+    atlas = na.open_atlas(".neuron_atlas/neuron_atlas.duckdb")
+
+Importing this module imports neither torch nor Dagster; the functions below do when they need them.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from neuron_atlas.adapters.atlas_reader import open_atlas
+    from neuron_atlas.adapters.neuron_db import open_neuron_db
+    from neuron_atlas.adapters.subject_model import load_model
+    from neuron_atlas.core.attribution.trace import trace
+
+__version__ = version("neuron_atlas")
+__all__ = ["__version__", "load_model", "open_atlas", "open_neuron_db", "trace"]
+
+_HOMES = {
+    "load_model": "neuron_atlas.adapters.subject_model",
+    "open_atlas": "neuron_atlas.adapters.atlas_reader",
+    "open_neuron_db": "neuron_atlas.adapters.neuron_db",
+    "trace": "neuron_atlas.core.attribution.trace",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'neuron_atlas' has no attribute {name!r}; it offers {', '.join(__all__)}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -171,8 +171,10 @@ class GraphSummary:
 
 @dataclass(frozen=True)
 class AttributionGraph:
-    """One prompt's graph. `nodes` and `edges` are polars frames with the columns of tables `nodes` and `edges` (without
-    `prompt_id`), `logits` one row per traced logit (table `targets`), `summary` the numbers and identity that describe the graph."""
+    """One prompt's graph.
+
+    `nodes`, `edges` and `logits` are frames with the columns of tables `nodes`, `edges` and `targets`, without `prompt_id`.
+    """
 
     prompt: Prompt
     nodes: pl.DataFrame
