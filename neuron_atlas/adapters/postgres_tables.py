@@ -1,9 +1,8 @@
 """The declared tables of `core/tables.py` in PostgreSQL: what assets store there, partition by partition.
 
-One schema, one table per declaration; beside the declared columns each row carries `partition_key` ('' for an asset without
-partitions). A write replaces a partition of an asset, all its tables and its line in `manifests`, in one transaction:
-readers see the old partition or the new one, never a mixture, whatever dies. What was written can be recognised anywhere:
-the content hash is that of `core/hashing.py`, the same the Parquet files have.
+One schema, one table per declaration, and the partition's key beside the declared columns. A write replaces a partition of
+an asset, all its tables and its line in `manifests`, in one transaction: readers see the old partition or the new one, never
+a mixture, whatever dies. What was written can be recognised anywhere: its content hash is the one the lake's Parquet has.
 
 When a declaration has gained optional columns since a table was made, they are added; any other difference is refused.
 """
@@ -11,40 +10,35 @@ When a declaration has gained optional columns since a table was made, they are 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 
 import polars as pl
 from polars._typing import PolarsDataType
 from psycopg import sql
 
 from neuron_atlas.adapters.postgres import Connection
-from neuron_atlas.core.hashing import frames_hash
 from neuron_atlas.core.records import Frames
-from neuron_atlas.core.tables import ASSETS, Column, Table, tables_of
-from neuron_atlas.errors import DamagedData, Incomplete, UnknownName
+from neuron_atlas.core.stored import (
+    PARTITION,
+    StoredPartition,
+    checked_frames,
+    complete,
+    new_columns,
+    stored_name,
+    tables_of_asset,
+    wanted_partitions,
+)
+from neuron_atlas.core.tables import Column, Table
 
 SCHEMA = "neuron_atlas"
-PARTITION = "partition_key"
 TYPES: dict[PolarsDataType, str] = {
     pl.Int8(): "int2", pl.Int16(): "int2", pl.Int32(): "int4", pl.Int64(): "int8", pl.Float32(): "float4",
     pl.Float64(): "float8", pl.String(): "text", pl.Boolean(): "bool",
 }  # fmt: skip
 
-# PostgreSQL's text holds any character but NUL, which some tokens are. The first Unicode noncharacter marks it.
+# PostgreSQL's text holds any character but NUL, which some tokens are. The first Unicode noncharacter stands in for it.
 NUL, MARK = "\x00", "\ufdd0"
 MARKED_NUL, MARKED_MARK = MARK + "0", MARK + "1"
-
-
-@dataclass(frozen=True, slots=True)
-class StoredPartition:
-    """What `manifests` says of one partition: rows per table, content hash of all its tables, and how it was made."""
-
-    asset: str
-    partition: str | None
-    rows: dict[str, int]
-    content_hash: str
-    provenance: dict[str, object]
 
 
 def write_partition(
@@ -58,29 +52,26 @@ def write_partition(
 ) -> StoredPartition:
     """Replace one partition of an asset (all of it for `partition=None`) in the connection's transaction; the caller commits.
 
-    `frames` holds every table of the asset; each is checked against its declaration first. Raises `DamagedData` when they
-    differ from it, `UnknownName` for another asset.
+    `frames` holds every table of the asset; each is checked against its declaration first. Two writers of one partition
+    wait for each other. Raises `DamagedData` when frames or stored tables differ from their declarations, `UnknownName`
+    for another asset.
     """
-    tables = _tables(asset)
-    if wrong := {t.name for t in tables} ^ set(frames):
-        raise DamagedData(f"asset {asset!r} stores {[t.name for t in tables]}; missing or unexpected: {sorted(wrong)}")
-    checked = {t.name: t.checked(frames[t.name]) for t in tables}
-    stored = StoredPartition(
-        asset, partition, {n: f.height for n, f in checked.items()}, frames_hash(checked), dict(provenance)
-    )
+    checked, stored = checked_frames(asset, partition, frames, provenance)
+    key = partition or ""
     _ensure_schema(connection, schema)
-    for table in tables:
+    _lock(connection, f"{schema}/{asset}/{key}")
+    for table in tables_of_asset(asset):
         name = _ensure_table(connection, asset, table, schema)
-        connection.execute(
-            sql.SQL("delete from {} where {} = %s").format(name, sql.Identifier(PARTITION)), [partition or ""]
-        )
-        _copy(connection, name, table, checked[table.name], partition or "")
+        connection.execute(sql.SQL("delete from {} where {} = %s").format(name, sql.Identifier(PARTITION)), [key])
+        rows = ((key, *row) for row in escaped(checked[table.name]).iter_rows())
+        columns = {PARTITION: "text"} | {c.name: column_type(c.dtype) for c in table.columns}
+        copy_rows(connection, name, columns, rows)
     connection.execute(
         sql.SQL(
             "insert into {} values (%s, %s, %s, %s, %s) on conflict (asset, partition_key) do update set "
             "rows = excluded.rows, content_hash = excluded.content_hash, provenance = excluded.provenance"
         ).format(sql.Identifier(schema, "manifests")),
-        [asset, partition or "", json.dumps(stored.rows), stored.content_hash, json.dumps(stored.provenance)],
+        [asset, key, json.dumps(stored.rows), stored.content_hash, json.dumps(stored.provenance)],
     )
     return stored
 
@@ -93,78 +84,57 @@ def read_partitions(
     Raises `Incomplete` when a named partition, or any at all, is missing; `DamagedData` when rows are not those that the
     manifest counted.
     """
-    stored = {m.partition or "": m for m in list_partitions(connection, asset, schema=schema)}
-    wanted = list(stored) if partitions is None else list(dict.fromkeys(partitions))
-    absent = [p for p in wanted if p not in stored]
-    if absent or not stored:
-        what = f"partitions {absent} of {asset!r}" if absent else f"asset {asset!r}"
-        raise Incomplete(f"{what} not in PostgreSQL yet; has: {sorted(stored) or 'nothing'}. Materialize {asset} first")
+    wanted = wanted_partitions(asset, list_partitions(connection, asset, schema=schema), partitions, store="PostgreSQL")
     frames: Frames = {}
-    for table in _tables(asset):
-        frames[table.name] = frame = _read(connection, asset, table, wanted, schema)
-        expected = sum(stored[p].rows[table.name] for p in wanted)
-        if frame.height != expected:
-            raise DamagedData(
-                f"{asset}/{table.name} has {frame.height} rows in partitions {wanted}; the manifest says {expected}. "
-                f"Something else wrote there; materialize {asset} again"
-            )
+    for table in tables_of_asset(asset):
+        query = sql.SQL("select {} from {} where {} = any(%s)").format(
+            sql.SQL(", ").join(sql.Identifier(c.name) for c in table.columns),
+            sql.Identifier(schema, stored_name(asset, table)),
+            sql.Identifier(PARTITION),
+        )
+        with connection.cursor(binary=True) as cursor:
+            rows = cursor.execute(query, [list(wanted)]).fetchall()
+        frame = unescaped(pl.DataFrame(rows, schema=table.schema, orient="row"))
+        frames[table.name] = complete(asset, table, frame, wanted)
     return frames
 
 
 def list_partitions(connection: Connection, asset: str, *, schema: str = SCHEMA) -> list[StoredPartition]:
     """Every stored partition of an asset, by name; empty when none."""
-    _tables(asset)
-    if _columns(connection, schema, "manifests") == {}:
+    tables_of_asset(asset)
+    if not _columns(connection, schema, "manifests"):
         return []
-    rows = connection.execute(
-        sql.SQL(
-            'select partition_key, rows, content_hash, provenance from {} where asset = %s order by partition_key collate "C"'
-        ).format(sql.Identifier(schema, "manifests")),
-        [asset],
-    ).fetchall()
-    return [StoredPartition(asset, p or None, r, h, v) for p, r, h, v in rows]
+    query = sql.SQL(
+        "select partition_key, rows, content_hash, provenance from {} where asset = %s order by partition_key"
+    ).format(sql.Identifier(schema, "manifests"))
+    rows = connection.execute(query, [asset]).fetchall()
+    found = (StoredPartition(asset, p or None, counts, digest, made) for p, counts, digest, made in rows)
+    return sorted(found, key=lambda m: m.partition or "")
 
 
 def drop_partition(connection: Connection, asset: str, partition: str | None, *, schema: str = SCHEMA) -> bool:
     """Forget one partition; False when it was not there."""
     if not any(m.partition == partition for m in list_partitions(connection, asset, schema=schema)):
         return False
-    where = sql.SQL("where {} = %s").format(sql.Identifier(PARTITION))
-    for table in _tables(asset):
+    statement = sql.SQL("delete from {} where {} = %s")
+    for table in tables_of_asset(asset):
         name = sql.Identifier(schema, stored_name(asset, table))
-        connection.execute(sql.SQL("delete from {} {}").format(name, where), [partition or ""])
-    connection.execute(
-        sql.SQL("delete from {} {} and asset = %s").format(sql.Identifier(schema, "manifests"), where),
-        [partition or "", asset],
-    )
+        connection.execute(statement.format(name, sql.Identifier(PARTITION)), [partition or ""])
+    manifests = sql.SQL("delete from {} where asset = %s and partition_key = %s")
+    connection.execute(manifests.format(sql.Identifier(schema, "manifests")), [asset, partition or ""])
     return True
 
 
-def stored_name(asset: str, table: Table) -> str:
-    """The table's own name; with the asset's before it where two assets declare the same table."""
-    shared = sum(table in tables for tables in ASSETS.values()) > 1
-    return f"{asset}__{table.name}" if shared else table.name
-
-
 # ------------------------------------------------------------------------------------------------------------- declarations
-def _tables(asset: str) -> Sequence[Table]:
-    if asset not in ASSETS:
-        raise UnknownName("asset", asset, ASSETS)
-    return tables_of(asset)
-
-
 def column_type(dtype: pl.DataType) -> str:
     """PostgreSQL's type for a declared one: `int2`, `text[]` …"""
-    if isinstance(dtype, pl.List):
-        return TYPES[dtype.inner] + "[]"
-    return TYPES[dtype]
+    return TYPES[dtype.inner] + "[]" if isinstance(dtype, pl.List) else TYPES[dtype]
 
 
 def _ensure_schema(connection: Connection, schema: str) -> None:
-    """The schema and its manifests; first writers at once wait for each other."""
     if _columns(connection, schema, "manifests"):
         return
-    connection.execute("select pg_advisory_xact_lock(hashtext(%s))", [f"{schema}.manifests"])
+    _lock(connection, f"{schema}.manifests")
     connection.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(schema)))
     connection.execute(
         sql.SQL(
@@ -178,38 +148,28 @@ def _ensure_table(connection: Connection, asset: str, table: Table, schema: str)
     """The stored table, made when missing, brought forward when the declaration gained optional columns."""
     short = stored_name(asset, table)
     name = sql.Identifier(schema, short)
+    types = {c.name: column_type(c.dtype) for c in table.columns}
+    found = _columns(connection, schema, short)
+    if found and set(found) == {*types, PARTITION} and all(found[n] == kind for n, kind in types.items()):
+        return name
+    _lock(connection, f"{schema}.{short}")
     found = _columns(connection, schema, short)
     if not found:
-        connection.execute("select pg_advisory_xact_lock(hashtext(%s))", [f"{schema}.{short}"])
-        found = _columns(connection, schema, short)
-    if not found:
-        columns = [sql.SQL("{} text not null").format(sql.Identifier(PARTITION))] + [
-            _definition(c) for c in table.columns
-        ]
-        keys = [sql.Identifier(PARTITION), *(sql.Identifier(k) for k in table.key)]
-        connection.execute(
-            sql.SQL("create table {} ({}, primary key ({}))").format(
-                name, sql.SQL(", ").join(columns), sql.SQL(", ").join(keys)
-            )
-        )
+        columns = [sql.SQL("{} text not null").format(sql.Identifier(PARTITION)), *map(_definition, table.columns)]
+        keys = [sql.Identifier(PARTITION), *map(sql.Identifier, table.key)]
+        statement = sql.SQL("create table {} ({}, primary key ({}))")
+        connection.execute(statement.format(name, sql.SQL(", ").join(columns), sql.SQL(", ").join(keys)))
         return name
-    wanted = {c.name: column_type(c.dtype) for c in table.columns}
-    new = [c for c in table.columns if c.name not in found]
-    changed = {n: f"{found[n]} is now {t}" for n, t in wanted.items() if n in found and found[n] != t}
-    gone = sorted(set(found) - set(wanted) - {PARTITION})
-    if changed or gone or any(not c.optional for c in new):
-        raise DamagedData(
-            f"table {schema}.{short} was made by another version of neuron_atlas: new columns {[c.name for c in new]}, gone "
-            f"{gone}, changed {changed}. Drop it (drop table {schema}.{short}) and materialize {asset} again"
-        )
-    for column in new:
+    for column in new_columns(f"{schema}.{short}", asset, table, found, types):
         connection.execute(sql.SQL("alter table {} add column {}").format(name, _definition(column)))
     return name
 
 
 def _definition(column: Column) -> sql.Composed:
-    kind = sql.SQL(column_type(column.dtype) + ("" if column.optional else " not null"))  # pyright: ignore[reportArgumentType]
-    return sql.SQL("{} {}").format(sql.Identifier(column.name), kind)
+    kind = column_type(column.dtype).removesuffix("[]")
+    many = sql.SQL("[]") if isinstance(column.dtype, pl.List) else sql.SQL("")
+    filled = sql.SQL("") if column.optional else sql.SQL(" not null")
+    return sql.SQL("{} {}{}{}").format(sql.Identifier(column.name), sql.Identifier(kind), many, filled)
 
 
 def _columns(connection: Connection, schema: str, table: str) -> dict[str, str]:
@@ -221,25 +181,24 @@ def _columns(connection: Connection, schema: str, table: str) -> dict[str, str]:
     return {name: kind[1:] + "[]" if kind.startswith("_") else kind for name, kind in rows}
 
 
+def _lock(connection: Connection, what: str) -> None:
+    """One transaction at a time from here on, for everyone who locks the same words."""
+    connection.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", [what])
+
+
 # --------------------------------------------------------------------------------------------------------------------- rows
-def _copy(connection: Connection, name: sql.Identifier, table: Table, frame: pl.DataFrame, partition: str) -> None:
-    """Write a frame's rows with binary COPY."""
-    columns = [sql.Identifier(PARTITION), *(sql.Identifier(c.name) for c in table.columns)]
-    statement = sql.SQL("copy {} ({}) from stdin with (format binary)").format(name, sql.SQL(", ").join(columns))
-    with connection.cursor() as cursor, cursor.copy(statement) as copy:
-        copy.set_types(["text", *(column_type(c.dtype) for c in table.columns)])
-        for row in escaped(frame).iter_rows():
-            copy.write_row((partition, *row))
-
-
-def _read(connection: Connection, asset: str, table: Table, partitions: Sequence[str], schema: str) -> pl.DataFrame:
-    columns = sql.SQL(", ").join(sql.Identifier(c.name) for c in table.columns)
-    query = sql.SQL("select {} from {} where {} = any(%s)").format(
-        columns, sql.Identifier(schema, stored_name(asset, table)), sql.Identifier(PARTITION)
-    )
-    with connection.cursor(binary=True) as cursor:
-        rows = cursor.execute(query, [list(partitions)]).fetchall()
-    return table.checked(unescaped(pl.DataFrame(rows, schema=table.schema, orient="row")))
+def copy_rows(
+    connection: Connection, name: sql.Identifier, columns: Mapping[str, str], rows: Iterable[Sequence[object]]
+) -> None:
+    """Append rows with binary COPY; `columns` is name to PostgreSQL type, in the order of the rows' values."""
+    statement = sql.SQL("copy {} ({}) from stdin with (format binary)")
+    with (
+        connection.cursor() as cursor,
+        cursor.copy(statement.format(name, sql.SQL(", ").join(map(sql.Identifier, columns)))) as copy,
+    ):
+        copy.set_types(list(columns.values()))
+        for row in rows:
+            copy.write_row(row)
 
 
 def escaped(frame: pl.DataFrame) -> pl.DataFrame:
@@ -253,7 +212,7 @@ def unescaped(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _replaced(frame: pl.DataFrame, old: list[str], new: list[str]) -> pl.DataFrame:
-    """Leftmost replacement of texts, in text columns and lists of texts."""
+    """Replacement from left to right in text columns and lists of texts."""
     plain = [n for n, t in frame.schema.items() if t == pl.String]
     lists = [n for n, t in frame.schema.items() if t == pl.List(pl.String)]
     return frame.with_columns(
