@@ -21,7 +21,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from neuron_atlas.adapters.atlas_reader import open_atlas
+    from neuron_atlas.adapters.atlas_duckdb import open_atlas
     from neuron_atlas.adapters.neuron_db import open_neuron_db
     from neuron_atlas.adapters.subject_model import load_model
     from neuron_atlas.core.attribution.trace import trace
@@ -31,7 +31,7 @@ __all__ = ["__version__", "load_model", "open_atlas", "open_neuron_db", "trace"]
 
 _HOMES = {
     "load_model": "neuron_atlas.adapters.subject_model",
-    "open_atlas": "neuron_atlas.adapters.atlas_reader",
+    "open_atlas": "neuron_atlas.adapters.atlas_duckdb",
     "open_neuron_db": "neuron_atlas.adapters.neuron_db",
     "trace": "neuron_atlas.core.attribution.trace",
 }

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal, cast
 
@@ -57,6 +58,13 @@ class _PromptFile(BaseModel):
         if not isinstance(entries, list):
             return entries
         return [{"prompt": entry} if isinstance(entry, str) else entry for entry in cast("list[object]", entries)]
+
+
+def prompt_entry(prompt: Prompt) -> dict[str, object]:
+    """A prompt as it is written in a file; `read_prompt_file` gives it back."""
+    fields = {"prompt" if name == "text" else name: value for name, value in asdict(prompt).items()}
+    written = _PromptEntry.model_validate(fields)
+    return written.model_dump(mode="json", exclude_defaults=True)
 
 
 def list_prompt_sets(folder: Path) -> list[str]:

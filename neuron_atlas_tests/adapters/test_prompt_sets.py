@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from neuron_atlas.adapters.prompt_sets import list_prompt_sets, read_prompt_set
+from neuron_atlas.adapters.prompt_sets import list_prompt_sets, prompt_entry, read_prompt_set
 from neuron_atlas.core.records import Prompt
 from neuron_atlas.errors import BadInput, UnknownName
 
@@ -66,3 +67,23 @@ def test_unknown_set_names_the_known_ones(tmp_path: Path) -> None:
     write(tmp_path, "geography.yaml", "name: geography\nprompts: [x]")
     with pytest.raises(UnknownName, match=r"known: geography\. Did you mean 'geography'"):
         read_prompt_set(tmp_path, "geografy")
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        Prompt("a"),
+        Prompt(
+            "a: 'b'\n# c",
+            answer_prefix="d",
+            target_tokens=(" e",),
+            contrast=(" f", " g"),
+            position=-2,
+            raw=True,
+            tags={"h": "i"},
+        ),
+    ],
+)
+def test_a_written_prompt_is_read_back(tmp_path: Path, prompt: Prompt) -> None:
+    text = json.dumps({"name": "a", "prompts": [prompt_entry(prompt)]})
+    assert read_prompt_set(write(tmp_path, "a.yaml", text), "a").prompts == (prompt,)

@@ -1,0 +1,82 @@
+"""The command line: `neuron-atlas <verb>`. It parses, calls, prints; each verb is a file.
+
+Results go to stdout and progress to stderr; `--json` prints for machines. Exit codes: 0 done, 1 failed for good (damaged data, a
+failed check), 2 a mistake to correct (wrong name, flag or file), 75 try again later (server away, partition busy), 130
+interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+
+import click
+
+from neuron_atlas.errors import AtlasError, TransientError, UserError
+
+_VERBS: dict[str, tuple[str, str]] = {
+    "materialize": ("stages", "Build the atlas, or some of its assets."),
+    "summary": ("summary", "What the atlas holds, with two questions asked."),
+    "graph": ("graph", "Trace one prompt: which neurons made its answer."),
+    "neuron": ("neuron", "Everything known of one neuron."),
+    "search": ("search", "Find neurons by meaning."),
+    "query": ("query", "Find neurons by text, or ask the atlas in SQL."),
+    "prompts": ("prompts", "List and add prompt sets."),
+    "aggregate": ("stages", "Statistics over all graphs."),
+    "label": ("stages", "Label neurons: what they do, what triggers them."),
+    "cluster": ("stages", "Cluster neurons into circuits."),
+    "build-db": ("stages", "Publish the atlas file and the search database."),
+    "validate": ("validate", "Check graph files."),
+    "dev": ("dev", "Open the Dagster UI."),
+    "stop": ("dev", "Stop the embedded Postgres."),
+}
+"""Verb to (module of this folder, one line for the list)."""
+
+EXAMPLES = """Examples:
+
+\b
+  neuron-atlas materialize
+  neuron-atlas graph "the capital of the state containing Bend is"
+  neuron-atlas search "state capitals" --limit 5
+  neuron-atlas neuron L4/N17
+  neuron-atlas query "plural verb" --json
+"""
+
+
+class _Verbs(click.Group):
+    """A group whose commands are imported when they run, and where every expected error becomes one line."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _VERBS:
+            return None
+        module = import_module(f"neuron_atlas.cli.{_VERBS[cmd_name][0]}")
+        command = getattr(module, cmd_name.replace("-", "_"))
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in _VERBS.items()])
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except AtlasError as error:
+            click.secho(f"neuron-atlas: {error}", err=True, fg="red")
+            ctx.exit(2 if isinstance(error, UserError) else 75 if isinstance(error, TransientError) else 1)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left, e.g. `| head`
+            ctx.exit(0)
+
+
+@click.group(cls=_Verbs, epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="neuron_atlas")
+def main() -> None:
+    """A searchable atlas of a language model's MLP neurons: what each does, what triggers it, how they are wired.
+
+    Exit codes: 0 done, 1 failed, 2 a mistake to correct, 75 try again later, 130 interrupted.
+    """

@@ -1,0 +1,106 @@
+"""`neuron-atlas neuron L4/N17`: one neuron on one screen."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+import click
+import polars as pl
+from rich.text import Text
+
+from neuron_atlas.cli.printing import cell, highlighted, json_option, out, print_facts, print_frame, print_json
+from neuron_atlas.cli.stores import atlas
+
+if TYPE_CHECKING:
+    from neuron_atlas.adapters.atlas_duckdb import NeuronCard
+
+
+@click.command(epilog="Example: neuron-atlas neuron L4/N17")
+@click.argument("neuron_id", metavar="NEURON")
+@click.option("--edges", type=click.IntRange(1, 500), default=8, show_default=True, help="Edges per direction.")
+@click.option("--exemplars", type=click.IntRange(0, 100), default=5, show_default=True, help="Exemplars per polarity.")
+@json_option
+def neuron(neuron_id: str, edges: int, exemplars: int, as_json: bool) -> None:
+    """Everything the atlas knows of NEURON (the form L18/N6721): labels and scores, wiring, tokens, exemplars."""
+    with atlas() as opened:
+        card = opened.neuron(neuron_id, limit=edges)
+    if as_json:
+        print_json(
+            {
+                f.name: str(v) if f.name == "neuron" else v
+                for f in fields(card)
+                if (v := getattr(card, f.name)) is not None
+            }
+        )
+        return
+    out.print(Text(str(card.neuron), style="bold"), Text(card.label or "no label", style="bold cyan"))
+    if card.description:
+        out.print(Text(cell(card.description)))
+    _labels(card)
+    _numbers(card)
+    shown = ["other", "label", "weight_mean", "sign_agreement", "n_prompts", "frequency", "flow_mean"]
+    out.print()
+    print_frame(card.upstream.select(shown), title="Driven by")
+    out.print()
+    print_frame(card.downstream.select(shown), title="Acts on")
+    _tokens(card)
+    _exemplars(card, exemplars)
+
+
+def _labels(card: NeuronCard) -> None:
+    for row in card.labels.iter_rows(named=True):
+        sign = "+" if row["polarity"] > 0 else "-"
+        score = "not scored" if row.get("corrected") is None else f"{row['metric']} {row['corrected']:.2f} above chance"
+        text = row["label"] or f"unlabeled: {row['unlabeled_reason']}"
+        out.print(
+            Text(f"  {row['side']:<6} {sign} ", style="dim"),
+            Text(cell(text)),
+            Text(f"  [{score}, {row['labeler']}]", style="dim"),
+        )
+
+
+def _numbers(card: NeuronCard) -> None:
+    facts: list[tuple[str, object]] = []
+    for row in card.profiles.iter_rows(named=True):
+        sign = "+" if row["polarity"] > 0 else "-"
+        domain = f", {row['domain']} (z {row['domain_z']:.1f})" if row["domain"] else ""
+        facts.append(
+            (
+                f"in graphs {'+' if row['polarity'] > 0 else '-'}",
+                f"{row['n_prompts']} prompts ({row['frequency']:.0%}){domain}",
+            )
+        )
+    for row in card.der.iter_rows(named=True):
+        facts.append(("direct effect", f"{row['der']:.2f} ({row['effect_type']})"))
+    for row in card.activations.iter_rows(named=True):
+        density = row["density_positive"] + row["density_negative"]
+        spread = f"{row['minimum']:.2f} … {row['maximum']:.2f}, fires on {density:.1%} of tokens"
+        facts.append((f"activation ({row['corpus']})", spread))
+    for row in card.cluster.tail(1).iter_rows(named=True):
+        facts.append(("cluster", f"{row['path']} {row['label'] or ''}"))
+    out.print()
+    print_facts(facts)
+
+
+def _tokens(card: NeuronCard) -> None:
+    out.print()
+    rows: list[tuple[str, object]] = []
+    for name, frame in (("raises", card.output_projections), ("is driven by", card.input_projections)):
+        for direction, word in ((1, name), (-1, {"raises": "lowers", "is driven by": "is inhibited by"}[name])):
+            tokens = frame.filter(pl.col("direction") == direction)["token"].head(8).to_list()
+            rows.append((word, tokens))
+    print_facts(rows)
+
+
+def _exemplars(card: NeuronCard, count: int) -> None:
+    for polarity in (1, -1):
+        top = (
+            card.exemplars.filter((pl.col("polarity") == polarity) & (pl.col("kind") == "top")).sort("rank").head(count)
+        )
+        if top.is_empty():
+            continue
+        out.print(Text(f"\nFires most on ({'+' if polarity > 0 else '-'})", style="bold"))
+        for row in top.iter_rows(named=True):
+            line = highlighted(row["tokens"], row["activations"], peak=row["peak_position"])
+            out.print(Text(f"{row['peak_activation']:8.2f}  ", style="dim") + line)
