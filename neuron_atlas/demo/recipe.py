@@ -1,0 +1,24 @@
+"""The demo model's training recipe: every number that shapes its weights, in one value that is saved beside them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Shape of the model and schedule of its training; ``threads`` is here because it changes the rounding."""
+
+    seed: int = 7
+    steps: int = 1600
+    batch_size: int = 96
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.1
+    warmup_steps: int = 100
+    threads: int = 1
+    hidden_size: int = 128
+    intermediate_size: int = 384
+    layers: int = 6
+    heads: int = 4
+    key_value_heads: int = 2
+    longest: int = 64
