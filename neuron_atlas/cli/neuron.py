@@ -53,11 +53,8 @@ def _labels(card: NeuronCard) -> None:
         sign = "+" if row["polarity"] > 0 else "-"
         score = "not scored" if row.get("corrected") is None else f"{row['metric']} {row['corrected']:.2f} above chance"
         text = row["label"] or f"unlabeled: {row['unlabeled_reason']}"
-        out.print(
-            Text(f"  {row['side']:<6} {sign} ", style="dim"),
-            Text(cell(text)),
-            Text(f"  [{score}, {row['labeler']}]", style="dim"),
-        )
+        name = Text(f"  {row['side']:<6} {sign}  ", style="dim")
+        out.print(name + Text(cell(text), style="not dim") + Text(f"  [{score}, {row['labeler']}]", style="dim"))
 
 
 def _numbers(card: NeuronCard) -> None:
@@ -67,7 +64,7 @@ def _numbers(card: NeuronCard) -> None:
         domain = f", {row['domain']} (z {row['domain_z']:.1f})" if row["domain"] else ""
         facts.append(
             (
-                f"in graphs {'+' if row['polarity'] > 0 else '-'}",
+                f"in graphs {sign}",
                 f"{row['n_prompts']} prompts ({row['frequency']:.0%}){domain}",
             )
         )
