@@ -52,11 +52,12 @@ class TokenWeight(Checked):
 
 
 class SharedTrait(Checked):
-    """Something that `n` of `of` listed tokens have in common, and how rare that is among all tokens seen (`base`, 0..1)."""
+    """Something that tokens of a list have in common: those that carry it, out of `of` asked, and how common it is among all
+    tokens seen (`base`, 0..1)."""
 
-    kind: Literal["class", "form", "context", "domain"]
+    kind: Literal["class", "form", "context"]
     name: str
-    n: int
+    token_ids: tuple[int, ...]
     of: int
     base: float
 
@@ -68,22 +69,33 @@ class TokenList(Checked):
     shared: tuple[SharedTrait, ...] = ()
 
 
-class Neighbour(Checked):
-    """A connected neuron and, if it has one, its label.
+class SeenLabel(Checked):
+    """A neighbour's label as it was seen: its text, the tokens it predicts, whether they rise (+1) or fall (-1), and `ref`,
+    which names that version of it (`L18/N6721+@<hash>`)."""
 
-    `weight` is turned towards the polarities: > 0 means that one firing its way makes the other fire its way. `ref` names
-    the label that was seen (`L18/N6721+@<hash>`); it is missing when the neighbour has no label. `tokens` are those the
-    label predicts, `direction` whether they rise (+1) or fall (-1).
+    side: Side
+    text: str
+    tokens: tuple[TokenWeight, ...] = ()
+    direction: Polarity = 1
+    ref: str
+
+
+class Neighbour(Checked):
+    """A connected neuron (`L18/N6721+`) and its labels, if it has any.
+
+    `weight` is turned towards both polarities (> 0: one firing its way makes the other fire its way) and divided by the
+    receiver's mean |activation|: the share of its usual activation that comes along this edge. `frequency` is the share of
+    this neuron's prompts in which the edge was seen, 0..1.
     """
 
     name: str
-    polarity: Polarity
     weight: float
     frequency: float
-    label: str | None = None
-    tokens: tuple[TokenWeight, ...] = ()
-    direction: Polarity = 1
-    ref: str | None = None
+    labels: tuple[SeenLabel, ...] = ()
+
+    def label(self, side: Side) -> SeenLabel | None:
+        """Its label of one side."""
+        return next((seen for seen in self.labels if seen.side == side), None)
 
 
 class Exemplar(Checked):
@@ -93,6 +105,13 @@ class Exemplar(Checked):
     token_ids: tuple[int, ...]
     activations: tuple[float, ...]
     peak: int
+
+
+class PeakPosition(Checked):
+    """The most common token position of the exemplars' peaks, and the share of exemplars that peak there."""
+
+    position: int
+    share: float
 
 
 class Association(Checked):
@@ -143,7 +162,7 @@ class OutputEvidence(_OneNeuron):
     """What a neuron does when it fires: the output pass.
 
     promotes, suppresses: logit lens, weights > 0 and < 0; logits: measured direct edges to traced logits, mean weight;
-    downstream: the neurons it acts on.
+    downstream: the neurons it acts on; routed: tokens that their labels predict, weighted along the edges.
     """
 
     side: Literal["output"] = "output"
@@ -152,30 +171,42 @@ class OutputEvidence(_OneNeuron):
     logits: TokenList = TokenList()
     direct_effect: DirectEffect | None = None
     downstream: tuple[Neighbour, ...] = ()
+    routed: TokenList = TokenList()
 
 
 class InputEvidence(_OneNeuron):
     """What makes a neuron fire: the input pass.
 
-    drives: tokens whose embedding alone would drive it; firing: tokens at the peaks of the exemplars, weight = share of
-    the summed peak activation; before: what stands in the texts before the peaks, weight = share of exemplars; background: the same
-    positions' rates elsewhere are in the associations' lift; embeddings: measured direct edges from token embeddings.
+    drives: tokens whose embedding alone would drive it (response). From the exemplars: firing, tokens on which it fired
+    (share of the summed activation); before, tokens that stand before the peak more often than elsewhere (share of
+    exemplars); position, where the peaks stand; precision, how often the firing tokens make it fire in texts that are not
+    its top ones, 0..1. From graphs: embeddings that drive it directly (as a neighbour's weight); associations, tokens
+    over-represented where it appears, at its position and in the window before it; gated, tokens that make its upstream
+    neurons fire by their input labels, weighted along the edges.
     """
 
     side: Literal["input"] = "input"
     drives: TokenList = TokenList()
     firing: TokenList = TokenList()
     before: TokenList = TokenList()
+    position: PeakPosition | None = None
+    precision: float | None = None
     embeddings: TokenList = TokenList()
     exemplars: tuple[Exemplar, ...] = ()
     associations: tuple[Association, ...] = ()
     associations_window: tuple[Association, ...] = ()
     upstream: tuple[Neighbour, ...] = ()
+    gated: TokenList = TokenList()
     cooccurring: tuple[Neighbour, ...] = ()
     output_label: str | None = None
 
 
 Evidence: TypeAlias = OutputEvidence | InputEvidence
+
+
+def is_safe(text: str) -> bool:
+    """Whether text may stand in a label: no control characters, no angle brackets, no links."""
+    return not _UNSAFE.search(text) and not _LINK.search(text)
 
 
 def _safe(text: str) -> str:

@@ -1,0 +1,207 @@
+"""The evidence of one layer, put together from the tables in a few passes over columns.
+
+The labeled neurons are those of `labelable.py`. A table that is missing is evidence that is missing: the labeler sees less.
+Texts held out for scoring never enter: not as exemplars, and not through what tokens share.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from neuron_atlas.core.labeling import connections, layer_tables
+from neuron_atlas.core.labeling.choice import LabelRow, label_ref
+from neuron_atlas.core.labeling.connections import Connection
+from neuron_atlas.core.labeling.evidence import (
+    Evidence,
+    InputEvidence,
+    Neighbour,
+    OutputEvidence,
+    Polarity,
+    SeenLabel,
+    Side,
+    TokenList,
+    TokenWeight,
+    polar_name,
+)
+from neuron_atlas.core.labeling.firing import Firing, read_firing
+from neuron_atlas.core.labeling.labelable import label_rows, labelable, require_labels
+from neuron_atlas.core.labeling.layer_tables import PolarKey, Scored
+from neuron_atlas.core.labeling.lexicon import Lexicon, build_lexicon
+from neuron_atlas.core.records import Tables
+
+_SIDES: tuple[Side, ...] = ("output", "input")
+_HEAD = 0.4
+"""Tokens of a list with at least this share of the strongest weight are asked what they share."""
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """One neuron's evidence and the refs of the neighbour labels read for it, labeled or not (`L18/N6721+@<hash>`)."""
+
+    evidence: Evidence
+    refs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """What all neurons of the layer share while their evidence is put together."""
+
+    side: Side
+    layer: int
+    here: Tables
+    evidence: Tables
+    lexicon: Lexicon
+    keys: tuple[PolarKey, ...]
+    known: frozenset[str]
+    rows: Mapping[Side, Mapping[str, LabelRow]]
+
+
+def gather(
+    side: Side, layer: int, *, evidence: Tables, labels: Tables, token_text: Mapping[int, str] | None = None
+) -> tuple[list[Gathered], Lexicon]:
+    """The evidence of every labelable neuron and polarity of one layer, sorted, and the lexicon of its tokens.
+
+    `token_text` names tokens that no table spells out (logits and embeddings are stored by id alone); a token without
+    text is left out. Raises `Incomplete` when a neighbour that must be labeled before has no row.
+    """
+    here = layer_tables.of_layer(evidence, layer)
+    texts = layer_tables.usage_texts(here)
+    spelled = dict(token_text or {}) | layer_tables.spelled_tokens(here, texts)
+    everyone = [(int(at), int(neuron), int(polarity)) for at, neuron, polarity in labelable(evidence).iter_rows()]
+    room = _Layer(
+        side=side,
+        layer=layer,
+        here=here,
+        evidence=evidence,
+        lexicon=build_lexicon([ids for ids, _ in texts], spelled),
+        keys=tuple((neuron, polarity) for at, neuron, polarity in everyone if at == layer),
+        known=frozenset(polar_name(*row) for row in everyone),
+        rows={"output": label_rows(labels, "output"), "input": label_rows(labels, "input")},
+    )
+    return (_outputs(room) if side == "output" else _inputs(room)), room.lexicon
+
+
+def _outputs(room: _Layer) -> list[Gathered]:
+    projected = layer_tables.projections(room.here, "output_projections", "weight")
+    appearances = layer_tables.appearances(room.here)
+    direct = layer_tables.direct_effects(room.here)
+    wires = connections.output_wires(room.evidence, room.layer)
+    _require(room, (wire.name for neuron, _ in room.keys for wire in wires.neurons.get(neuron, ())), "output")
+    gathered: list[Gathered] = []
+    for neuron, polarity in room.keys:
+        neighbours, refs = _neighbours(room, wires.neurons.get(neuron, ()), polarity, ("output",))
+        evidence = OutputEvidence(
+            layer=room.layer,
+            neuron=neuron,
+            polarity=_polarity(polarity),
+            appearance=appearances.get((neuron, polarity)),
+            promotes=_tokens(room.lexicon, projected.get((neuron, polarity), ()), turn=polarity),
+            suppresses=_tokens(room.lexicon, projected.get((neuron, -polarity), ()), turn=polarity),
+            logits=_tokens(room.lexicon, _linked(wires.tokens.get(neuron, ())), turn=polarity),
+            direct_effect=direct.get(neuron),
+            downstream=neighbours,
+            routed=_tokens(room.lexicon, _predicted(neighbours, "output")),
+        )
+        gathered.append(Gathered(evidence, refs))
+    return gathered
+
+
+def _inputs(room: _Layer) -> list[Gathered]:
+    projected = layer_tables.projections(room.here, "input_projections", "response")
+    appearances = layer_tables.appearances(room.here)
+    active, window = (layer_tables.associations(room.here, place) for place in ("active", "window"))
+    firings = read_firing(room.here, room.lexicon.before_rate)
+    wires = connections.input_wires(room.evidence, room.layer)
+    for side in _SIDES:
+        _require(room, (wire.name for neuron, _ in room.keys for wire in wires.neurons.get(neuron, ())), side)
+    _require(room, (polar_name(room.layer, *key) for key in room.keys), "output")
+    gathered: list[Gathered] = []
+    for neuron, polarity in room.keys:
+        key, firing = (neuron, polarity), firings.get((neuron, polarity), Firing())
+        upstream, refs = _neighbours(room, wires.neurons.get(neuron, ()), polarity, _SIDES)
+        partners, partner_refs = _neighbours(room, wires.partners.get(neuron, ()), 1, ("output",))
+        own = room.rows["output"][polar_name(room.layer, neuron, polarity)]
+        evidence = InputEvidence(
+            layer=room.layer,
+            neuron=neuron,
+            polarity=_polarity(polarity),
+            appearance=appearances.get(key),
+            drives=_tokens(room.lexicon, projected.get(key, ()), turn=polarity),
+            firing=_tokens(room.lexicon, firing.tokens),
+            before=_tokens(room.lexicon, firing.before),
+            position=firing.position,
+            precision=firing.precision,
+            embeddings=_tokens(room.lexicon, _linked(wires.tokens.get(neuron, ())), turn=polarity),
+            exemplars=firing.exemplars,
+            associations=active.get(key, ()),
+            associations_window=window.get(key, ()),
+            upstream=upstream,
+            gated=_tokens(room.lexicon, _predicted(upstream, "input")),
+            cooccurring=partners,
+            output_label=own["label"],
+        )
+        gathered.append(Gathered(evidence, tuple(sorted({*refs, *partner_refs, label_ref(own)}))))
+    return gathered
+
+
+def _require(room: _Layer, shown: Iterable[str], side: Side) -> None:
+    reader = f"{room.side}_labels of layer L{room.layer:02d}"
+    require_labels(shown, room.known, room.rows[side], side, reader=reader)
+
+
+def _neighbours(
+    room: _Layer, wires: Sequence[Connection], polarity: int, sides: Sequence[Side]
+) -> tuple[tuple[Neighbour, ...], tuple[str, ...]]:
+    """Neighbours with their labels of the given sides, and the refs of the rows read."""
+    neighbours: list[Neighbour] = []
+    refs: list[str] = []
+    for wire in wires:
+        read: list[tuple[Side, LabelRow]] = [
+            (side, room.rows[side][wire.name]) for side in sides if wire.name in room.rows[side]
+        ]
+        refs += [label_ref(row) for _, row in read]
+        seen = tuple(_seen(side, row) for side, row in read if row["label"] is not None)
+        weight = wire.weight * polarity
+        neighbours.append(Neighbour(name=wire.name, weight=weight, frequency=wire.frequency, labels=seen))
+    return tuple(neighbours), tuple(sorted(set(refs)))
+
+
+def _seen(side: Side, row: LabelRow) -> SeenLabel:
+    pairs = zip(row["tokens"], row["token_ids"], strict=True)
+    tokens = tuple(TokenWeight(token_id=i, text=text, weight=1.0) for text, i in pairs)
+    direction = _polarity(row["direction"])
+    return SeenLabel(side=side, text=row["label"] or "", tokens=tokens, direction=direction, ref=label_ref(row))
+
+
+def _predicted(neighbours: Sequence[Neighbour], side: Side) -> list[Scored]:
+    """Tokens that the neighbours' labels of one side predict, each weighted by edge, frequency and rank within its label."""
+    total: dict[int, float] = defaultdict(float)
+    for neighbour in neighbours:
+        seen = neighbour.label(side)
+        for rank, token in enumerate(seen.tokens if seen else ()):
+            total[token.token_id] += (
+                neighbour.weight * neighbour.frequency * (seen.direction if seen else 1) / (1 + rank)
+            )
+    return sorted(((i, weight) for i, weight in total.items() if weight), key=lambda t: (-abs(t[1]), t[0]))
+
+
+def _linked(links: Sequence[Connection]) -> list[Scored]:
+    return sorted(((link.token_id, link.weight) for link in links), key=lambda link: (-abs(link[1]), link[0]))
+
+
+def _tokens(lexicon: Lexicon, scored: Sequence[Scored], *, turn: int = 1) -> TokenList:
+    """A list of known tokens, strongest first, with what its head shares."""
+    known = [(i, weight * turn) for i, weight in scored if i in lexicon.text][: layer_tables.SHOWN_TOKENS]
+    if not known:
+        return TokenList()
+    least = _HEAD * max(abs(weight) for _, weight in known)
+    shared = lexicon.shared([i for i, weight in known if abs(weight) >= least])
+    return TokenList(
+        tokens=tuple(TokenWeight(token_id=i, text=lexicon.text[i], weight=weight) for i, weight in known), shared=shared
+    )
+
+
+def _polarity(value: int) -> Polarity:
+    return 1 if value > 0 else -1

@@ -1,0 +1,86 @@
+"""Which label speaks for a neuron, and the name of one version of it.
+
+Several labelers may have labeled the same neuron and polarity. A person's word beats any machine's; among machines the
+one that read more beats the one that read less. A label's `ref` (`L18/N6721+@<12 hex digits>`) is made of what a reader of
+the label sees, so it changes exactly when a reader would read something else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, TypedDict, cast
+
+import polars as pl
+
+from neuron_atlas.core.labeling.evidence import polar_name
+from neuron_atlas.core.records import content_hash
+
+LABELERS = ("human", "openai", "openai-batch", "import", "rules")
+"""Best first."""
+
+
+class LabelRow(TypedDict):
+    """One row of `output_labels` or `input_labels`, as far as readers of labels use it."""
+
+    layer: int
+    neuron: int
+    polarity: int
+    labeler: str
+    version: str
+    label: str | None
+    description: str | None
+    type: str
+    confidence: float | None
+    tokens: list[str]
+    token_ids: list[int]
+    direction: int
+
+
+_SEEN: tuple[Literal["label", "description", "type", "tokens", "token_ids", "direction", "labeler", "version"], ...] = (
+    "label", "description", "type", "tokens", "token_ids", "direction", "labeler", "version",
+)  # fmt: skip
+
+
+def best_labels(labels: pl.DataFrame) -> pl.DataFrame:
+    """One row per (layer, neuron, polarity): the label that speaks for it, with the columns it came with.
+
+    A row that holds a label beats an unlabeled one; then the order of `LABELERS` decides (an unknown labeler comes last).
+    """
+    order = pl.col("labeler").replace_strict({name: n for n, name in enumerate(LABELERS)}, default=len(LABELERS))
+    return (
+        labels.sort(pl.col("label").is_null() & (pl.col("labeler") != "human"), order, "labeler")
+        .unique(("layer", "neuron", "polarity"), keep="first", maintain_order=True)
+        .sort("layer", "neuron", "polarity")
+    )
+
+
+def rows_of(labels: pl.DataFrame) -> list[LabelRow]:
+    """The rows of a frame with the columns of a label table."""
+    return [cast(LabelRow, row) for row in labels.iter_rows(named=True)]
+
+
+def label_ref(row: LabelRow) -> str:
+    """`L18/N6721+@<hash>` of one row of `output_labels` or `input_labels`."""
+    seen = {name: row[name] for name in _SEEN}
+    return f"{polar_name(row['layer'], row['neuron'], row['polarity'])}@{content_hash(seen)[:12]}"
+
+
+def stale_labels(labels: Mapping[str, pl.LazyFrame]) -> pl.DataFrame:
+    """Labels that were made from neighbour labels which have changed or gone since.
+
+    `labels` holds `output_labels` and, where they exist, `input_labels`. Returns one row per stale label: side, layer,
+    neuron, polarity, labeler and `changed`, the recorded neighbours (`L18/N6721+@<hash>`) that no longer stand.
+    """
+    frames = {name: labels[name].collect() for name in ("output_labels", "input_labels") if name in labels}
+    current = {label_ref(row) for frame in frames.values() for row in rows_of(best_labels(frame))}
+    found = [
+        frame.select(
+            pl.lit(name.removesuffix("_labels")).alias("side"),
+            *("layer", "neuron", "polarity", "labeler"),
+            pl.col("neighbours").list.filter(~pl.element().is_in(list(current))).alias("changed"),
+        ).filter(pl.col("changed").list.len() > 0)
+        for name, frame in frames.items()
+    ]
+    empty = {"side": pl.String(), "layer": pl.Int16(), "neuron": pl.Int32(), "polarity": pl.Int8()}
+    schema = empty | {"labeler": pl.String(), "changed": pl.List(pl.String())}
+    return pl.concat([pl.DataFrame(schema=schema), *found]).sort("side", "layer", "neuron", "polarity", "labeler")
