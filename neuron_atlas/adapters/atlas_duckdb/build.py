@@ -1,0 +1,194 @@
+"""Building an atlas: into `<path>.building`, checked, flushed, swapped in by one rename.
+
+A reader of the old file keeps it to the end; a killed build leaves `<path>.building` behind, which the next build removes. One
+build at a time: a lock file beside the atlas, which goes with the process that holds it. The same tables give the same
+content (`table_hashes`), so nothing in the file says when it was built.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import polars as pl
+
+from neuron_atlas.adapters.atlas_duckdb.checks import check_integrity
+from neuron_atlas.adapters.atlas_duckdb.schema import (
+    ATLAS_VERSION,
+    GRAPH_KEY,
+    PUBLISHED,
+    REQUIRED,
+    duckdb_type,
+    open_read_only,
+    statement,
+)
+from neuron_atlas.adapters.atlas_duckdb.search import write_search_index
+from neuron_atlas.adapters.files import make_folder, replace_durably
+from neuron_atlas.core.circuits.best_labels import LABELER_ORDER
+from neuron_atlas.core.records import Tables
+from neuron_atlas.core.tables import GRAPHS, Table
+from neuron_atlas.errors import BadInput, Incomplete, PermanentError, TransientError
+
+DERIVED = ("neuron_labels", "vocabulary", "neurons", "edges")
+"""Statements run in order once the tables are in."""
+
+
+@dataclass(frozen=True, slots=True)
+class AtlasReport:
+    """What a build put where: rows per table, tables that were not given, size in bytes."""
+
+    path: Path
+    rows: Mapping[str, int]
+    missing: tuple[str, ...]
+    bytes: int
+
+
+def build_atlas(path: str | Path, tables: Tables, *, facts: Mapping[str, str]) -> AtlasReport:
+    """Build the atlas of `tables` (by their names in `core/tables.py`) and put it at `path` in one step.
+
+    `facts` go into `metadata` beside the counts; `n_layers` and `n_neurons`, where given, bound the neurons' numbers. Raises
+    `Incomplete` without edge_stats and neuron_profiles, `DamagedData` when tables contradict each other, `TransientError`
+    when another build of this path runs, `PermanentError` when the disk is full or fails. Whenever it raises, the old
+    atlas stays as it was.
+    """
+    path = Path(path)
+    given = _named(tables)
+    _refuse_bad_input(path, given, facts)
+    make_folder(path.parent)
+    building = path.with_name(path.name + ".building")
+    with _only_build_of(path):
+        _remove(building)
+        try:
+            rows = _fill(building, given, facts)
+            open_read_only(building).close()
+            replace_durably(building, path)
+        except (OSError, duckdb.IOException, duckdb.OutOfMemoryException) as error:
+            raise PermanentError(
+                f"the atlas could not be written to {building}: {error}. The old atlas is untouched; "
+                "free disk space there and build again"
+            ) from error
+        finally:
+            _remove(building)
+    return AtlasReport(path, rows, tuple(name for name in PUBLISHED if name not in given), path.stat().st_size)
+
+
+def _named(tables: Tables) -> dict[str, pl.LazyFrame]:
+    """The published ones among the tables given, by their names in the atlas."""
+    return {name: tables[table.name] for name, table in PUBLISHED.items() if table.name in tables}
+
+
+def _refuse_bad_input(path: Path, given: Mapping[str, pl.LazyFrame], facts: Mapping[str, str]) -> None:
+    missing = [name for name in REQUIRED if name not in given]
+    if missing:
+        raise Incomplete(
+            f"an atlas needs tables {', '.join(missing)}, which were not given. Run: neuron-atlas aggregate first"
+        )
+    if path.is_dir():
+        raise BadInput(f"{path} is a folder; expected the file to write the atlas to, e.g. {path / 'atlas.duckdb'}")
+    for name in ("n_layers", "n_neurons"):
+        if name in facts and not facts[name].isdigit():
+            raise BadInput(f"fact {name!r} is {facts[name]!r}; expected a whole number")
+
+
+def _fill(building: Path, given: Mapping[str, pl.LazyFrame], facts: Mapping[str, str]) -> dict[str, int]:
+    """Write and check everything; returns rows per table."""
+    connection = duckdb.connect(building)
+    try:
+        rows = {name: _write(connection, name, table, given.get(name)) for name, table in PUBLISHED.items()}
+        connection.execute("SET VARIABLE labelers = $order", {"order": list(LABELER_ORDER)})
+        for name in DERIVED:
+            connection.execute(statement(name))
+            rows[name] = _count(connection, name)
+        write_search_index(connection)
+        missing = [name for name in PUBLISHED if name not in given]
+        _write_metadata(connection, facts, rows, missing)
+        check_integrity(connection)
+        connection.execute("CREATE UNIQUE INDEX neurons_by_name ON neurons (neuron_id)")
+        connection.execute("CHECKPOINT")
+    finally:
+        connection.close()
+    return rows
+
+
+def _write(connection: duckdb.DuckDBPyConnection, name: str, table: Table, frame: pl.LazyFrame | None) -> int:
+    """Create one table as declared, with its meanings as comments, and fill it; returns its rows."""
+    columns = ", ".join(f'"{c.name}" {duckdb_type(c.dtype)}{"" if c.optional else " NOT NULL"}' for c in table.columns)
+    connection.execute(f'CREATE TABLE "{name}" ({columns})')
+    connection.execute(f'COMMENT ON TABLE "{name}" IS {_text(table.meaning)}')
+    for column in table.columns:
+        connection.execute(f'COMMENT ON COLUMN "{name}"."{column.name}" IS {_text(column.meaning)}')
+    if frame is None:
+        return 0
+    checked = _checked(table, frame)
+    connection.register("incoming", checked)
+    connection.execute(f'INSERT INTO "{name}" FROM incoming')
+    connection.unregister("incoming")
+    written = _count(connection, name)
+    if written != checked.height:
+        raise PermanentError(f"table {name!r} has {written} rows after writing {checked.height}; build again")
+    return written
+
+
+def _checked(table: Table, frame: pl.LazyFrame) -> pl.DataFrame:
+    """The table's rows, checked and in key order; graphs shared by several prompt sets stand once."""
+    rows = frame.collect()
+    if table is GRAPHS:
+        return Table(table.name, table.meaning, GRAPH_KEY, table.columns).checked(rows)
+    if table.key[:1] == ("prompt_id",):
+        rows = rows.unique(subset=table.key, keep="first", maintain_order=True)
+    return table.checked(rows)
+
+
+def _write_metadata(
+    connection: duckdb.DuckDBPyConnection, facts: Mapping[str, str], rows: Mapping[str, int], missing: list[str]
+) -> None:
+    """Key and value of everything said about the whole."""
+    counts = {
+        "total_neurons": "neurons",
+        "total_edges": "edges",
+        "total_clusters": "clusters",
+        "total_graphs": "graphs",
+    }
+    pairs = {
+        **facts,
+        **{key: str(rows[name]) for key, name in counts.items()},
+        "atlas_version": ATLAS_VERSION,
+        "missing_tables": ", ".join(missing),
+    }
+    connection.execute("CREATE TABLE metadata (key VARCHAR NOT NULL, value VARCHAR NOT NULL)")
+    frame = pl.DataFrame({"key": list(pairs), "value": list(pairs.values())}).sort("key")
+    connection.register("incoming", frame)
+    connection.execute("INSERT INTO metadata FROM incoming")
+    connection.unregister("incoming")
+
+
+def _count(connection: duckdb.DuckDBPyConnection, name: str) -> int:
+    return int(connection.execute(f'SELECT count(*) FROM "{name}"').fetchall()[0][0])
+
+
+def _text(value: str) -> str:
+    """An SQL text literal."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+@contextmanager
+def _only_build_of(path: Path) -> Generator[None]:
+    """Hold the lock beside an atlas; raises `TransientError` when another process builds it."""
+    with path.with_name(f".{path.name}.lock").open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise TransientError(f"another process is building {path}; wait for it and build again") from error
+        yield
+
+
+def _remove(building: Path) -> None:
+    """Remove an unfinished atlas with its log and spill folder."""
+    building.unlink(missing_ok=True)
+    building.with_name(building.name + ".wal").unlink(missing_ok=True)
+    shutil.rmtree(building.with_name(building.name + ".tmp"), ignore_errors=True)

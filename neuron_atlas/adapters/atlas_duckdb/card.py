@@ -1,0 +1,52 @@
+"""Everything the atlas knows of one neuron, on one card."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from neuron_atlas.core.records import NeuronId
+
+
+@dataclass(frozen=True)
+class NeuronCard:
+    """One neuron. Every field but `neuron` is a frame with the columns of its table, empty where the atlas has nothing.
+
+    `summary` is the neuron's row of `neurons`; `labels` every label of both sides, best first, with its main score;
+    `upstream` and `downstream` its strongest edges, labeled (columns of `Atlas.edges`); `cluster` its modules from the top down.
+    """
+
+    neuron: NeuronId
+    summary: pl.DataFrame
+    labels: pl.DataFrame
+    scores: pl.DataFrame
+    upstream: pl.DataFrame
+    downstream: pl.DataFrame
+    exemplars: pl.DataFrame
+    output_projections: pl.DataFrame
+    input_projections: pl.DataFrame
+    token_associations: pl.DataFrame
+    cooccurrence: pl.DataFrame
+    profiles: pl.DataFrame
+    der: pl.DataFrame
+    activations: pl.DataFrame
+    prompts: pl.DataFrame
+    cluster: pl.DataFrame
+
+    @property
+    def label(self) -> str | None:
+        """Its best label; None when it has none."""
+        return self._summary_text("label")
+
+    @property
+    def description(self) -> str | None:
+        """The best label's description; None when it has none."""
+        return self._summary_text("description")
+
+    def __str__(self) -> str:
+        return f"{self.neuron}: {self.label or 'no label'}"
+
+    def _summary_text(self, column: str) -> str | None:
+        value = self.summary[column][0]
+        return value if isinstance(value, str) else None
