@@ -28,7 +28,9 @@ def readable_token(text: str) -> str:
 def token_texts(ids: Iterable[int], token_text: TokenText) -> pl.DataFrame:
     """Readable text of every distinct id: columns token_id (Int32) and token."""
     distinct = sorted(set(ids))
-    look_up = token_text.get if isinstance(token_text, Mapping) else token_text
-    texts = [look_up(i) for i in distinct]
-    shown = [f"<{i}>" if text is None else readable_token(text) for i, text in zip(distinct, texts, strict=True)]
+    if isinstance(token_text, Mapping):
+        table = token_text
+        shown = [readable_token(table[i]) if i in table else f"<{i}>" for i in distinct]
+    else:
+        shown = [readable_token(token_text(i)) for i in distinct]
     return pl.DataFrame({"token_id": distinct, "token": shown}, schema={"token_id": pl.Int32, "token": pl.String})

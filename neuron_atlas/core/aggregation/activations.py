@@ -1,0 +1,167 @@
+"""One pass over a text corpus: how each neuron's activation is distributed, and the texts that show it.
+
+Equal texts count once; special tokens (BOS, EOS, padding) are left out of every number and every exemplar, for their huge
+activations say nothing of language. Both signs are kept apart in exemplars: a polarity's examples are read by its own sign.
+
+**Memory.** With N neurons in the model: 780 bytes x N for histograms, 24 bytes x N x `top_k` for running top texts, and up to
+`memory_bytes` for the activations themselves. While those fit (tokens x N x 4 bytes), quantiles are exact and the texts are
+read once. Beyond that they are dropped: extremes are kept instead (see `distributions`), and the texts that became exemplars are
+run once more to fetch their tokens' activations. The exemplars returned take about 12 bytes x N x 2 polarities x
+examples x tokens per text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from neuron_atlas.core.aggregation.distributions import Distributions
+from neuron_atlas.core.aggregation.exemplars import ExemplarPlan, TopTexts, choose_exemplars
+from neuron_atlas.core.ports import Array, SubjectModel
+from neuron_atlas.core.records import Frames, Prompt, content_hash
+from neuron_atlas.core.tables import ACTIVATION_STATS, EXEMPLARS
+from neuron_atlas.errors import BadInput, DamagedData
+
+BATCH_TOKENS = 1024
+"""Tokens that go through the model together."""
+
+
+@dataclass(frozen=True)
+class Text:
+    """One text as the model reads it: ids without special tokens, and where those stand in what the model is given."""
+
+    text_id: str
+    given_ids: tuple[int, ...]
+    kept: tuple[int, ...]
+
+    @property
+    def token_ids(self) -> list[int]:
+        """The ids that count."""
+        return [self.given_ids[i] for i in self.kept]
+
+
+def activation_stats(
+    model: SubjectModel,
+    texts: Sequence[str],
+    *,
+    corpus: str,
+    top_k: int = 10,
+    n_random: int = 5,
+    n_hard: int = 5,
+    held_out_share: float = 0.4,
+    max_tokens: int = 256,
+    memory_bytes: int = 2**30,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Frames:
+    """The tables of asset `activation_stats` for one corpus.
+
+    Per neuron and polarity: the `top_k` texts of largest peak, `n_random` other texts, and `n_hard` texts that hold a token on
+    which the neuron peaked elsewhere, but stay below its threshold. `held_out_share` of the texts, chosen by `seed` and the
+    text's own id, are marked for scoring. A text is read up to its first `max_tokens` tokens; `progress` hears (texts done,
+    texts). Raises `BadInput` without any token to count, `DamagedData` on activations that are not finite.
+    """
+    read = read_texts(model, texts, max_tokens=max_tokens)
+    if not read:
+        raise BadInput(
+            f"corpus {corpus!r} has no text with a countable token ({len(texts)} texts given); add texts to it"
+        )
+    shape = (model.spec.n_layers, model.spec.n_neurons)
+    distributions = Distributions(shape)
+    top = TopTexts(shape, top_k)
+    kept: list[Array] | None = []
+    done = size = 0
+    for batch in batches(read):
+        block = np.concatenate([_finite(a, t) for a, t in zip(run(model, batch), batch, strict=True)], axis=1)
+        distributions.add(block)
+        top.add(block, [len(t.kept) for t in batch])
+        size += block.nbytes
+        if kept is not None and size <= memory_bytes:
+            kept.append(block)
+        elif kept is not None:
+            for earlier in [*kept, block]:
+                distributions.add_extremes(earlier, budget=memory_bytes)
+            kept = None
+        else:
+            distributions.add_extremes(block, budget=memory_bytes)
+        done += len(batch)
+        if progress is not None:
+            progress(done, len(read))
+    whole = None if kept is None else np.concatenate(kept, axis=1)
+    stats = distributions.frame(whole).with_columns(corpus=pl.lit(corpus))
+    plan = ExemplarPlan(n_random=n_random, n_hard=n_hard, seed=seed)
+    thresholds = stats["active_threshold"].to_numpy().reshape(shape)
+
+    def fetch(wanted: Sequence[int]) -> Iterator[Array]:
+        return _again(model, read, wanted) if whole is None else _slices(whole, read, wanted)
+
+    chosen = choose_exemplars(top, [t.token_ids for t in read], thresholds, fetch, plan)
+    held_out = [int(content_hash([seed, t.text_id])[:8], 16) < held_out_share * 16**8 for t in read]
+    words = {i: model.token_text(i) for i in {i for t in read for i in t.token_ids}}
+    shown = pl.DataFrame(
+        {
+            "text": range(len(read)),
+            "is_held_out": held_out,
+            "text_id": [t.text_id for t in read],
+            "token_ids": [t.token_ids for t in read],
+            "tokens": [[words[i] for i in t.token_ids] for t in read],
+        }
+    )
+    exemplars = chosen.join(shown, on="text", how="left").drop("text").with_columns(corpus=pl.lit(corpus))
+    return {ACTIVATION_STATS.name: ACTIVATION_STATS.checked(stats), EXEMPLARS.name: EXEMPLARS.checked(exemplars)}
+
+
+def read_texts(model: SubjectModel, texts: Sequence[str], *, max_tokens: int) -> list[Text]:
+    """Distinct texts with at least one token that is not special, in order."""
+    special = model.special_ids
+    read: list[Text] = []
+    for text in dict.fromkeys(texts):
+        ids = tuple(model.encode(Prompt(text=text, raw=True))[:max_tokens])
+        kept = tuple(i for i, token in enumerate(ids) if token not in special)
+        if kept:
+            read.append(Text(content_hash(text)[:16], ids, kept))
+    return read
+
+
+def batches(texts: Sequence[Text]) -> Iterator[list[Text]]:
+    """Consecutive texts of together at most BATCH_TOKENS tokens (at least one text)."""
+    batch: list[Text] = []
+    size = 0
+    for text in texts:
+        if batch and size + len(text.given_ids) > BATCH_TOKENS:
+            yield batch
+            batch, size = [], 0
+        batch.append(text)
+        size += len(text.given_ids)
+    if batch:
+        yield batch
+
+
+def run(model: SubjectModel, batch: Sequence[Text]) -> Iterator[Array]:
+    """Activations [L, kept tokens, I] of each text."""
+    for text, activations in zip(batch, model.activations([t.given_ids for t in batch]), strict=True):
+        yield activations[:, list(text.kept), :]
+
+
+def _finite(activations: Array, text: Text) -> Array:
+    if not np.isfinite(activations).all():
+        layer, _, neuron = (int(i) for i in np.argwhere(~np.isfinite(activations))[0])
+        raise DamagedData(
+            f"activation of L{layer}/N{neuron} on text {text.text_id} is not finite; expected finite numbers. "
+            "Check the model's weights, or load it in float32."
+        )
+    return activations
+
+
+def _slices(whole: Array, texts: Sequence[Text], wanted: Sequence[int]) -> Iterator[Array]:
+    ends = np.cumsum([len(t.kept) for t in texts])
+    for i in wanted:
+        yield whole[:, ends[i] - len(texts[i].kept) : ends[i]]
+
+
+def _again(model: SubjectModel, texts: Sequence[Text], wanted: Sequence[int]) -> Iterator[Array]:
+    for batch in batches([texts[i] for i in wanted]):
+        yield from run(model, batch)
