@@ -6,10 +6,11 @@ The residual stream is cut into parts that do not mix:
       what the embedding says    for thresholds  neuron to neuron      what the unembedding reads
 
 A planted neuron has gate = s (a x_i + b x_const) and up = s c x_i, where x_i is a token's dimension or a wire and s the
-norm's scale. On its tokens the gate is about 6 (elsewhere -8, or 3 for a wire); elsewhere up is exactly 0: it is silent. A *logit* neuron
-writes to the output dimensions of the tokens it promotes. A *routing* neuron writes to a wire only, so its direct effect
-on every logit is exactly 0, and a named later neuron reads that wire. Attention writes nothing: the next token depends on
-the last token alone. All other neurons have small random weights that touch neither token dimensions nor wires on writing.
+norm's scale. On its tokens the gate is about 6 (elsewhere -8, or 3 for a wire's reader); elsewhere up is exactly 0, so
+the neuron is silent. A *logit* neuron writes to the output dimensions of the tokens it promotes. A *routing* neuron
+writes to a wire only, so its direct effect on every logit is exactly 0, and a named later neuron reads that wire.
+Attention writes nothing: the next token depends on the last token alone. All other neurons have small random weights
+and write to output dimensions only.
 
 Used by tests only; torch is not needed to write the files.
 """
@@ -35,8 +36,6 @@ CONSTANT = 12.0  # the constant's size in every embedding: it keeps the norm's s
 GATE_ON, GATE_OFF, UP_ON = 6.0, -8.0, 0.35
 LOGIT_WRITE, WIRE_WRITE = 3.0, 1.0
 WIRE_MARGIN = 0.9  # wire readers expect nine tenths of the signal: writing shrinks the norm's scale
-    0.75  # a wire reader is set for three quarters of the wire's signal: writing itself shrinks the norm's scale
-)
 NOISE = 0.02
 
 _PLACES = ("Dallas", "Houston", "Alamo", "Lubbock", "Austin", "Texas")
