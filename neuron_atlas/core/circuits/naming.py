@@ -1,0 +1,119 @@
+"""What a module is called: from its members' labels, weighted by flow.
+
+A cluster label has a **theme** and its **tokens**: "promotes state capitals: Salem, Boise, Austin". The theme is what the members'
+output labels say before the colon, if one reading holds at least a quarter of the labeled flow; else the prompt set in which
+most of the flow is at home; else simply what the module promotes. A module without labels and tokens stays unlabeled, with
+the reason. Nothing here looks at the model; `ablation` tests the names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+AGREEMENT = 0.25
+"""The least share of a module's labeled flow that must agree on a theme."""
+
+AT_HOME = 0.5
+"""The least share of a module's flow in neurons of one prompt set for that set to name it."""
+
+MAX_WORDS = 8
+"""Words of a label."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Something several members have in common, and the share 0..1 of flow that has it."""
+
+    text: str
+    share: float
+
+
+@dataclass(frozen=True)
+class ModuleEvidence:
+    """What is known of one module. Lists are in falling order of share; `flow` is its share 0..1 of all flow.
+
+    `does` and `fires_on` are the themes of output and input labels (shares of the flow that carries such labels), `homes`
+    prompt sets, `receives` and `sends` other modules by path (shares of the flow that crosses the module's border inward
+    and outward).
+    """
+
+    path: str
+    size: int
+    flow: float
+    layer_min: int
+    layer_max: int
+    does: Sequence[Share]
+    fires_on: Sequence[Share]
+    homes: Sequence[Share]
+    tokens: Sequence[str]
+    receives: Sequence[Share]
+    sends: Sequence[Share]
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleName:
+    """A label and description, or the reason why there is none."""
+
+    label: str | None
+    description: str | None
+    unlabeled_reason: str | None
+
+
+def name_module(evidence: ModuleEvidence) -> ModuleName:
+    """Compose a label of 3 to 8 words and a description of two sentences."""
+    tokens = [t.strip() for t in evidence.tokens if t.strip()]
+    theme = _theme(evidence)
+    if theme is None and not tokens:
+        return ModuleName(None, None, "no member has a label and none promotes a readable token")
+    label = _label(theme, tokens)
+    return ModuleName(label, _description(evidence), None)
+
+
+def _theme(evidence: ModuleEvidence) -> str | None:
+    if evidence.does and evidence.does[0].share >= AGREEMENT:
+        return evidence.does[0].text
+    if evidence.homes and evidence.homes[0].share >= AT_HOME:
+        return f"{evidence.homes[0].text} circuit"
+    return None
+
+
+def _label(theme: str | None, tokens: Sequence[str]) -> str:
+    """Theme and as many tokens as fit, at least three words in all where there is enough to say."""
+    words = (theme or "promotes").split()[:MAX_WORDS]
+    named = {w.casefold() for w in words}
+    examples: list[str] = []
+    for token in tokens:
+        if len(words) + len(examples) + len(token.split()) > MAX_WORDS or len(examples) == 3:
+            break
+        if token.casefold() not in named and token not in examples:
+            examples.append(token)
+    if theme is None:
+        return "promotes " + _listed(examples)
+    return " ".join(words) + (": " + ", ".join(examples) if examples else "")
+
+
+def _description(evidence: ModuleEvidence) -> str:
+    layers = (
+        f"layer {evidence.layer_min}"
+        if evidence.layer_min == evidence.layer_max
+        else f"layers {evidence.layer_min} to {evidence.layer_max}"
+    )
+    first = f"{evidence.size} neurons in {layers} with {evidence.flow:.1%} of the flow"
+    if evidence.does:
+        first += f"; {evidence.does[0].share:.0%} of what is labeled {evidence.does[0].text}"
+    if evidence.homes:
+        first += f"; most at home in {evidence.homes[0].text} ({evidence.homes[0].share:.0%})"
+    second: list[str] = []
+    if evidence.fires_on:
+        second.append(f"{evidence.fires_on[0].text} ({evidence.fires_on[0].share:.0%} of the labeled inputs)")
+    if evidence.receives:
+        second.append(f"hears most from cluster {evidence.receives[0].text} ({evidence.receives[0].share:.0%})")
+    if evidence.sends:
+        second.append(f"tells most to cluster {evidence.sends[0].text} ({evidence.sends[0].share:.0%})")
+    tail = "; ".join(second)
+    return f"{first}." + (f" {tail[0].upper()}{tail[1:]}." if tail else "")
+
+
+def _listed(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1]
