@@ -10,13 +10,13 @@ When a declaration has gained optional columns since a table was made, they are 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 from polars._typing import PolarsDataType
 from psycopg import sql
 
-from neuron_atlas.adapters.postgres import Connection
+from neuron_atlas.adapters.postgres import Connection, copy_rows, escaped, unescaped
 from neuron_atlas.core.records import Frames
 from neuron_atlas.core.stored import (
     PARTITION,
@@ -35,10 +35,6 @@ TYPES: dict[PolarsDataType, str] = {
     pl.Int8(): "int2", pl.Int16(): "int2", pl.Int32(): "int4", pl.Int64(): "int8", pl.Float32(): "float4",
     pl.Float64(): "float8", pl.String(): "text", pl.Boolean(): "bool",
 }  # fmt: skip
-
-# PostgreSQL's text holds any character but NUL, which some tokens are. The first Unicode noncharacter stands in for it.
-NUL, MARK = "\x00", "\ufdd0"
-MARKED_NUL, MARKED_MARK = MARK + "0", MARK + "1"
 
 
 def write_partition(
@@ -184,37 +180,3 @@ def _columns(connection: Connection, schema: str, table: str) -> dict[str, str]:
 def _lock(connection: Connection, what: str) -> None:
     """One transaction at a time from here on, for everyone who locks the same words."""
     connection.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", [what])
-
-
-# --------------------------------------------------------------------------------------------------------------------- rows
-def copy_rows(
-    connection: Connection, name: sql.Identifier, columns: Mapping[str, str], rows: Iterable[Sequence[object]]
-) -> None:
-    """Append rows with binary COPY; `columns` is name to PostgreSQL type, in the order of the rows' values."""
-    statement = sql.SQL("copy {} ({}) from stdin with (format binary)")
-    with (
-        connection.cursor() as cursor,
-        cursor.copy(statement.format(name, sql.SQL(", ").join(map(sql.Identifier, columns)))) as copy,
-    ):
-        copy.set_types(list(columns.values()))
-        for row in rows:
-            copy.write_row(row)
-
-
-def escaped(frame: pl.DataFrame) -> pl.DataFrame:
-    """The frame with NUL characters in texts marked, so that PostgreSQL can hold them."""
-    return _replaced(frame, [MARK, NUL], [MARKED_MARK, MARKED_NUL])
-
-
-def unescaped(frame: pl.DataFrame) -> pl.DataFrame:
-    """`escaped` undone."""
-    return _replaced(frame, [MARKED_NUL, MARKED_MARK], [NUL, MARK])
-
-
-def _replaced(frame: pl.DataFrame, old: list[str], new: list[str]) -> pl.DataFrame:
-    """Replacement from left to right in text columns and lists of texts."""
-    plain = [n for n, t in frame.schema.items() if t == pl.String]
-    lists = [n for n, t in frame.schema.items() if t == pl.List(pl.String)]
-    return frame.with_columns(
-        pl.col(plain).str.replace_many(old, new), pl.col(lists).list.eval(pl.element().str.replace_many(old, new))
-    )

@@ -1,6 +1,7 @@
 """PostgreSQL: the embedded server, or the one PG_HOST names."""
 
 from neuron_atlas.adapters.postgres.embedded import embedded_server, is_running, stop_embedded
+from neuron_atlas.adapters.postgres.rows import copy_rows, escaped, unescaped
 from neuron_atlas.adapters.postgres.server import (
     Connection,
     Server,
@@ -12,10 +13,13 @@ from neuron_atlas.adapters.postgres.server import (
 __all__ = [
     "Connection",
     "Server",
+    "copy_rows",
     "embedded_server",
     "ensure_database",
     "ensure_vector",
+    "escaped",
     "given_server",
     "is_running",
     "stop_embedded",
+    "unescaped",
 ]
