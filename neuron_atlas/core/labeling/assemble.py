@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from neuron_atlas.core.aggregation.token_words import readable_token
 from neuron_atlas.core.labeling import connections, layer_tables
 from neuron_atlas.core.labeling.choice import LabelRow, label_ref
 from neuron_atlas.core.labeling.connections import Connection
@@ -68,7 +69,7 @@ def gather(
     """
     here = layer_tables.of_layer(evidence, layer)
     texts = layer_tables.usage_texts(here)
-    spelled = dict(token_text or {}) | layer_tables.spelled_tokens(here, texts)
+    spelled = {i: readable_token(t) for i, t in (token_text or {}).items()} | layer_tables.spelled_tokens(here, texts)
     everyone = [(int(at), int(neuron), int(polarity)) for at, neuron, polarity in labelable(evidence).iter_rows()]
     room = _Layer(
         side=side,

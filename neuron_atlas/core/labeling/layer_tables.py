@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 
 import polars as pl
 
+from neuron_atlas.core.aggregation.token_words import readable_token
 from neuron_atlas.core.labeling.evidence import Appearance, Association, DirectEffect
 from neuron_atlas.core.records import Tables
 
@@ -45,7 +46,7 @@ def spelled_tokens(here: Tables, texts: Iterable[tuple[Sequence[int], Sequence[s
     pairs = [here[name].select("token_id", "token").unique("token_id").sort("token_id") for name in names]
     spelled = {i: text for frame in pl.collect_all(pairs) for i, text in frame.iter_rows()}
     for ids, tokens in texts:
-        spelled.update(zip(ids, tokens, strict=True))
+        spelled.update((i, readable_token(token)) for i, token in zip(ids, tokens, strict=True) if i not in spelled)
     return spelled
 
 

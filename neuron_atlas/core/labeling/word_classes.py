@@ -50,10 +50,14 @@ CLASSES = MappingProxyType(_MEMBERS)
 """Class name to its words, lower case."""
 
 
+_BREAKS = frozenset({"\\n", "\\n\\n", "\\t", "\\r\\n"})
+"""Line breaks and tabs as `aggregation.token_words` writes them for reading."""
+
+
 def classes_of(token: str) -> list[str]:
     """The classes a token belongs to; marks and digits are recognised by their characters."""
     word = token.strip()
-    if not word:
+    if not word.strip("␣") or word in _BREAKS:
         return ["white space"] if token else []
     if word.isdigit():
         return ["digits"]
