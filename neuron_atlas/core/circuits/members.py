@@ -100,13 +100,14 @@ def module_tokens(tables: Tables, members: pl.DataFrame) -> pl.DataFrame:
 def themes(tables: Tables, side: str, members: pl.DataFrame) -> pl.DataFrame:
     """What the members' labels of one side (`output_labels` or `input_labels`) say before their examples.
 
-    Columns path, text, share: of the flow in members that carry such a label, largest first.
+    A label that only lists tokens ("promotes Salem, Boise and Austin") has no theme that another neuron could share. Columns
+    path, text, share: of the flow in members that carry such a label, largest first.
     """
     spoken = (
         best_labels(given(tables, side))
         .drop_nulls("label")
         .select("layer", "neuron", "polarity", text=pl.col("label").str.replace(_THEME, "").str.strip_chars())
-        .filter(pl.col("text") != "")
+        .filter(pl.col("text") != "", ~pl.col("text").str.contains(",", literal=True))
         .join(members, on=["layer", "neuron", "polarity"])
     )
     return _by_share(spoken.with_columns(share=pl.col("share") / pl.col("share").sort().sum().over("path")))

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from neuron_atlas.core.labeling.wording import enumerate_words, is_quotable
+
 AGREEMENT = 0.25
 """The least share of a module's labeled flow that must agree on a theme."""
 
@@ -62,7 +64,7 @@ class ModuleName:
 
 def name_module(evidence: ModuleEvidence) -> ModuleName:
     """Compose a label of 3 to 8 words and a description of two sentences."""
-    tokens = [t.strip() for t in evidence.tokens if t.strip()]
+    tokens = [token.strip() for token in evidence.tokens if is_quotable(token)]
     theme = _theme(evidence)
     if theme is None and not tokens:
         return ModuleName(None, None, "no member has a label and none promotes a readable token")
@@ -89,7 +91,7 @@ def _label(theme: str | None, tokens: Sequence[str]) -> str:
         if token.casefold() not in named and token not in examples:
             examples.append(token)
     if theme is None:
-        return "promotes " + _listed(examples)
+        return f"promotes {enumerate_words(examples)}"
     return " ".join(words) + (": " + ", ".join(examples) if examples else "")
 
 
@@ -113,7 +115,3 @@ def _description(evidence: ModuleEvidence) -> str:
         second.append(f"tells most to cluster {evidence.sends[0].text} ({evidence.sends[0].share:.0%})")
     tail = "; ".join(second)
     return f"{first}." + (f" {tail[0].upper()}{tail[1:]}." if tail else "")
-
-
-def _listed(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1]
