@@ -134,6 +134,7 @@ def _inputs(room: _Layer) -> list[Gathered]:
             before=_tokens(room.lexicon, firing.before),
             position=firing.position,
             precision=firing.precision,
+            near_misses=firing.near_misses,
             embeddings=_tokens(room.lexicon, _linked(wires.tokens.get(neuron, ())), turn=polarity),
             exemplars=firing.exemplars,
             associations=active.get(key, ()),

@@ -179,8 +179,8 @@ class InputEvidence(_OneNeuron):
 
     drives: tokens whose embedding alone would drive it (response). From the exemplars: firing, tokens on which it fired
     (share of the summed activation); before, tokens that stand before the peak more often than elsewhere (share of
-    exemplars); position, where the peaks stand; precision, how often the firing tokens make it fire in texts that are not
-    its top ones, 0..1. From graphs: embeddings that drive it directly (as a neighbour's weight); associations, tokens
+    exemplars); position, where the peaks stand; precision, how often the firing tokens make it fire in random
+    texts, 0..1; near_misses, how many occurrences of them were seen that leave it low. From graphs: embeddings that drive it directly (as a neighbour's weight); associations, tokens
     over-represented where it appears, at its position and in the window before it; gated, tokens that make its upstream
     neurons fire by their input labels, weighted along the edges.
     """
@@ -191,6 +191,7 @@ class InputEvidence(_OneNeuron):
     before: TokenList = TokenList()
     position: PeakPosition | None = None
     precision: float | None = None
+    near_misses: int = 0
     embeddings: TokenList = TokenList()
     exemplars: tuple[Exemplar, ...] = ()
     associations: tuple[Association, ...] = ()

@@ -1,7 +1,8 @@
 """Where a neuron fires, read off its exemplars: which tokens, what stands before them, which position.
 
 Only exemplars that are not held out are read. A token counts as fired on when its activation reaches half of the text's
-peak.
+peak. What stands before the peak is compared with what stands before the same tokens in texts where the neuron stays low
+(random texts and near misses): the difference is what the token alone does not say.
 """
 
 from __future__ import annotations
@@ -19,20 +20,22 @@ from neuron_atlas.core.records import Tables
 SHOWN_EXEMPLARS = 6
 FIRING_SHARE = 0.5
 _MIN_BEFORE = 0.4
-_MIN_LIFT = 2.0
+_MIN_CONTRAST = 0.3
 
 
 @dataclass(frozen=True)
 class Firing:
     """tokens: (token id, share of the summed activation), strongest first; before: (token id, share of exemplars) of tokens
-    that stand within `WINDOW` before the peak at least twice as often as before any token; position: of the peaks;
-    precision: of the occurrences of the strongest tokens (half the top token's share or more) in random and near-miss
-    texts, the share on which the neuron fires."""
+    that stand within `WINDOW` before the peak, and clearly more often than before the same tokens elsewhere, largest difference
+    first; position: of the peaks; precision: of the occurrences of the strongest tokens (half the top token's share or
+    more) in random texts, the share on which the neuron fires, missing when they do not occur; near_misses: occurrences
+    of these tokens, in any text that is not a top one, that leave the neuron low."""
 
     tokens: tuple[tuple[int, float], ...] = ()
     before: tuple[tuple[int, float], ...] = ()
     position: PeakPosition | None = None
     precision: float | None = None
+    near_misses: int = 0
     exemplars: tuple[Exemplar, ...] = ()
 
 
@@ -42,53 +45,69 @@ def read_firing(here: Tables, before_rate: Mapping[int, float]) -> dict[tuple[in
         return {}
     columns = ("neuron", "polarity", "kind", "tokens", "token_ids", "activations", "peak_position")
     rows = here["exemplars"].filter(~pl.col("is_held_out")).sort("corpus", "kind", "rank").select(columns).collect()
-    tops: dict[tuple[int, int], list[Exemplar]] = defaultdict(list)
-    others: dict[tuple[int, int], list[Exemplar]] = defaultdict(list)
+    found: dict[tuple[int, int], dict[str, list[Exemplar]]] = defaultdict(lambda: defaultdict(list))
     for neuron, polarity, kind, tokens, ids, activations, peak in rows.iter_rows():
         turned = tuple(a * polarity for a in activations)
-        exemplar = Exemplar(tokens=tuple(tokens), token_ids=tuple(ids), activations=turned, peak=peak)
-        if kind != "top":
-            others[neuron, polarity].append(exemplar)
-        elif turned[peak] > 0:
-            tops[neuron, polarity].append(exemplar)
-    return {key: _firing(exemplars, others[key], before_rate) for key, exemplars in tops.items()}
+        if kind != "top" or turned[peak] > 0:
+            exemplar = Exemplar(tokens=tuple(tokens), token_ids=tuple(ids), activations=turned, peak=peak)
+            found[neuron, polarity][kind].append(exemplar)
+    return {key: _firing(kinds, before_rate) for key, kinds in found.items() if kinds["top"]}
 
 
-def _firing(exemplars: Sequence[Exemplar], others: Sequence[Exemplar], before_rate: Mapping[int, float]) -> Firing:
+def _firing(kinds: Mapping[str, Sequence[Exemplar]], before_rate: Mapping[int, float]) -> Firing:
+    tops = kinds["top"]
     fired: dict[int, float] = defaultdict(float)
-    before, positions = Counter[int](), Counter[int]()
-    for exemplar in exemplars:
+    positions = Counter[int]()
+    for exemplar in tops:
         least = FIRING_SHARE * exemplar.activations[exemplar.peak]
         for token, activation in zip(exemplar.token_ids, exemplar.activations, strict=True):
             if activation >= least:
                 fired[token] += activation
-        before.update(set(exemplar.token_ids[max(0, exemplar.peak - WINDOW) : exemplar.peak]))
         positions[exemplar.peak] += 1
     total = sum(fired.values())
-    shares = {token: n / len(exemplars) for token, n in before.items()}
-    special = [
-        (token, share)
-        for token, share in shares.items()
-        if share >= _MIN_BEFORE and share >= _MIN_LIFT * before_rate.get(token, 1.0)
-    ]
-    position, n = min(positions.items(), key=lambda item: (-item[1], item[0]))
     tokens = sorted(((t, a / total) for t, a in fired.items()), key=lambda t: (-t[1], t[0]))
+    strongest = {t for t, share in tokens if share >= FIRING_SHARE * tokens[0][1]}
+    peaks = sorted(exemplar.activations[exemplar.peak] for exemplar in tops)
+    least = FIRING_SHARE * peaks[len(peaks) // 2]
+    low = [at for kind, texts in kinds.items() if kind != "top" for at in _occurrences(texts, strongest, below=least)]
+    random = _occurrences(kinds.get("random", ()), strongest)
+    position, n = min(positions.items(), key=lambda item: (-item[1], item[0]))
     return Firing(
         tokens=tuple(tokens),
-        before=tuple(sorted(special, key=lambda t: (-t[1] / before_rate.get(t[0], 1.0), t[0]))),
-        position=PeakPosition(position=position, share=n / len(exemplars)),
-        precision=_precision(exemplars, others, {t for t, share in tokens if share >= FIRING_SHARE * tokens[0][1]}),
-        exemplars=tuple(exemplars[:SHOWN_EXEMPLARS]),
+        before=_special_before(tops, low, before_rate),
+        position=PeakPosition(position=position, share=n / len(tops)),
+        precision=sum(text.activations[at] >= least for text, at in random) / len(random) if random else None,
+        near_misses=len(low),
+        exemplars=tuple(tops[:SHOWN_EXEMPLARS]),
     )
 
 
-def _precision(exemplars: Sequence[Exemplar], others: Sequence[Exemplar], tokens: set[int]) -> float | None:
-    peaks = sorted(exemplar.activations[exemplar.peak] for exemplar in exemplars)
-    least = FIRING_SHARE * peaks[len(peaks) // 2]
-    found = [
-        activation >= least
-        for text in others
-        for token, activation in zip(text.token_ids, text.activations, strict=True)
-        if token in tokens
+def _occurrences(
+    texts: Sequence[Exemplar], tokens: set[int], *, below: float = float("inf")
+) -> list[tuple[Exemplar, int]]:
+    """Where the tokens stand in the texts with an activation under a limit."""
+    return [
+        (text, at)
+        for text in texts
+        for at, (token, activation) in enumerate(zip(text.token_ids, text.activations, strict=True))
+        if token in tokens and activation < below
     ]
-    return sum(found) / len(found) if found else None
+
+
+def _special_before(
+    tops: Sequence[Exemplar], low: Sequence[tuple[Exemplar, int]], before_rate: Mapping[int, float]
+) -> tuple[tuple[int, float], ...]:
+    shares = _before_shares([(text, text.peak) for text in tops])
+    elsewhere = _before_shares(low)
+    special: list[tuple[float, int, float]] = []
+    for token, share in shares.items():
+        contrast = share - max(elsewhere.get(token, 0.0), before_rate.get(token, 0.0))
+        if share >= _MIN_BEFORE and contrast >= _MIN_CONTRAST:
+            special.append((-contrast, token, share))
+    return tuple((token, share) for _, token, share in sorted(special))
+
+
+def _before_shares(places: Sequence[tuple[Exemplar, int]]) -> dict[int, float]:
+    """Share of the places that have a token within `WINDOW` before them."""
+    counts = Counter(token for text, at in places for token in set(text.token_ids[max(0, at - WINDOW) : at]))
+    return {token: n / len(places) for token, n in counts.items()}

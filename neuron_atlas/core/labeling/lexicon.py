@@ -32,6 +32,8 @@ MIN_SHARE = 0.6
 _MIN_SEEN = 2
 _CONTEXT_SHARE = 0.5
 _COMMON = 0.4
+_SAYS_NOTHING = frozenset({"word", "words", "thing", "things"})
+"""Content words that name no content: "word-related words"."""
 
 Kind = Literal["class", "form", "context"]
 Trait = tuple[Kind, str]
@@ -123,7 +125,7 @@ def _usage(
 
 
 def _is_content(word: str) -> bool:
-    return len(word) >= 3 and word.isalpha() and word not in FUNCTION_WORDS
+    return len(word) >= 3 and word.isalpha() and word not in FUNCTION_WORDS and word not in _SAYS_NOTHING
 
 
 def _forms(texts: Mapping[int, str], seen: Counter[int], after_determiner: Counter[int]) -> dict[str, set[int]]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from neuron_atlas.core.labeling.evidence import (
+    MAX_LABEL_WORDS,
     InputEvidence,
     InputType,
     Label,
@@ -18,11 +19,13 @@ from neuron_atlas.core.labeling.evidence import (
     TokenWeight,
     Unlabeled,
 )
-from neuron_atlas.core.labeling.wording import Theme, enumerate_words, is_quotable, phrase, theme_of
+from neuron_atlas.core.labeling.word_classes import FUNCTION_WORDS
+from neuron_atlas.core.labeling.wording import Theme, enumerate_words, is_quotable, phrase, quoted, theme_of
 
 MIN_CONFIDENCE = 0.35
 _COVERS = 0.5
 _SUFFICES = 0.5
+_FEW = 2
 _BEFORE = 0.6
 _ONE_PLACE = 0.9
 _LIFT = 3.0
@@ -36,15 +39,23 @@ def explain_input(evidence: InputEvidence) -> Label | Unlabeled:
     if theme is None or not theme.words:
         return Unlabeled(reason="the tokens it fires on cannot be shown as text")
     covered = sum(token.weight for token in theme.tokens)
-    before = [t for t in evidence.before.tokens if t.weight >= _BEFORE and is_quotable(t.text)][:3]
-    suffices = evidence.precision is None or evidence.precision >= _SUFFICES
-    if covered >= _COVERS and (suffices or not before):
-        return _token_pattern(evidence, theme, covered)
+    before = _telling([t for t in evidence.before.tokens if t.weight >= _BEFORE and is_quotable(t.text)])
+    suffices = evidence.near_misses < _FEW or (evidence.precision is not None and evidence.precision >= _SUFFICES)
     if covered >= _COVERS:
-        return _combination(theme, before, covered)
+        return (
+            _token_pattern(evidence, theme, covered) if suffices or not before else _combination(theme, before, covered)
+        )
     if before:
-        return _context(evidence, before)
+        return _context(before)
     return _position(evidence) or _gated(evidence) or Unlabeled(reason=f"mixed: its peak tokens cover {covered:.0%}")
+
+
+def _telling(before: Sequence[TokenWeight]) -> list[TokenWeight]:
+    """Content words if there are any, else grammar words; never marks."""
+    unique = {token.text.strip().lower(): token for token in reversed(before)}
+    words = [token for word, token in reversed(unique.items()) if any(c.isalnum() for c in word)]
+    content = [token for token in words if token.text.strip().lower() not in FUNCTION_WORDS]
+    return (content or words)[:3]
 
 
 def _token_pattern(evidence: InputEvidence, theme: Theme, covered: float) -> Label | Unlabeled:
@@ -63,12 +74,12 @@ def _token_pattern(evidence: InputEvidence, theme: Theme, covered: float) -> Lab
 
 
 def _combination(theme: Theme, before: Sequence[TokenWeight], covered: float) -> Label | Unlabeled:
-    words = [token.text.strip() for token in before]
-    what = theme.name or theme.words[0]
+    words = [quoted(token.text) for token in before]
+    what = theme.name or quoted(theme.words[0])
     label = f"fires on {what} after {enumerate_words(words, most=2)}"
-    share = min(token.weight for token in before)
+    share = sum(token.weight for token in before) / len(before)
     return _label(
-        label if len(label.split()) <= 8 else f"fires on {theme.words[0]} after {words[0]}",
+        label if len(label.split()) <= MAX_LABEL_WORDS else f"fires on {what} after {words[0]}",
         f"Fires on {enumerate_words(theme.words, most=5)} when {enumerate_words(words)} came before; the token alone does "
         "not suffice.",
         "combination",
@@ -77,8 +88,8 @@ def _combination(theme: Theme, before: Sequence[TokenWeight], covered: float) ->
     )
 
 
-def _context(evidence: InputEvidence, before: Sequence[TokenWeight]) -> Label | Unlabeled:
-    words = [token.text.strip() for token in before]
+def _context(before: Sequence[TokenWeight]) -> Label | Unlabeled:
+    words = [quoted(token.text) for token in before]
     share = sum(token.weight for token in before) / len(before)
     return _label(
         f"fires in texts after {enumerate_words(words)}",

@@ -149,12 +149,12 @@ def _output_rows(
     n_contexts = min(MAX_CONTEXTS, max(MIN_CONTEXTS, budget // max(len(claims), 1)))
     contexts = _contexts(model, layer, evidence, n_contexts, seed)
     length = _usual_length(model, layer, evidence)
-    done = intervene(model, layer, claims, contexts, length=length, seed=seed) if claims and length > 0 else None
-    if done is None:
+    if not length > 0:
         return []
+    tried = intervene(model, layer, claims, contexts, length=length, seed=seed)
     return [
-        _row(label, "output", "intervention", Measured(done.score[i], done.low[i], done.high[i], done.n), done.null[i])
-        for i, label in enumerate(chosen)
+        _row(label, "output", "intervention", Measured(one.score, one.low, one.high, one.n), one.null)
+        for label, one in zip(chosen, tried, strict=False)
     ]
 
 

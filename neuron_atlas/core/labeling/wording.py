@@ -68,6 +68,11 @@ def is_quotable(token: str) -> bool:
     return 0 < len(word) <= _LONGEST and word.isprintable() and not any(c.isspace() for c in word) and is_safe(word)
 
 
+def quoted(token: str) -> str:
+    """`“is”`: a token spoken about, not a word of the sentence."""
+    return f"“{token.strip()}”"
+
+
 def enumerate_words(words: Sequence[str], *, most: int = 3) -> str:
     """`Salem, Boise and Austin`."""
     shown = list(words[:most])
@@ -75,11 +80,14 @@ def enumerate_words(words: Sequence[str], *, most: int = 3) -> str:
 
 
 def phrase(verb: str, theme: Theme, *, of: str = "") -> str:
-    """`promotes capital-related words: Salem, Boise`, in at most 8 words; `of` names a domain for tokens without a trait."""
+    """`promotes capital-related words: Salem, Boise` or `promotes “Salem”, “run” and “twelve”`, in at most 8 words.
+
+    `of` names a domain for tokens without a trait.
+    """
     words = theme.words
     if theme.name:
         room = 8 - len(f"{verb} {theme.name}:".split())
         return f"{verb} {theme.name}: {', '.join(words[: max(1, min(2, room))])}"
     if of and len(words) > 1:
         return f"{verb} {of} words: {', '.join(words[:2])}"
-    return f"{verb} the word {words[0]}" if len(words) == 1 else f"{verb} {enumerate_words(words)}"
+    return f"{verb} {enumerate_words([quoted(word) for word in words])}"
