@@ -1,0 +1,59 @@
+"""What attribution needs of a model beside `ports.SubjectModel`: recordings, folded weights, and derivatives of the model as
+it is for rule sets that freeze too little to be linear."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from neuron_atlas.core.records import ModelSpec, Prompt
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from neuron_atlas.core.attribution.fold import FoldedModel
+    from neuron_atlas.core.attribution.record import Recording
+    from neuron_atlas.core.attribution.rules import RuleSet
+    from neuron_atlas.core.attribution.select import Nodes
+
+
+class TraceableModel(Protocol):
+    """A model that can be traced."""
+
+    @property
+    def spec(self) -> ModelSpec: ...
+
+    @property
+    def folded(self) -> FoldedModel: ...
+
+    @property
+    def unknown_id(self) -> int | None: ...
+
+    def encode(self, prompt: Prompt) -> list[int]:
+        """Token ids; raises `BadInput` with the reason for a prompt that cannot be traced."""
+        ...
+
+    def token_text(self, token_id: int) -> str: ...
+
+    def token_candidates(self, text: str) -> Sequence[tuple[int, bool]]: ...
+
+    def record(self, token_ids: Sequence[Sequence[int]]) -> list[Recording]:
+        """One pass over several prompts, each recorded for its last token."""
+        ...
+
+    def differentiate(self, token_ids: Sequence[int], rules: RuleSet) -> Derivatives:
+        """Derivatives at the last token by automatic differentiation of the model's own forward pass."""
+        ...
+
+
+class Derivatives(Protocol):
+    """One prompt under one rule set. P positions, L layers, I neurons, V vocabulary."""
+
+    def relevance(self, over_logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Relevance to a goal over_logits [V] · logits: of neurons [L, P, I] and embeddings [P]."""
+        ...
+
+    def direct_effects(self, nodes: Nodes, over_logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Direct effects [N + k, P + N] between nodes and on k goals over_logits [k, V] · logits; and the inflow [N + k] from
+        all neurons together."""
+        ...
