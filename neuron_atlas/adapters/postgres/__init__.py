@@ -1,7 +1,7 @@
 """PostgreSQL: the embedded server, or the one PG_HOST names."""
 
 from neuron_atlas.adapters.postgres.embedded import embedded_server, is_running, stop_embedded
-from neuron_atlas.adapters.postgres.rows import copy_rows, escaped, unescaped
+from neuron_atlas.adapters.postgres.rows import copy_rows, escape_text, escaped, unescape_text, unescaped
 from neuron_atlas.adapters.postgres.server import (
     Connection,
     Server,
@@ -17,9 +17,11 @@ __all__ = [
     "embedded_server",
     "ensure_database",
     "ensure_vector",
+    "escape_text",
     "escaped",
     "given_server",
     "is_running",
     "stop_embedded",
+    "unescape_text",
     "unescaped",
 ]

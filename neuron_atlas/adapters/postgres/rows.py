@@ -28,6 +28,16 @@ def copy_rows(
             copy.write_row(row)
 
 
+def escape_text(text: str) -> str:
+    """One text as PostgreSQL can hold it."""
+    return text.replace(MARK, MARKED_MARK).replace(NUL, MARKED_NUL)
+
+
+def unescape_text(text: str) -> str:
+    """`escape_text` undone."""
+    return text.replace(MARKED_NUL, NUL).replace(MARKED_MARK, MARK)
+
+
 def escaped(frame: pl.DataFrame) -> pl.DataFrame:
     """The frame with NUL characters in texts marked, so that PostgreSQL can hold them."""
     return _replaced(frame, [MARK, NUL], [MARKED_MARK, MARKED_NUL])

@@ -1,0 +1,24 @@
+"""NeuronDB: descriptions of neurons in PostgreSQL, searchable by meaning."""
+
+from neuron_atlas.adapters.neuron_db.load import load_descriptions
+from neuron_atlas.adapters.neuron_db.recall import check_recall
+from neuron_atlas.adapters.neuron_db.records import Filters, Found, Hit, LabelSet, LoadReport, RecallReport
+from neuron_atlas.adapters.neuron_db.schema import check_schema, migrate, schema_version
+from neuron_atlas.adapters.neuron_db.search import find_label_set, list_label_sets, search
+
+__all__ = [
+    "Filters",
+    "Found",
+    "Hit",
+    "LabelSet",
+    "LoadReport",
+    "RecallReport",
+    "check_recall",
+    "check_schema",
+    "find_label_set",
+    "list_label_sets",
+    "load_descriptions",
+    "migrate",
+    "schema_version",
+    "search",
+]
