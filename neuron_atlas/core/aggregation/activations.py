@@ -70,33 +70,23 @@ def activation_stats(
             f"corpus {corpus!r} has no text with a countable token ({len(texts)} texts given); add texts to it"
         )
     shape = (model.spec.n_layers, model.spec.n_neurons)
-    distributions = Distributions(shape)
+    distributions = Distributions(shape, memory_bytes=memory_bytes)
     top = TopTexts(shape, top_k)
-    kept: list[Array] | None = []
-    done = size = 0
+    done = 0
     for batch in batches(read):
         block = np.concatenate([_finite(a, t) for a, t in zip(run(model, batch), batch, strict=True)], axis=1)
         distributions.add(block)
         top.add(block, [len(t.kept) for t in batch])
-        size += block.nbytes
-        if kept is not None and size <= memory_bytes:
-            kept.append(block)
-        elif kept is not None:
-            for earlier in [*kept, block]:
-                distributions.add_extremes(earlier, budget=memory_bytes)
-            kept = None
-        else:
-            distributions.add_extremes(block, budget=memory_bytes)
         done += len(batch)
         if progress is not None:
             progress(done, len(read))
-    whole = None if kept is None else np.concatenate(kept, axis=1)
-    stats = distributions.frame(whole).with_columns(corpus=pl.lit(corpus))
+    stats = distributions.frame().with_columns(corpus=pl.lit(corpus))
     plan = ExemplarPlan(n_random=n_random, n_hard=n_hard, seed=seed)
     thresholds = stats["active_threshold"].to_numpy().reshape(shape)
+    blocks = distributions.blocks
 
     def fetch(wanted: Sequence[int]) -> Iterator[Array]:
-        return _again(model, read, wanted) if whole is None else _slices(whole, read, wanted)
+        return _again(model, read, wanted) if blocks is None else _slices(blocks, read, wanted)
 
     chosen = choose_exemplars(top, [t.token_ids for t in read], thresholds, fetch, plan)
     held_out = [int(content_hash([seed, t.text_id])[:8], 16) < held_out_share * 16**8 for t in read]
@@ -156,10 +146,17 @@ def _finite(activations: Array, text: Text) -> Array:
     return activations
 
 
-def _slices(whole: Array, texts: Sequence[Text], wanted: Sequence[int]) -> Iterator[Array]:
-    ends = np.cumsum([len(t.kept) for t in texts])
+def _slices(blocks: Sequence[Array], texts: Sequence[Text], wanted: Sequence[int]) -> Iterator[Array]:
+    """Activations of the wanted texts, cut out of the blocks of their batches."""
+    place: list[tuple[int, int]] = []
+    for number, batch in enumerate(batches(texts)):
+        begin = 0
+        for text in batch:
+            place.append((number, begin))
+            begin += len(text.kept)
     for i in wanted:
-        yield whole[:, ends[i] - len(texts[i].kept) : ends[i]]
+        number, begin = place[i]
+        yield blocks[number][:, begin : begin + len(texts[i].kept)]
 
 
 def _again(model: SubjectModel, texts: Sequence[Text], wanted: Sequence[int]) -> Iterator[Array]:

@@ -43,66 +43,78 @@ def bin_of(x: Array) -> NDArray[np.int32]:
 
 
 class Distributions:
-    """Running statistics of [L, I] neurons; `add` blocks of activations [L, tokens, I], then take the `frame`."""
+    """Running statistics of [L, I] neurons; `add` blocks of activations [L, tokens, I], then take the `frame`.
 
-    def __init__(self, shape: tuple[int, int]) -> None:
+    `blocks` holds what was added, in order, while it fits into `memory_bytes`; then it becomes None and extremes are kept instead:
+    as many as fit into half of that, at least 16 and at most 4096 at either end.
+    """
+
+    def __init__(self, shape: tuple[int, int], *, memory_bytes: int) -> None:
         self.shape = shape
-        self.n_tokens = 0
-        self.sum = np.zeros(shape)
-        self.square_sum = np.zeros(shape)
-        self.low = np.full(shape, np.inf, np.float32)
-        self.high = np.full(shape, -np.inf, np.float32)
-        self.counts = np.zeros((*shape, N_BINS), np.int32)
-        self.lowest: Array | None = None
-        self.highest: Array | None = None
+        self.blocks: list[Array] | None = []
+        self._memory = memory_bytes
+        self._n_tokens = 0
+        self._sum = np.zeros(shape)
+        self._square_sum = np.zeros(shape)
+        self._low = np.full(shape, np.inf, np.float32)
+        self._high = np.full(shape, -np.inf, np.float32)
+        self._counts = np.zeros((*shape, N_BINS), np.int32)
+        self._lowest = np.zeros((shape[0], 0, shape[1]), np.float32)
+        self._highest = np.zeros((shape[0], 0, shape[1]), np.float32)
 
     def add(self, block: Array) -> None:
-        """Count a block [L, tokens, I]."""
+        """Count a block [L, tokens, I] of finite values."""
         n_layers, n_neurons = self.shape
-        self.n_tokens += block.shape[1]
-        self.sum += block.sum(axis=1, dtype=np.float64)
-        self.square_sum += np.einsum("lti,lti->li", block, block, dtype=np.float64)
-        np.minimum(self.low, block.min(axis=1), out=self.low)
-        np.maximum(self.high, block.max(axis=1), out=self.high)
+        self._n_tokens += block.shape[1]
+        self._sum += block.sum(axis=1, dtype=np.float64)
+        self._square_sum += np.square(block, dtype=np.float64).sum(axis=1)
+        np.minimum(self._low, block.min(axis=1), out=self._low)
+        np.maximum(self._high, block.max(axis=1), out=self._high)
         offset = np.arange(n_neurons, dtype=np.int32) * N_BINS
         for layer in range(n_layers):
             where = (bin_of(block[layer]) + offset).ravel()
-            self.counts[layer] += np.bincount(where, minlength=n_neurons * N_BINS).reshape(n_neurons, N_BINS)
+            self._counts[layer] += np.bincount(where, minlength=n_neurons * N_BINS).reshape(n_neurons, N_BINS)
+        if self.blocks is None:
+            self._keep_extremes(block)
+        else:
+            self.blocks.append(block)
+            if sum(b.nbytes for b in self.blocks) > self._memory:
+                for earlier in self.blocks:
+                    self._keep_extremes(earlier)
+                self.blocks = None
 
-    def add_extremes(self, block: Array, *, budget: int) -> None:
-        """Keep the block's smallest and largest values among those kept so far; `budget` bytes bound how many."""
-        keep = int(np.clip(budget // (8 * self.shape[0] * self.shape[1]), 16, 4096))
-        low = block if self.lowest is None else np.concatenate([self.lowest, block], axis=1)
-        high = block if self.highest is None else np.concatenate([self.highest, block], axis=1)
+    def _keep_extremes(self, block: Array) -> None:
+        """Keep the smallest and the largest values of the block and those kept so far."""
+        keep = int(np.clip(self._memory // (16 * self.shape[0] * self.shape[1]), 16, 4096))
+        low, high = (np.concatenate([kept, block], axis=1) for kept in (self._lowest, self._highest))
         if low.shape[1] > keep:
             low = np.partition(low, keep - 1, axis=1)[:, :keep]
-        if high.shape[1] > keep:
             high = np.partition(high, high.shape[1] - keep, axis=1)[:, -keep:]
-        self.lowest, self.highest = low, high
+        self._lowest, self._highest = low, high
 
-    def frame(self, whole: Array | None) -> pl.DataFrame:
-        """Columns of table `activation_stats` but corpus. `whole` [L, tokens, I] makes the quantiles exact."""
+    def frame(self) -> pl.DataFrame:
+        """The columns of table `activation_stats` but for `corpus`."""
         n_layers, n_neurons = self.shape
-        mean = self.sum / self.n_tokens
-        spread = np.sqrt(np.maximum(self.square_sum / self.n_tokens - mean * mean, 0))
-        reach = np.maximum(np.abs(self.low), np.abs(self.high))
+        mean = self._sum / self._n_tokens
+        spread = np.sqrt(np.maximum(self._square_sum / self._n_tokens - mean * mean, 0))
+        reach = np.maximum(np.abs(self._low), np.abs(self._high))
         edge = np.maximum(np.searchsorted(MAGNITUDES, ACTIVE_SHARE * reach, side="right") - 1, 0)
         bins = np.arange(N_BINS) - SIDE
-        above = (self.counts * (bins > edge[..., None])).sum(axis=2)
-        below = (self.counts * (bins < -edge[..., None])).sum(axis=2)
+        above = (self._counts * (bins > edge[..., None])).sum(axis=2)
+        below = (self._counts * (bins < -edge[..., None])).sum(axis=2)
         edges, counts = self._histograms()
         flat = {
             "layer": np.repeat(np.arange(n_layers), n_neurons),
             "neuron": np.tile(np.arange(n_neurons), n_layers),
-            "n_tokens": np.full(n_layers * n_neurons, self.n_tokens),
+            "n_tokens": np.full(n_layers * n_neurons, self._n_tokens),
             "mean": mean.ravel(),
             "std": spread.ravel(),
-            "minimum": self.low.ravel(),
-            "maximum": self.high.ravel(),
+            "minimum": self._low.ravel(),
+            "maximum": self._high.ravel(),
             "active_threshold": MAGNITUDES[edge].ravel(),
-            "density_positive": above.ravel() / self.n_tokens,
-            "density_negative": below.ravel() / self.n_tokens,
-            "quantiles": list(self._quantiles(whole).reshape(-1, len(QUANTILE_LEVELS))),
+            "density_positive": above.ravel() / self._n_tokens,
+            "density_negative": below.ravel() / self._n_tokens,
+            "quantiles": list(self._quantiles().reshape(-1, len(QUANTILE_LEVELS))),
             "histogram_edges": edges,
             "histogram_counts": counts,
         }
@@ -112,8 +124,8 @@ class Distributions:
         """Edges and counts per neuron from its first to its last filled bin; the outermost edge reaches the extreme value."""
         edges: list[Array] = []
         counts: list[NDArray[np.int64]] = []
-        flat = self.counts.reshape(-1, N_BINS)
-        for row, low, high in zip(flat, self.low.ravel(), self.high.ravel(), strict=True):
+        flat = self._counts.reshape(-1, N_BINS)
+        for row, low, high in zip(flat, self._low.ravel(), self._high.ravel(), strict=True):
             filled = np.flatnonzero(row)
             first, last = int(filled[0]), int(filled[-1])
             own = EDGES[first : last + 2].copy()
@@ -122,20 +134,19 @@ class Distributions:
             counts.append(row[first : last + 1].astype(np.int64))
         return edges, counts
 
-    def _quantiles(self, whole: Array | None) -> Array:
+    def _quantiles(self) -> Array:
         """[L, I, levels]."""
-        ranks = quantile_ranks(self.n_tokens)
-        if whole is not None:
-            wanted = sorted(set(ranks))
-            place = [wanted.index(r) for r in ranks]
-            layers = [np.partition(layer, wanted, axis=0)[wanted] for layer in whole]
-            return np.stack(layers)[:, place].transpose(0, 2, 1)
-        if self.lowest is None or self.highest is None:
-            raise ValueError("extremes are needed where not all activations are kept")
-        low, high = np.sort(self.lowest, axis=1), np.sort(self.highest, axis=1)
+        ranks = quantile_ranks(self._n_tokens)
         out = np.empty((*self.shape, len(ranks)), np.float32)
+        if self.blocks is not None:
+            for layer in range(self.shape[0]):
+                values = np.concatenate([block[layer].T for block in self.blocks], axis=1)
+                values.sort(axis=1)
+                out[layer] = values[:, ranks]
+            return out
+        low, high = np.sort(self._lowest, axis=1), np.sort(self._highest, axis=1)
         for i, rank in enumerate(ranks):
-            from_end = self.n_tokens - 1 - rank
+            from_end = self._n_tokens - 1 - rank
             if rank < low.shape[1]:
                 out[..., i] = low[:, rank]
             elif from_end < high.shape[1]:
@@ -146,13 +157,13 @@ class Distributions:
 
     def _interpolated(self, rank: int) -> Array:
         """The value of a rank, by straight line through its bin: [L, I]."""
-        upto = np.cumsum(self.counts, axis=2)
+        upto = np.cumsum(self._counts, axis=2)
         at = (upto <= rank).sum(axis=2)
-        before = np.take_along_axis(upto - self.counts, at[..., None], axis=2)[..., 0]
-        inside = np.take_along_axis(self.counts, at[..., None], axis=2)[..., 0]
+        before = np.take_along_axis(upto - self._counts, at[..., None], axis=2)[..., 0]
+        inside = np.take_along_axis(self._counts, at[..., None], axis=2)[..., 0]
         share = (rank - before + 0.5) / inside
         value = EDGES[at] + share * (EDGES[at + 1] - EDGES[at])
-        return np.clip(value, self.low, self.high).astype(np.float32)
+        return np.clip(value, self._low, self._high).astype(np.float32)
 
 
 def quantile_ranks(n: int) -> list[int]:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 import numpy as np
 import polars as pl
 
-from neuron_atlas.core.aggregation.fixed_point import collected, quantized, total
+from neuron_atlas.core.aggregation.fixed_point import collected, quantized, total, unsigned_zero
 from neuron_atlas.errors import DamagedData
 
 CHUNK_EDGES = 4_000_000
@@ -85,9 +85,7 @@ _ROWS = {"key": pl.UInt64(), "prompt": pl.UInt32(), "weight": pl.Float32(), "flo
 def _grouped(rows: pl.LazyFrame) -> pl.LazyFrame:
     weight = pl.col("weight").cast(pl.Float64)
     return (
-        rows.with_columns(
-            pl.col("weight") + pl.lit(0.0, pl.Float32)
-        )  # turns -0.0 into 0.0: the smallest must not depend on order
+        rows.with_columns(unsigned_zero(pl.col("weight")))
         .group_by("key")
         .agg(
             n=pl.len().cast(pl.Int64),

@@ -24,6 +24,14 @@ def quantized(value: pl.Expr) -> pl.Expr:
     return (value.cast(pl.Float64) * SCALE).round().cast(pl.Int64).cast(pl.Int128)
 
 
+def unsigned_zero(value: pl.Expr) -> pl.Expr:
+    """The Float32 values with -0.0 as 0.0: which of the two is the smaller would depend on the order of rows.
+
+    (Adding 0.0 would do, but the query planner takes that for a no-op.)
+    """
+    return pl.when(value != 0).then(value).otherwise(pl.lit(0.0, pl.Float32))
+
+
 def as_float(column: str) -> pl.Expr:
     """A fixed-point column as Float64."""
     return pl.col(column).cast(pl.Float64) / SCALE

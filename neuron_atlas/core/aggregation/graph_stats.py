@@ -12,7 +12,7 @@ from __future__ import annotations
 import polars as pl
 
 from neuron_atlas.core.aggregation.edge_sums import sum_edges
-from neuron_atlas.core.aggregation.fixed_point import SCALE, absmax, collected, quantized
+from neuron_atlas.core.aggregation.fixed_point import SCALE, absmax, collected, quantized, unsigned_zero
 from neuron_atlas.core.records import Frames, Tables
 from neuron_atlas.core.tables import NODES, SET_SUMS, tables_of
 from neuron_atlas.errors import DamagedData
@@ -49,7 +49,8 @@ def summarize(
     counted = tokens.filter(~pl.col("token_id").is_in(sorted(special_ids)))
     nodes = _known(raw["nodes"], traced)
     instances = nodes.filter(pl.col("kind") == "neuron").with_columns(
-        polarity=pl.when(pl.col("activation") < 0).then(-1).otherwise(1).cast(pl.Int8)
+        activation=unsigned_zero(pl.col("activation")),
+        polarity=pl.when(pl.col("activation") < 0).then(-1).otherwise(1).cast(pl.Int8),
     )
     index = _neuron_prompts(instances.lazy(), prompt_set)
     frames = {

@@ -49,19 +49,22 @@ def projection_agreement(
         )
     types = ids[kept]
     n_layers, n_neurons = model.spec.n_layers, model.spec.n_neurons
-    sums = np.zeros((len(types), n_layers, n_neurons))
+    sums = np.zeros((n_layers, len(types), n_neurons))
     for batch in batches(read):
-        for text, activations in zip(batch, run(model, batch), strict=True):
-            place = np.searchsorted(types, text.token_ids)
-            known = np.isin(text.token_ids, types)
-            np.add.at(sums, place[known], activations[:, known].transpose(1, 0, 2))
-    measured = sums / counts[kept][:, None, None]
+        block = np.concatenate(list(run(model, batch)), axis=1)
+        token = np.array([i for t in batch for i in t.token_ids])
+        at = np.flatnonzero(np.isin(token, types))
+        at = at[np.argsort(token[at], kind="stable")]
+        if len(at):
+            present, begin = np.unique(token[at], return_index=True)
+            sums[:, np.searchsorted(types, present)] += np.add.reduceat(block[:, at], begin, axis=1, dtype=np.float64)
+    measured = sums / counts[kept][None, :, None]
     vocab = model.vocab_weights()
     rows: list[pl.DataFrame] = []
     for layer in range(n_layers):
         mlp = model.mlp_weights(layer)
         predicted = responses(normalised(vocab.embedding[types], mlp), mlp).astype(np.float64)
-        rho = spearman(predicted, measured[:, layer])
+        rho = spearman(predicted, measured[layer])
         rows.append(
             pl.DataFrame({"neuron": np.arange(n_neurons), "rank_correlation": rho})
             .with_columns(pl.col("rank_correlation").fill_nan(None), layer=pl.lit(layer), side=pl.lit("input"))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import polars as pl
 import pytest
 
+from neuron_atlas.core.ports import MlpWeights, VocabWeights
+from neuron_atlas.core.records import Edit, ModelSpec, Prompt
 from neuron_atlas.core.tables import ASSETS
 
 N_LAYERS = 2
@@ -86,3 +89,80 @@ def make_raw() -> Callable[..., dict[str, pl.LazyFrame]]:
 @pytest.fixture
 def graph() -> type[TinyGraph]:
     return TinyGraph
+
+
+class TinyModel:
+    """Two layers of two gated ReLU neurons, a stream of four coordinates, no attention: a token is its own prompt.
+
+    Stream: 0 cat-ness, 1 dog-ness, 2 "animal", 3 "sound". The final norm only halves: its frozen scale is 1/2, always.
+
+        L0/N0  relu(x0) * 2 x0   -> animal += a         cat: 2
+        L0/N1  relu(x1) * (-x1)  -> sound -= a / 2      dog: -1
+        L1/N0  relu(x2) * x2     -> sound += a / 4      cat: 2 * 2 = 4
+        L1/N1  relu(x0) * x0 - never: its up weight is 0
+
+    So cat ends with sound 1 (through L0/N0, then L1/N0), dog with sound 1/2 (straight from L0/N1); logit(meow) = sound / 2.
+    """
+
+    words = ("<s>", " cat", " dog", " the", " meow", "<0xE2>")
+    embedding = np.array(
+        [[9, 9, 0, 0], [1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]], np.float32
+    )
+    unembedding = np.array(
+        [[0, 0, 0, 0], [1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1], [0, 0, 0, 0]], np.float32
+    )
+    gates = np.array([[[1, 0, 0, 0], [0, 1, 0, 0]], [[0, 0, 1, 0], [1, 0, 0, 0]]], np.float32)
+    ups = np.array([[[2, 0, 0, 0], [0, -1, 0, 0]], [[0, 0, 1, 0], [0, 0, 0, 0]]], np.float32)
+    downs = np.array([[[0, 0], [0, 0], [1, 0], [0, -0.5]], [[0, 0], [0, 0], [0, 0], [0.25, 0]]], np.float32)
+    special_ids = frozenset({0})
+
+    def __init__(self) -> None:
+        self.spec = ModelSpec("tiny", "0" * 64, "tiny", 2, 2, 4, len(self.words), "float32")
+
+    def token_text(self, token_id: int) -> str:
+        return self.words[token_id]
+
+    def encode(self, prompt: Prompt) -> list[int]:
+        return [0, *(self.words.index(f" {word}") for word in prompt.text.split())]
+
+    def token_id(self, text: str) -> tuple[int, bool]:
+        return self.words.index(text), True
+
+    def _run(self, token_ids: Sequence[int], edits: Sequence[Edit]) -> tuple[np.ndarray, np.ndarray]:
+        """Activations [L, T, I] and final stream [T, D]."""
+        x = self.embedding[list(token_ids)]
+        seen: list[np.ndarray] = []
+        for layer in range(2):
+            a = np.maximum(x @ self.gates[layer].T, 0) * (x @ self.ups[layer].T)
+            for e in edits:
+                assert e.how == "set"
+                if e.layer == layer:
+                    a[slice(None) if e.position is None else e.position, e.neuron] = e.value
+            seen.append(a)
+            x = x + a @ self.downs[layer].T
+        return np.stack(seen), x
+
+    def activations(self, token_ids: Sequence[Sequence[int]]) -> Iterator[np.ndarray]:
+        for ids in token_ids:
+            yield self._run(ids, ())[0]
+
+    def logits(
+        self, token_ids: Sequence[int], *, edits: Sequence[Sequence[Edit]] = ((),), position: int = -1
+    ) -> np.ndarray:
+        return np.stack([0.5 * self.unembedding @ self._run(token_ids, e)[1][position] for e in edits])
+
+    def frozen_scales(self, token_ids: Sequence[int], *, position: int = -1) -> np.ndarray:
+        return np.array([1, 1, 0.5], np.float32)
+
+    def mlp_weights(self, layer: int) -> MlpWeights:
+        return MlpWeights(
+            layer, self.gates[layer], self.ups[layer], self.downs[layer], None, None, None, None, "none", 0.0, "relu"
+        )
+
+    def vocab_weights(self) -> VocabWeights:
+        return VocabWeights(self.embedding, self.unembedding, np.ones(4, np.float32), "rms")
+
+
+@pytest.fixture
+def tiny_model() -> TinyModel:
+    return TinyModel()
