@@ -1,6 +1,7 @@
 """NeuronDB: descriptions of neurons in PostgreSQL, searchable by meaning."""
 
 from neuron_atlas.adapters.neuron_db.load import load_descriptions
+from neuron_atlas.adapters.neuron_db.open import NeuronDb, NeuronRecord, open_neuron_db
 from neuron_atlas.adapters.neuron_db.recall import check_recall
 from neuron_atlas.adapters.neuron_db.records import Filters, Found, Hit, LabelSet, LoadReport, RecallReport
 from neuron_atlas.adapters.neuron_db.schema import check_schema, migrate, schema_version
@@ -12,6 +13,8 @@ __all__ = [
     "Hit",
     "LabelSet",
     "LoadReport",
+    "NeuronDb",
+    "NeuronRecord",
     "RecallReport",
     "check_recall",
     "check_schema",
@@ -19,6 +22,7 @@ __all__ = [
     "list_label_sets",
     "load_descriptions",
     "migrate",
+    "open_neuron_db",
     "schema_version",
     "search",
 ]

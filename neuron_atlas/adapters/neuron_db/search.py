@@ -214,7 +214,10 @@ def _run(connection: Connection, query: sql.Composed, values: Values) -> list[Hi
 
 
 def _readable(hit: Hit) -> Hit:
-    return replace(hit, label=unescape_text(hit.label), tokens=[unescape_text(t) for t in hit.tokens])
+    """The hit with its texts as they were loaded."""
+    description = None if hit.description is None else unescape_text(hit.description)
+    tokens = [unescape_text(token) for token in hit.tokens]
+    return replace(hit, label=unescape_text(hit.label), description=description, tokens=tokens)
 
 
 # ------------------------------------------------------------------------------------------------------------------- filters

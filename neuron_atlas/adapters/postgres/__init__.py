@@ -1,6 +1,6 @@
 """PostgreSQL: the embedded server, or the one PG_HOST names."""
 
-from neuron_atlas.adapters.postgres.embedded import embedded_server, is_running, stop_embedded
+from neuron_atlas.adapters.postgres.embedded import is_running, start_embedded, stop_embedded
 from neuron_atlas.adapters.postgres.rows import copy_rows, escape_text, escaped, unescape_text, unescaped
 from neuron_atlas.adapters.postgres.server import (
     Connection,
@@ -14,13 +14,13 @@ __all__ = [
     "Connection",
     "Server",
     "copy_rows",
-    "embedded_server",
     "ensure_database",
     "ensure_vector",
     "escape_text",
     "escaped",
     "given_server",
     "is_running",
+    "start_embedded",
     "stop_embedded",
     "unescape_text",
     "unescaped",

@@ -54,7 +54,7 @@ _held: dict[Path, int] = {}
 """Folder to the open file that holds this process's shared lock on its `users` file."""
 
 
-def embedded_server(folder: Path, *, keep_running: bool = False) -> Server:
+def start_embedded(folder: Path, *, keep_running: bool = False) -> Server:
     """The server of `folder`, started when it is not running; many processes may share it.
 
     It stops when the last process that asked for it has ended, unless one asked for `keep_running`: then it runs until
