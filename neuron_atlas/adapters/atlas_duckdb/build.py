@@ -67,7 +67,7 @@ def build_atlas(path: str | Path, tables: Tables, *, facts: Mapping[str, str]) -
             rows = _fill(building, given, facts)
             open_read_only(building).close()
             replace_durably(building, path)
-        except (OSError, duckdb.IOException, duckdb.OutOfMemoryException) as error:
+        except (OSError, duckdb.IOException, duckdb.FatalException, duckdb.OutOfMemoryException) as error:
             raise PermanentError(
                 f"the atlas could not be written to {building}: {error}. The old atlas is untouched; "
                 "free disk space there and build again"
@@ -99,6 +99,7 @@ def _fill(building: Path, given: Mapping[str, pl.LazyFrame], facts: Mapping[str,
     """Write and check everything; returns rows per table."""
     connection = duckdb.connect(building)
     try:
+        connection.execute("BEGIN")  # one log for all, instead of one flush per statement
         rows = {name: _write(connection, name, table, given.get(name)) for name, table in PUBLISHED.items()}
         connection.execute("SET VARIABLE labelers = $order", {"order": list(LABELER_ORDER)})
         for name in DERIVED:
@@ -109,6 +110,7 @@ def _fill(building: Path, given: Mapping[str, pl.LazyFrame], facts: Mapping[str,
         _write_metadata(connection, facts, rows, missing)
         check_integrity(connection)
         connection.execute("CREATE UNIQUE INDEX neurons_by_name ON neurons (neuron_id)")
+        connection.execute("COMMIT")
         connection.execute("CHECKPOINT")
     finally:
         connection.close()

@@ -128,7 +128,7 @@ class Atlas:
         return self._rows(statement("members_of_cluster"), {"path": path, "limit": _limit(limit)})
 
     def sql(self, query: str, *, limit: int = MAX_ROWS, timeout_s: float = 30.0) -> pl.DataFrame:
-        """Run one SELECT (or EXPLAIN, DESCRIBE, SHOW, SUMMARIZE) and return at most `limit` rows.
+        """Run one SELECT (or DESCRIBE, SHOW TABLES, SUMMARIZE) and return at most `limit` rows.
 
         Raises `BadInput` on any other statement, on several, on an error in it, or when it runs longer than `timeout_s`.
         """
@@ -186,5 +186,5 @@ def _refuse_all_but_reading(cursor: duckdb.DuckDBPyConnection, query: str) -> No
     """Raise `BadInput` unless the text is one statement that only reads."""
     statements = cursor.extract_statements(query)
     kinds = [str(s.type).rsplit(".", 1)[-1] for s in statements]
-    if len(kinds) != 1 or kinds[0] not in ("SELECT", "EXPLAIN"):
+    if kinds != ["SELECT"]:
         raise BadInput(f"got {', '.join(kinds) or 'no statement'}; expected one SELECT, as an atlas is read only")
