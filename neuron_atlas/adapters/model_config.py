@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias, cast
 
 from neuron_atlas.errors import BadInput, Unreachable, UnsupportedModel
 
+Config: TypeAlias = Mapping[str, object]
 HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*(/[\w.-]+)?$")
 
 
@@ -36,19 +38,16 @@ def read_model_config(id_or_path: str) -> ModelConfig:
     `Unreachable` where a hub id is neither cached nor downloadable.
     """
     path = find_file(id_or_path, "config.json")
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise BadInput(
-            f"{path} is not a readable config.json: {error}. Check or copy the model folder again"
-        ) from error
-    if not isinstance(config, dict):
-        raise BadInput(f"{path} holds {type(config).__name__}, expected a JSON object. Copy the model folder again")
-    names = config.get("architectures") or [str(config.get("model_type", "unknown"))]
-    sizes = config if "hidden_size" in config or "n_embd" in config else config.get("text_config", config)
+    config = _read_object(path)
+    inner = config.get("text_config")
+    sizes = cast(Config, inner) if isinstance(inner, dict) and "hidden_size" not in config else config
+    names = config.get("architectures")
+    architecture = (
+        cast(list[object], names)[0] if isinstance(names, list) and names else config.get("model_type", "unknown")
+    )
     d_model = _size(sizes, path, "hidden_size", "n_embd")
     return ModelConfig(
-        architecture=str(names[0]),
+        architecture=str(architecture),
         n_layers=_size(sizes, path, "num_hidden_layers", "n_layer"),
         n_neurons=_size(
             sizes, path, "intermediate_size", "n_inner", otherwise=4 * d_model if "n_embd" in sizes else None
@@ -57,18 +56,6 @@ def read_model_config(id_or_path: str) -> ModelConfig:
         vocab_size=_size(sizes, path, "vocab_size"),
         max_positions=_size(sizes, path, "max_position_embeddings", "n_positions", otherwise=2**31 - 1),
     )
-
-
-def _size(config: Mapping[str, object], path: Path, *names: str, otherwise: int | None = None) -> int:
-    for name in names:
-        value = config.get(name)
-        if isinstance(value, int) and value > 0:
-            return value
-    if otherwise is None:
-        raise UnsupportedModel(
-            f"{path} gives no {' or '.join(names)}; expected the config of a decoder-only language model"
-        )
-    return otherwise
 
 
 def find_file(id_or_path: str, name: str) -> Path:
@@ -81,18 +68,9 @@ def find_file(id_or_path: str, name: str) -> Path:
         if not (folder / name).is_file():
             raise BadInput(f"the folder {folder} has no {name}; expected a Hugging Face model folder")
         return folder / name
-    _check_hub_id(id_or_path)
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub import hf_hub_download  # pyright: ignore[reportUnknownVariableType]
 
-    try:
-        return Path(hf_hub_download(id_or_path, name))
-    except LocalEntryNotFoundError as error:
-        raise Unreachable(f"model {id_or_path!r} is not in the local cache and its hub does not answer") from error
-    except HfHubHTTPError as error:
-        raise BadInput(
-            f"model {id_or_path!r} or its {name} was refused by the hub: check the name, and access for gated models"
-        ) from error
+    return _from_hub(id_or_path, lambda: hf_hub_download(id_or_path, name))
 
 
 def find_folder(id_or_path: str) -> Path:
@@ -101,24 +79,46 @@ def find_folder(id_or_path: str) -> Path:
     folder = Path(id_or_path).expanduser()
     if folder.is_dir():
         return folder
-    _check_hub_id(id_or_path)
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import snapshot_download  # pyright: ignore[reportUnknownVariableType]
+
+    patterns = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
+    return _from_hub(id_or_path, lambda: snapshot_download(id_or_path, allow_patterns=patterns))
+
+
+def _from_hub(model_id: str, fetch: Callable[[], str]) -> Path:
+    if not HUB_ID.match(model_id):
+        raise BadInput(f"{model_id!r} is neither a folder nor a Hugging Face id; expected e.g. ./my-model or org/name")
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        return Path(
-            snapshot_download(id_or_path, allow_patterns=["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"])
-        )
+        return Path(fetch())
     except LocalEntryNotFoundError as error:
-        raise Unreachable(f"model {id_or_path!r} is not in the local cache and its hub does not answer") from error
+        raise Unreachable(
+            f"model {model_id!r} is no folder here, is not in the local cache, and the hub does not answer. Check the name, "
+            "or give the folder of a model that was downloaded before"
+        ) from error
     except HfHubHTTPError as error:
         raise BadInput(
-            f"model {id_or_path!r} was refused by the hub: check the name, and access for gated models"
+            f"the hub refused model {model_id!r}. Check the name; a gated model needs its licence accepted and a token"
         ) from error
 
 
-def _check_hub_id(text: str) -> None:
-    if not HUB_ID.match(text) or text.startswith((".", "/", "~")):
-        raise BadInput(
-            f"{text!r} is neither an existing folder nor a Hugging Face id; expected e.g. ./my-model or org/name"
-        )
+def _read_object(path: Path) -> Config:
+    try:
+        content: object = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise BadInput(f"{path} is not a readable config: {error}. Check or copy the model folder again") from error
+    if not isinstance(content, dict):
+        raise BadInput(f"{path} holds {type(content).__name__}, expected a JSON object. Copy the model folder again")
+    return cast(Config, content)
+
+
+def _size(config: Config, path: Path, *names: str, otherwise: int | None = None) -> int:
+    for name in names:
+        value = config.get(name)
+        if isinstance(value, int) and value > 0:
+            return value
+    if otherwise is None:
+        wanted = " or ".join(names)
+        raise UnsupportedModel(f"{path} gives no {wanted}; expected the config of a decoder-only language model")
+    return otherwise

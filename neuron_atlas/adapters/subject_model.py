@@ -7,8 +7,10 @@ instead, and code that comes with a model is never run. Importing this module lo
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from neuron_atlas.adapters.families import check_supported, family_of
 from neuron_atlas.adapters.files import file_sha256
@@ -17,6 +19,9 @@ from neuron_atlas.core.records import ModelSpec
 from neuron_atlas.errors import BadInput, UnsupportedModel
 
 if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
     from neuron_atlas.adapters.subject_model_huggingface import HuggingFaceModel
 
 DTYPES = ("float32", "bfloat16")
@@ -114,24 +119,24 @@ def _device(name: str | None, *, has_gpu: bool) -> str:
     return name
 
 
-def _load_module(folder: Path, dtype: torch.dtype, device: str) -> torch.nn.Module:
+def _load_module(folder: Path, dtype: torch.dtype, device: str) -> nn.Module:
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
+    load = cast("Callable[..., tuple[nn.Module, Mapping[str, Sequence[str]]]]", AutoModelForCausalLM.from_pretrained)  # pyright: ignore[reportUnknownMemberType]
     try:
-        module, report = AutoModelForCausalLM.from_pretrained(
-            str(folder),
-            dtype=dtype,
-            attn_implementation="eager",
-            use_safetensors=True,
-            local_files_only=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-        )
+        with _without_progress_bars():
+            module, report = load(
+                str(folder),
+                dtype=dtype,
+                attn_implementation="eager",
+                use_safetensors=True,
+                local_files_only=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+            )
     except (SafetensorError, OSError, RuntimeError, ValueError, KeyError) as error:
-        raise BadInput(
-            f"the weights in {folder} cannot be loaded: {error}. Check or copy the model folder again"
-        ) from error
+        raise BadInput(f"the weights in {folder} cannot be loaded: {error}. Copy the model folder again") from error
     missing = sorted(report["missing_keys"])
     if missing:
         raise BadInput(
@@ -140,5 +145,15 @@ def _load_module(folder: Path, dtype: torch.dtype, device: str) -> torch.nn.Modu
     return module.to(device).eval().requires_grad_(False)
 
 
-if TYPE_CHECKING:
-    import torch
+@contextmanager
+def _without_progress_bars() -> Generator[None]:
+    """Loading is fast and its bars would mix with our own output."""
+    from transformers.utils import logging
+
+    were_on = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if were_on:
+            logging.enable_progress_bar()

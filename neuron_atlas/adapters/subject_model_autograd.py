@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from neuron_atlas.adapters.families.parts import LayerParts, NormPart, Parts
+from neuron_atlas.core.attribution.fold import Activation
 from neuron_atlas.core.attribution.record import activation_factor
 from neuron_atlas.core.attribution.rules import RuleSet
 from neuron_atlas.core.attribution.select import Nodes
@@ -58,12 +59,13 @@ class AutogradDerivatives:
         with torch.enable_grad(), _followed(self._parts, self._rules, is_cut=True) as run:
             logits = self._logits_of()
             embedded = _given(run.embedded)
-            values = [
+            values: list[Tensor] = [
                 run.targets[layer][0, position, neuron]
                 for layer, position, neuron in zip(nodes.layers, nodes.positions, nodes.neurons, strict=True)
             ]
-            values = torch.cat([torch.stack(values) if values else logits[:0], over_logits @ logits])
-            rows = [self._rows(part, [*run.sources, embedded], nodes) for part in values.split(TARGETS_PER_CALL)]
+            wanted = torch.cat([torch.stack(values) if values else logits[:0], over_logits @ logits])
+            leaves = [*run.sources, embedded]
+            rows = [self._rows(part, leaves, nodes) for part in torch.split(wanted, TARGETS_PER_CALL)]
         effects, inflow = (torch.cat(column) for column in zip(*rows, strict=True))
         return effects, inflow
 
@@ -108,7 +110,7 @@ def _followed(parts: Parts, rules: RuleSet, *, is_cut: bool) -> Generator[Pass]:
 
 
 def _follow_mlp(
-    layer: LayerParts, activation: str, rules: RuleSet, run: Pass, *, is_cut: bool
+    layer: LayerParts, activation: Activation, rules: RuleSet, run: Pass, *, is_cut: bool
 ) -> list[RemovableHandle]:
     seen: dict[str, Tensor] = {}
 
@@ -128,7 +130,7 @@ def _follow_mlp(
     return handles
 
 
-def _linearised(live: Tensor, gate: Tensor | None, up: Tensor, activation: str, rules: RuleSet) -> Tensor:
+def _linearised(live: Tensor, gate: Tensor | None, up: Tensor, activation: Activation, rules: RuleSet) -> Tensor:
     """The activation with the value it has and the derivative the rule gives it."""
     if rules.gate == "live":
         return live

@@ -8,13 +8,50 @@ carry.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from tokenizers import AddedToken
 
 from neuron_atlas.core.records import Prompt
 from neuron_atlas.errors import BadInput
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
+
+class Tokenizer(Protocol):
+    """The part of a Hugging Face tokenizer that is used here."""
+
+    @property
+    def bos_token(self) -> str | None: ...
+
+    @property
+    def bos_token_id(self) -> int | None: ...
+
+    @property
+    def unk_token_id(self) -> int | None: ...
+
+    @property
+    def chat_template(self) -> str | None: ...
+
+    @property
+    def all_special_tokens(self) -> list[str]: ...
+
+    @property
+    def added_tokens_decoder(self) -> Mapping[int, AddedToken]: ...
+
+    def encode(self, text: str, *, add_special_tokens: bool) -> list[int]: ...
+
+    def decode(self, token_ids: list[int], *, clean_up_tokenization_spaces: bool) -> str: ...
+
+    def convert_ids_to_tokens(self, ids: int) -> str: ...
+
+    def convert_tokens_to_ids(self, tokens: list[str]) -> list[int]: ...
+
+    def apply_chat_template(
+        self, conversation: list[dict[str, str]], *, tokenize: bool, add_generation_prompt: bool
+    ) -> str: ...
+
 
 CHARACTERS_PER_TOKEN = 64
 """A text longer than this per position of the context is refused before it is tokenized."""
@@ -23,14 +60,14 @@ CHARACTERS_PER_TOKEN = 64
 class TokenReader:
     """One tokenizer. `max_positions` is the model's context."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast, *, max_positions: int) -> None:
+    def __init__(self, tokenizer: Tokenizer, *, max_positions: int) -> None:
         self._tokenizer = tokenizer
         self._max_positions = max_positions
         self._texts: dict[int, str] = {}
         specials = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
         self._specials = sorted(specials | set(tokenizer.all_special_tokens))
         self.special_ids = frozenset(int(i) for i in tokenizer.convert_tokens_to_ids(self._specials))
-        self._bos: int | None = tokenizer.bos_token_id
+        self._bos = tokenizer.bos_token_id
         self._is_bos_added = self._bos is not None and self._ids("a", add_special_tokens=True)[:1] == [self._bos]
 
     @property
@@ -44,7 +81,7 @@ class TokenReader:
         self._check(prompt)
         if not prompt.raw and self._tokenizer.chat_template:
             turn = [{"role": "user", "content": prompt.text}]
-            text = str(self._tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True))
+            text = self._tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
             ids = self._ids(text + (prompt.answer_prefix or ""))
         else:
             ids = self._ids(_joined(prompt.text, prompt.answer_prefix or ""))
@@ -107,7 +144,7 @@ class TokenReader:
                 raise BadInput(f"the prompt contains the control token {control!r}; set raw if that is meant")
 
     def _read(self, token_id: int) -> str:
-        raw = str(self._tokenizer.convert_ids_to_tokens(token_id))
+        raw = self._tokenizer.convert_ids_to_tokens(token_id)
         if token_id in self.special_ids:
             return raw
         once = self._tokenizer.decode([token_id], clean_up_tokenization_spaces=False)
@@ -122,7 +159,8 @@ def load_tokenizer(folder: Path, *, max_positions: int) -> TokenReader:
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+        load = cast("Callable[..., Tokenizer]", AutoTokenizer.from_pretrained)  # pyright: ignore[reportUnknownMemberType]
+        tokenizer = load(str(folder), local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         raise BadInput(
             f"no tokenizer can be read from {folder}: {error}. Expected tokenizer.json beside the weights"

@@ -14,15 +14,16 @@ from neuron_atlas.adapters.families.parts import (
     NormPart,
     Parts,
     child,
+    count,
     optional_parameter,
     parameter,
+    setting,
 )
 from neuron_atlas.core.attribution.fold import Norm
 
 
 def gpt2(model: nn.Module) -> Parts:
     """GPT-2."""
-    config = model.config
     embed, head = child(model, "transformer.wte"), child(model, "lm_head")
     return Parts(
         layers=tuple(_layer(block) for block in child(model, "transformer.h").children()),
@@ -30,9 +31,9 @@ def gpt2(model: nn.Module) -> Parts:
         embedding=lambda: parameter(embed, "weight").detach().float(),
         unembedding=parameter(head, "weight"),
         unembedding_bias=optional_parameter(head, "bias"),
-        n_heads=int(config.n_head),
-        n_kv_heads=int(config.n_head),
-        activation=activation_name(config.activation_function),
+        n_heads=count(model, "n_head"),
+        n_kv_heads=count(model, "n_head"),
+        activation=activation_name(setting(model, "activation_function")),
     )
 
 

@@ -17,16 +17,20 @@ from torch import Tensor, nn
 
 from neuron_atlas.adapters.families.parts import (
     LayerParts,
+    NormPart,
     Parts,
     child,
+    count,
     linear,
     optional_parameter,
     parameter,
     rms_norm,
+    setting,
 )
+from neuron_atlas.core.attribution.fold import Activation
 from neuron_atlas.errors import UnsupportedModel
 
-ACTIVATIONS = {
+ACTIVATIONS: dict[str, Activation] = {
     "silu": "silu",
     "swish": "silu",
     "gelu": "gelu",
@@ -71,39 +75,38 @@ def gemma(model: nn.Module) -> Parts:
     return _parts(model, GEMMA_NORMS)
 
 
-def activation_name(name: object) -> str:
+def activation_name(name: object) -> Activation:
     """Our name of an activation function; raises `UnsupportedModel`."""
-    if name not in ACTIVATIONS:
+    if not isinstance(name, str) or name not in ACTIVATIONS:
         raise UnsupportedModel(
             f"activation function {name!r} has no linearisation; known: {', '.join(sorted(ACTIVATIONS))}. "
             "Another needs its factor f(g)/g in core/attribution/record.py"
         )
-    return ACTIVATIONS[str(name)]
+    return ACTIVATIONS[name]
 
 
 def _parts(model: nn.Module, norms: Norms) -> Parts:
-    config = model.config
     layers = child(model, "model.layers")
     head = child(model, "lm_head")
     embed = child(model, "model.embed_tokens")
-    softcap = getattr(config, "final_logit_softcapping", None)
+    softcap = setting(model, "final_logit_softcapping")
     return Parts(
         layers=tuple(_layer(block, norms) for block in layers.children()),
         final_norm=rms_norm(model, "model.norm", is_offset=norms.is_offset),
         embedding=lambda: _scaled_embedding(embed),
         unembedding=parameter(head, "weight"),
         unembedding_bias=optional_parameter(head, "bias"),
-        n_heads=int(config.num_attention_heads),
-        n_kv_heads=int(config.num_key_value_heads),
-        activation=activation_name(getattr(config, "hidden_activation", None) or config.hidden_act),
-        softcap=None if softcap is None else float(softcap),
+        n_heads=count(model, "num_attention_heads"),
+        n_kv_heads=count(model, "num_key_value_heads"),
+        activation=activation_name(setting(model, "hidden_activation", "hidden_act")),
+        softcap=float(softcap) if isinstance(softcap, int | float) else None,
     )
 
 
 def _layer(block: nn.Module, norms: Norms) -> LayerParts:
     value, out = linear(block, "self_attn.v_proj"), linear(block, "self_attn.o_proj")
 
-    def norm(name: str | None):
+    def norm(name: str | None) -> NormPart | None:
         return None if name is None else rms_norm(block, name, is_offset=norms.is_offset)
 
     return LayerParts(

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from torch import Tensor, nn
 
-from neuron_atlas.core.attribution.fold import LayerWeights, ModelWeights, Norm
+from neuron_atlas.core.attribution.fold import Activation, LayerWeights, ModelWeights, Norm
 
 
 @dataclass(frozen=True)
@@ -66,12 +66,25 @@ class Parts:
     unembedding_bias: Tensor | None
     n_heads: int
     n_kv_heads: int
-    activation: str
+    activation: Activation
     softcap: float | None = None
 
 
 Family: TypeAlias = Callable[[nn.Module], Parts]
 """From a loaded Hugging Face causal language model to its parts."""
+
+
+def setting(model: nn.Module, *names: str) -> object:
+    """The first of several settings that the model's config has and does not leave empty; None when there is none."""
+    return next((value for name in names if (value := getattr(model.config, name, None)) is not None), None)
+
+
+def count(model: nn.Module, name: str) -> int:
+    """A setting that must be a number."""
+    value = setting(model, name)
+    if not isinstance(value, int):
+        raise TypeError(f"the model's config has {name} = {value!r}, expected a number")
+    return value
 
 
 def child(module: nn.Module, path: str) -> nn.Module:

@@ -13,9 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
+
+Activation: TypeAlias = Literal["silu", "gelu", "gelu_tanh", "relu"]
+"""Activation functions f with a known factor f(x) / x."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ class ModelWeights:
     unembedding_bias: Tensor | None
     n_heads: int
     n_kv_heads: int
-    activation: str
+    activation: Activation
     softcap: float | None
 
 
@@ -106,7 +110,7 @@ class FoldedModel:
     unembedding_bias: Tensor | None
     n_heads: int
     n_kv_heads: int
-    activation: str
+    activation: Activation
     softcap: float | None
 
     @property

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from neuron_atlas.core.attribution.fold import FoldedLayer, FoldedModel
+from neuron_atlas.core.attribution.fold import Activation, FoldedLayer, FoldedModel
 from neuron_atlas.core.attribution.rules import RuleSet
 
 
@@ -87,7 +87,7 @@ class Frozen:
         return self.embedded.shape[0]
 
 
-def activation_factor(name: str, x: Tensor) -> Tensor:
+def activation_factor(name: Activation, x: Tensor) -> Tensor:
     """c = f(x) / x of an activation function, written without a division: finite at 0."""
     if name == "silu":
         return torch.sigmoid(x)
@@ -95,9 +95,7 @@ def activation_factor(name: str, x: Tensor) -> Tensor:
         return 0.5 * (1.0 + torch.erf(x * math.sqrt(0.5)))
     if name == "gelu_tanh":
         return 0.5 * (1.0 + torch.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x**3)))
-    if name == "relu":
-        return (x > 0).to(x.dtype)
-    raise ValueError(f"no factor for activation function {name!r}")
+    return (x > 0).to(x.dtype)
 
 
 def freeze(model: FoldedModel, recording: Recording, rules: RuleSet) -> Frozen:
@@ -140,7 +138,7 @@ def _freeze_layer(weights: FoldedLayer, layer: LayerRecording, model: FoldedMode
     )
 
 
-def _factors(activation: str, layer: LayerRecording, rules: RuleSet) -> tuple[Tensor | None, Tensor]:
+def _factors(activation: Activation, layer: LayerRecording, rules: RuleSet) -> tuple[Tensor | None, Tensor]:
     """What multiplies the gate's and the up projection's output, [P, I] each, norm scale left out."""
     if layer.gate is None:
         return None, activation_factor(activation, layer.up)

@@ -69,7 +69,7 @@ def _largest(size: NDArray[np.float32], count: int) -> Ints:
         edge = np.partition(size, len(size) - count)[len(size) - count]
         above = np.flatnonzero(size > edge)
         level = np.flatnonzero(size == edge)[: count - len(above)]
-        candidates = np.concatenate([above, level])
+        candidates = np.concatenate((above, level))
     else:
         candidates = np.arange(len(size))
     return candidates[size[candidates] > 0].astype(np.int64)
