@@ -137,16 +137,13 @@ def _chosen(nodes: pl.LazyFrame, n_neurons: int, n_prompts: int, rng: np.random.
 
 def _half_and_half(frame: pl.DataFrame, group: tuple[str, ...], budget: int, rng: np.random.Generator) -> pl.DataFrame:
     """Of every group, the heaviest half of the budget and, from the rest, a random other half."""
-    rank = (-pl.col("weight")).rank("ordinal")
-    drawn = frame.with_columns(luck=pl.Series(rng.random(frame.height)))
-    place = rank.over(group) if group else rank
-    ranked = drawn.with_columns(place=place).with_columns(
-        luck=pl.when(pl.col("place") <= (budget + 1) // 2)
-        .then(pl.col("place") - budget - 2.0)
-        .otherwise(pl.col("luck"))
+    place = pl.int_range(pl.len())
+    drawn = frame.with_columns(luck=pl.Series(rng.random(frame.height))).sort(
+        *group, -pl.col("weight"), maintain_order=True
     )
-    order = pl.col("luck").rank("ordinal")
-    return ranked.filter((order.over(group) if group else order) <= budget).drop("luck", "place", "weight")
+    heavy = (place.over(group) if group else place) < (budget + 1) // 2
+    ranked = drawn.sort(*group, pl.when(heavy).then(-1.0).otherwise(pl.col("luck")), maintain_order=True)
+    return ranked.filter((place.over(group) if group else place) < budget).drop("luck", "weight")
 
 
 def _decoders(model: SubjectModel, chosen: pl.DataFrame) -> dict[tuple[int, int], Array]:

@@ -1,4 +1,4 @@
-"""Which texts show a neuron: those with its largest peaks, others at random, and near misses.
+"""Which texts show a neuron: those in which it is active with the largest peaks, others at random, and near misses.
 
 A **near miss** (hard negative) holds a token on which the neuron peaked in one of its top texts, yet it stays below its threshold
 there: a label that only names the token fails on it. Texts are drawn by seed; the draw does not depend on the batches
@@ -57,11 +57,11 @@ class TopTexts:
             self.texts[sign] = np.take_along_axis(texts, order, axis=1)
         self.n_texts += len(lengths)
 
-    def rows(self) -> pl.DataFrame:
-        """One row per neuron, polarity and top text in which it fires at all, best first."""
+    def rows(self, thresholds: Array) -> pl.DataFrame:
+        """One row per neuron, polarity and top text in which its peak exceeds its threshold [L, I], best first."""
         parts: list[pl.DataFrame] = []
         for sign in POLARITIES:
-            layer, rank, neuron = np.nonzero(sign * self.peaks[sign] > 0)
+            layer, rank, neuron = np.nonzero(sign * self.peaks[sign] > thresholds[:, None, :])
             columns = {"layer": layer, "neuron": neuron, "rank": rank, "text": self.texts[sign][layer, rank, neuron]}
             parts.append(pl.DataFrame(columns).with_columns(polarity=pl.lit(sign, pl.Int64), kind=pl.lit("top")))
         return pl.concat(parts).sort(*_OWNER, "rank")
@@ -72,10 +72,11 @@ def choose_exemplars(
 ) -> pl.DataFrame:
     """Columns layer, neuron, polarity, kind, rank, text, activations, peak_position, peak_activation.
 
-    `thresholds` [L, I] say from which |activation| a neuron counts as active. A polarity in which a neuron never fires has no rows.
+    `thresholds` [L, I] say above which |activation| a neuron counts as active; a top text must reach it, so a neuron that is active
+    in three texts has three. A polarity in which it never is has no rows.
     """
     rng = np.random.default_rng(plan.seed)
-    best = _fetched(top.rows(), fetch)
+    best = _fetched(top.rows(thresholds), fetch)
     others = pl.concat([_random(best, top.n_texts, plan, rng), _near(best, token_ids, plan, rng)])
     others = others.join(best, on=[*_OWNER, "text"], how="anti", maintain_order="left")
     fetched = _fetched(others.unique([*_OWNER, "kind", "text"], keep="first", maintain_order=True), fetch)
@@ -131,16 +132,17 @@ def _fetched(rows: pl.DataFrame, fetch: Fetch) -> pl.DataFrame:
     distinct, starts = np.unique(text[order], return_index=True)
     members = np.split(order, starts[1:]) if len(distinct) else []
     layer, neuron, polarity = (rows[c].to_numpy() for c in _OWNER)
-    activations: list[Array] = [np.zeros(0, np.float32)] * rows.height
+    activations = [pl.Series([], dtype=pl.List(pl.Float32))]
     position, peak = np.zeros(rows.height, np.int64), np.zeros(rows.height, np.float32)
     for own, block in zip(members, fetch(distinct.tolist()), strict=True):
         values = block[layer[own], :, neuron[own]]
         position[own] = np.argmax(polarity[own, None] * values, axis=1)
         peak[own] = values[np.arange(len(own)), position[own]]
-        for row, value in zip(own.tolist(), values, strict=True):
-            activations[row] = value
+        activations.append(pl.Series(values).cast(pl.List(pl.Float32)))
+    back = np.empty(rows.height, np.int64)
+    back[order] = np.arange(rows.height)
     return rows.with_columns(
-        activations=pl.Series(activations, dtype=pl.List(pl.Float32)),
+        activations=pl.concat(activations).gather(back),
         peak_position=pl.Series(position),
         peak_activation=pl.Series(peak),
     )
