@@ -79,8 +79,9 @@ def _holding(size: NDArray[np.float32], mass: float) -> Ints:
     """Indices of the smallest set of largest values that holds a share of their sum."""
     order = np.argsort(-size, kind="stable")
     held = np.cumsum(size[order], dtype=np.float64)
-    if held[-1] == 0:
+    total = float(held[-1])
+    if total == 0:
         return order[:0].astype(np.int64)
-    count = int(np.searchsorted(held, mass * held[-1], side="left")) + 1
+    count = int(np.searchsorted(held, mass * total, side="left")) + 1
     chosen = order[: min(count, len(order))]
     return chosen[size[chosen] > 0].astype(np.int64)
