@@ -33,14 +33,16 @@ LOGIT, ROUTING = 0.7, 0.3
 BATCH = 64
 """Ablations run together."""
 
-INTERVENTIONS: dict[str, pl.DataType] = {
-    "layer": pl.Int16(),
-    "neuron": pl.Int32(),
-    "prompt_id": pl.String(),
-    "total": pl.Float64(),
-    "direct": pl.Float64(),
-    "ratio": pl.Float64(),
-}
+INTERVENTIONS = pl.Schema(
+    {
+        "layer": pl.Int16(),
+        "neuron": pl.Int32(),
+        "prompt_id": pl.String(),
+        "total": pl.Float64(),
+        "direct": pl.Float64(),
+        "ratio": pl.Float64(),
+    }
+)
 """Columns of `measure_direct_effects`: effects in logits of the goal, ratio 0..1."""
 
 

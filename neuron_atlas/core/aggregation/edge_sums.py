@@ -45,7 +45,7 @@ def sum_edges(
     enumeration in that order. `targets`, `edges`: tables of `raw_graphs`. Raises `DamagedData` when node numbers are not
     dense or an edge names a node or prompt that does not exist.
     """
-    ends, code, slope, start = _index(nodes, targets)
+    ends, code, slope, start = _index(nodes, targets, traced["prompt_id"])
     n_ends = max(ends.height, 1)
     partial: pl.DataFrame | None = None
     seen = 0
@@ -106,11 +106,12 @@ def _merged(one: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:
     return collected(total(pl.concat([one, other]).lazy(), ("key",), EDGE_WAYS), what="edge sums")
 
 
-def _index(nodes: pl.DataFrame, targets: pl.LazyFrame) -> tuple[pl.DataFrame, np.ndarray, np.ndarray, np.ndarray]:
+def _index(
+    nodes: pl.DataFrame, targets: pl.LazyFrame, prompts: pl.Series
+) -> tuple[pl.DataFrame, np.ndarray, np.ndarray, np.ndarray]:
     """What an edge needs of its ends: the distinct ends, and per node its end's row, its slope (goal per unit of its value),
     with the first node of every prompt [prompts + 1]."""
-    prompts: pl.Enum = nodes["prompt_id"].dtype
-    weights = targets.select(pl.col("prompt_id").cast(prompts), "node", "goal_weight").collect()
+    weights = targets.select(pl.col("prompt_id").cast(pl.Enum(prompts)), "node", "goal_weight").collect()
     value, relevance = pl.col("activation").cast(pl.Float64), pl.col("relevance").cast(pl.Float64)
     slope = pl.coalesce(pl.col("goal_weight").cast(pl.Float64), pl.when(value != 0).then(relevance / value), 0.0)
     ended = nodes.with_columns(id=pl.coalesce("neuron", "token_id")).join(
@@ -119,7 +120,7 @@ def _index(nodes: pl.DataFrame, targets: pl.LazyFrame) -> tuple[pl.DataFrame, np
     ends = ended.select("kind", "layer", "id").unique().sort("kind", "layer", "id").with_row_index("end")
     located = ended.join(ends, on=("kind", "layer", "id"), how="left", maintain_order="left").select("end", slope=slope)
     owner = nodes["prompt_id"].to_physical().to_numpy()
-    start = np.searchsorted(owner, np.arange(len(prompts.categories) + 1))
+    start = np.searchsorted(owner, np.arange(len(prompts) + 1))
     if not np.array_equal(nodes["node"].to_numpy(), np.arange(nodes.height) - start[owner]):
         raise DamagedData(
             "node numbers are not dense within their graph; expected 0, 1, 2 … per prompt; trace the set again"

@@ -59,7 +59,7 @@ def activation(x: Array, name: Literal["silu", "gelu", "gelu_tanh", "relu"]) -> 
 
 
 def _sigmoid(x: Array) -> Array:
-    return 0.5 * (1 + np.tanh(0.5 * x))
+    return (0.5 * (1 + np.tanh(0.5 * x))).astype(np.float32)
 
 
 def _erf(x: Array) -> Array:
@@ -67,4 +67,4 @@ def _erf(x: Array) -> Array:
     size = np.abs(x)
     t = 1 / (1 + 0.3275911 * size)
     poly = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))))
-    return np.sign(x) * (1 - poly * np.exp(-size * size))
+    return (np.sign(x) * (1 - poly * np.exp(-size * size))).astype(np.float32)

@@ -88,7 +88,7 @@ def _extremes(
 def _top(block: Array, k: int) -> Ids:
     """Rows [<= k, I] of the k largest entries of every column, in order of row."""
     if block.shape[0] <= k:
-        return np.broadcast_to(np.arange(block.shape[0])[:, None], block.shape)
+        return np.broadcast_to(np.arange(block.shape[0], dtype=np.int64).reshape(-1, 1), block.shape)
     return np.sort(np.argpartition(-block, k - 1, axis=0)[:k], axis=0)
 
 

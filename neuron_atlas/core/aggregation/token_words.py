@@ -28,9 +28,8 @@ def readable_token(text: str) -> str:
 def token_texts(ids: Iterable[int], token_text: TokenText) -> pl.DataFrame:
     """Readable text of every distinct id: columns token_id (Int32) and token."""
     distinct = sorted(set(ids))
-    if isinstance(token_text, Mapping):
-        table = token_text
-        shown = [readable_token(table[i]) if i in table else f"<{i}>" for i in distinct]
-    else:
+    if callable(token_text):
         shown = [readable_token(token_text(i)) for i in distinct]
+    else:
+        shown = [readable_token(token_text[i]) if i in token_text else f"<{i}>" for i in distinct]
     return pl.DataFrame({"token_id": distinct, "token": shown}, schema={"token_id": pl.Int32, "token": pl.String})

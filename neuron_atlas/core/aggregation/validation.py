@@ -19,14 +19,17 @@ from neuron_atlas.core.ports import SubjectModel
 from neuron_atlas.errors import BadInput
 
 Floats = NDArray[np.float64]
+Ids = NDArray[np.int64]
 
-AGREEMENT: dict[str, pl.DataType] = {
-    "layer": pl.Int16(),
-    "neuron": pl.Int32(),
-    "side": pl.String(),
-    "rank_correlation": pl.Float32(),
-    "n_tokens": pl.Int32(),
-}
+AGREEMENT = pl.Schema(
+    {
+        "layer": pl.Int16(),
+        "neuron": pl.Int32(),
+        "side": pl.String(),
+        "rank_correlation": pl.Float32(),
+        "n_tokens": pl.Int32(),
+    }
+)
 """Columns of `projection_agreement`; rank_correlation is -1..1, missing where either side is constant."""
 
 
@@ -80,7 +83,8 @@ def spearman(a: Floats, b: Floats) -> Floats:
     x, y = ranks(a), ranks(b)
     x, y = x - x.mean(axis=0), y - y.mean(axis=0)
     scale = np.sqrt((x * x).sum(axis=0) * (y * y).sum(axis=0))
-    return np.divide((x * y).sum(axis=0), scale, out=np.full(scale.shape, np.nan), where=scale > 0)
+    constant = scale == 0
+    return np.where(constant, np.nan, (x * y).sum(axis=0) / np.where(constant, 1, scale))
 
 
 def ranks(values: Floats) -> Floats:
@@ -88,7 +92,7 @@ def ranks(values: Floats) -> Floats:
     n = values.shape[0]
     order = np.argsort(values, axis=0, kind="stable")
     ordered = np.take_along_axis(values, order, axis=0)
-    row = np.broadcast_to(np.arange(n)[:, None], values.shape)
+    row: Ids = np.broadcast_to(np.arange(n, dtype=np.int64).reshape(-1, 1), values.shape)
     new = np.ones(values.shape, dtype=bool)
     new[1:] = ordered[1:] != ordered[:-1]
     first = np.maximum.accumulate(np.where(new, row, 0), axis=0)
