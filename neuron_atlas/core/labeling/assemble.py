@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 from neuron_atlas.core.aggregation.token_words import readable_token
 from neuron_atlas.core.labeling import connections, layer_tables
-from neuron_atlas.core.labeling.choice import LabelRow, label_ref
 from neuron_atlas.core.labeling.connections import Connection
 from neuron_atlas.core.labeling.evidence import (
     Evidence,
@@ -20,19 +19,18 @@ from neuron_atlas.core.labeling.evidence import (
     Neighbour,
     OutputEvidence,
     Polarity,
-    SeenLabel,
     Side,
     TokenList,
     TokenWeight,
     polar_name,
 )
 from neuron_atlas.core.labeling.firing import Firing, read_firing
-from neuron_atlas.core.labeling.labelable import label_rows, labelable, require_labels
+from neuron_atlas.core.labeling.label_book import SIDES, LabelBook
+from neuron_atlas.core.labeling.labelable import labelable
 from neuron_atlas.core.labeling.layer_tables import PolarKey, Scored
 from neuron_atlas.core.labeling.lexicon import Lexicon, build_lexicon
 from neuron_atlas.core.records import Tables
 
-_SIDES: tuple[Side, ...] = ("output", "input")
 _HEAD = 0.4
 """Tokens of a list with at least this share of the strongest weight are asked what they share."""
 
@@ -56,7 +54,7 @@ class _Layer:
     lexicon: Lexicon
     keys: tuple[PolarKey, ...]
     known: frozenset[str]
-    rows: Mapping[Side, Mapping[str, LabelRow]]
+    book: LabelBook
 
 
 def gather(
@@ -79,7 +77,7 @@ def gather(
         lexicon=build_lexicon([ids for ids, _ in texts], spelled),
         keys=tuple((neuron, polarity) for at, neuron, polarity in everyone if at == layer),
         known=frozenset(polar_name(*row) for row in everyone),
-        rows={"output": label_rows(labels, "output"), "input": label_rows(labels, "input")},
+        book=LabelBook(labels),
     )
     return (_outputs(room) if side == "output" else _inputs(room)), room.lexicon
 
@@ -89,7 +87,7 @@ def _outputs(room: _Layer) -> list[Gathered]:
     appearances = layer_tables.appearances(room.here)
     direct = layer_tables.direct_effects(room.here)
     wires = connections.output_wires(room.evidence, room.layer)
-    _require(room, (wire.name for neuron, _ in room.keys for wire in wires.neurons.get(neuron, ())), "output")
+    _require(room, (wire.name for neuron, _ in room.keys for wire in wires.neurons.get(neuron, ())), ("output",))
     gathered: list[Gathered] = []
     for neuron, polarity in room.keys:
         neighbours, refs = _neighbours(room, wires.neurons.get(neuron, ()), polarity, ("output",))
@@ -115,15 +113,14 @@ def _inputs(room: _Layer) -> list[Gathered]:
     active, window = (layer_tables.associations(room.here, place) for place in ("active", "window"))
     firings = read_firing(room.here, room.lexicon.before_rate)
     wires = connections.input_wires(room.evidence, room.layer)
-    for side in _SIDES:
-        _require(room, (wire.name for neuron, _ in room.keys for wire in wires.neurons.get(neuron, ())), side)
-    _require(room, (polar_name(room.layer, *key) for key in room.keys), "output")
+    _require(room, (wire.name for neuron, _ in room.keys for wire in wires.neurons.get(neuron, ())), SIDES)
+    _require(room, (polar_name(room.layer, *key) for key in room.keys), ("output",))
     gathered: list[Gathered] = []
     for neuron, polarity in room.keys:
         key, firing = (neuron, polarity), firings.get((neuron, polarity), Firing())
-        upstream, refs = _neighbours(room, wires.neurons.get(neuron, ()), polarity, _SIDES)
+        upstream, refs = _neighbours(room, wires.neurons.get(neuron, ()), polarity, SIDES)
         partners, partner_refs = _neighbours(room, wires.partners.get(neuron, ()), 1, ("output",))
-        own = room.rows["output"][polar_name(room.layer, neuron, polarity)]
+        own = room.book.read("output", polar_name(room.layer, neuron, polarity))
         evidence = InputEvidence(
             layer=room.layer,
             neuron=neuron,
@@ -137,20 +134,21 @@ def _inputs(room: _Layer) -> list[Gathered]:
             near_misses=firing.near_misses,
             embeddings=_tokens(room.lexicon, _linked(wires.tokens.get(neuron, ())), turn=polarity),
             exemplars=firing.exemplars,
+            others=firing.others,
             associations=active.get(key, ()),
             associations_window=window.get(key, ()),
             upstream=upstream,
             gated=_tokens(room.lexicon, _predicted(upstream, "input")),
             cooccurring=partners,
-            output_label=own["label"],
+            output_label=own.label.text if own is not None and own.label is not None else None,
         )
-        gathered.append(Gathered(evidence, tuple(sorted({*refs, *partner_refs, label_ref(own)}))))
+        own_refs = (own.ref,) if own is not None else ()
+        gathered.append(Gathered(evidence, tuple(sorted({*refs, *partner_refs, *own_refs}))))
     return gathered
 
 
-def _require(room: _Layer, shown: Iterable[str], side: Side) -> None:
-    reader = f"{room.side}_labels of layer L{room.layer:02d}"
-    require_labels(shown, room.known, room.rows[side], side, reader=reader)
+def _require(room: _Layer, names: Iterable[str], sides: Sequence[Side]) -> None:
+    room.book.require(names, room.known, sides, reader=f"{room.side}_labels of layer L{room.layer:02d}")
 
 
 def _neighbours(
@@ -158,34 +156,30 @@ def _neighbours(
 ) -> tuple[tuple[Neighbour, ...], tuple[str, ...]]:
     """Neighbours with their labels of the given sides, and the refs of the rows read."""
     neighbours: list[Neighbour] = []
-    refs: list[str] = []
+    refs: set[str] = set()
     for wire in wires:
-        read: list[tuple[Side, LabelRow]] = [
-            (side, room.rows[side][wire.name]) for side in sides if wire.name in room.rows[side]
-        ]
-        refs += [label_ref(row) for _, row in read]
-        seen = tuple(_seen(side, row) for side, row in read if row["label"] is not None)
-        weight = wire.weight * polarity
-        neighbours.append(Neighbour(name=wire.name, weight=weight, frequency=wire.frequency, labels=seen))
-    return tuple(neighbours), tuple(sorted(set(refs)))
-
-
-def _seen(side: Side, row: LabelRow) -> SeenLabel:
-    pairs = zip(row["tokens"], row["token_ids"], strict=True)
-    tokens = tuple(TokenWeight(token_id=i, text=text, weight=1.0) for text, i in pairs)
-    direction = _polarity(row["direction"])
-    return SeenLabel(side=side, text=row["label"] or "", tokens=tokens, direction=direction, ref=label_ref(row))
+        read = [row for side in sides if (row := room.book.read(side, wire.name)) is not None]
+        refs.update(row.ref for row in read)
+        neighbours.append(
+            Neighbour(
+                name=wire.name,
+                weight=wire.weight * polarity,
+                flow=wire.flow,
+                frequency=wire.frequency,
+                labels=tuple(row.label for row in read if row.label is not None),
+            )
+        )
+    return tuple(neighbours), tuple(sorted(refs))
 
 
 def _predicted(neighbours: Sequence[Neighbour], side: Side) -> list[Scored]:
-    """Tokens that the neighbours' labels of one side predict, each weighted by edge, frequency and rank within its label."""
+    """Tokens that the neighbours' labels of one side predict, weighted by the relevance that passes and the rank within a label."""
     total: dict[int, float] = defaultdict(float)
     for neighbour in neighbours:
         seen = neighbour.label(side)
         for rank, token in enumerate(seen.tokens if seen else ()):
-            total[token.token_id] += (
-                neighbour.weight * neighbour.frequency * (seen.direction if seen else 1) / (1 + rank)
-            )
+            passed = neighbour.flow * neighbour.frequency * (1 if neighbour.weight > 0 else -1)
+            total[token.token_id] += passed * (seen.direction if seen else 1) / (1 + rank)
     return sorted(((i, weight) for i, weight in total.items() if weight), key=lambda t: (-abs(t[1]), t[0]))
 
 

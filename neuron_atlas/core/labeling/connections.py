@@ -28,12 +28,14 @@ _PARTNERS = 5
 @dataclass(frozen=True, slots=True)
 class Connection:
     """One edge of a neuron of the layer. `name` is the other neuron with its usual polarity (empty for a token), `token_id` the
-    other token; `weight` holds for the labeled neuron firing with polarity +1: turn it for -1."""
+    other token; `weight` holds for the labeled neuron firing with polarity +1: turn it for -1. `flow` is the mean |relevance|
+    that passes (logits)."""
 
     name: str
     token_id: int
     weight: float
     frequency: float
+    flow: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +154,7 @@ def _to_neurons(edges: pl.DataFrame, firing: pl.DataFrame, *, own: str, other: s
     found: dict[int, list[Connection]] = defaultdict(list)
     for row in edges.iter_rows(named=True):
         name = polar_name(row[f"{other}_layer"], row[other], row[f"{other}_usual"])
-        found[row[own]].append(Connection(name, -1, row["turned"], row["share"]))
+        found[row[own]].append(Connection(name, -1, row["turned"], row["share"], row["flow_abs_mean"]))
     return found
 
 

@@ -84,12 +84,13 @@ class Neighbour(Checked):
     """A connected neuron (`L18/N6721+`) and its labels, if it has any.
 
     `weight` is turned towards both polarities (> 0: one firing its way makes the other fire its way) and divided by the
-    receiver's mean |activation|: the share of its usual activation that comes along this edge. `frequency` is the share of
-    this neuron's prompts in which the edge was seen, 0..1.
+    receiver's mean |activation|: the share of its usual activation that comes along this edge. `flow` is the mean
+    |relevance| that passes (logits), `frequency` the share of this neuron's prompts in which the edge was seen, 0..1.
     """
 
     name: str
     weight: float
+    flow: float = 0.0
     frequency: float
     labels: tuple[SeenLabel, ...] = ()
 
@@ -162,7 +163,7 @@ class OutputEvidence(_OneNeuron):
     """What a neuron does when it fires: the output pass.
 
     promotes, suppresses: logit lens, weights > 0 and < 0; logits: measured direct edges to traced logits, mean weight;
-    downstream: the neurons it acts on; routed: tokens that their labels predict, weighted along the edges.
+    downstream: the neurons it acts on; routed: tokens that their labels predict.
     """
 
     side: Literal["output"] = "output"
@@ -177,12 +178,13 @@ class OutputEvidence(_OneNeuron):
 class InputEvidence(_OneNeuron):
     """What makes a neuron fire: the input pass.
 
-    drives: tokens whose embedding alone would drive it (response). From the exemplars: firing, tokens on which it fired
-    (share of the summed activation); before, tokens that stand before the peak more often than elsewhere (share of
-    exemplars); position, where the peaks stand; precision, how often the firing tokens make it fire in random
-    texts, 0..1; near_misses, how many occurrences of them were seen that leave it low. From graphs: embeddings that drive it directly (as a neighbour's weight); associations, tokens
-    over-represented where it appears, at its position and in the window before it; gated, tokens that make its upstream
-    neurons fire by their input labels, weighted along the edges.
+    drives: tokens whose embedding alone would drive it (response). From a corpus: exemplars, texts on which it fires most;
+    others, random and near-miss texts; firing, tokens on which it fired (share of the summed activation); before, tokens
+    that stand before the peak more often than elsewhere (share of exemplars); position, where the peaks stand; precision,
+    how often the firing tokens make it fire in random texts, 0..1; near_misses, occurrences of them seen that leave it low.
+    From graphs: embeddings that drive it directly (as a neighbour's weight); associations, tokens over-represented where it
+    appears, at its position and in the window before it; gated, tokens that make its upstream neurons fire by their input
+    labels.
     """
 
     side: Literal["input"] = "input"
@@ -194,6 +196,7 @@ class InputEvidence(_OneNeuron):
     near_misses: int = 0
     embeddings: TokenList = TokenList()
     exemplars: tuple[Exemplar, ...] = ()
+    others: tuple[Exemplar, ...] = ()
     associations: tuple[Association, ...] = ()
     associations_window: tuple[Association, ...] = ()
     upstream: tuple[Neighbour, ...] = ()

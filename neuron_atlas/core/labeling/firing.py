@@ -17,7 +17,8 @@ from neuron_atlas.core.labeling.evidence import Exemplar, PeakPosition
 from neuron_atlas.core.labeling.lexicon import WINDOW
 from neuron_atlas.core.records import Tables
 
-SHOWN_EXEMPLARS = 6
+SHOWN_EXEMPLARS = 8
+SHOWN_OTHERS = 8
 FIRING_SHARE = 0.5
 _MIN_BEFORE = 0.4
 _MIN_CONTRAST = 0.3
@@ -37,6 +38,7 @@ class Firing:
     precision: float | None = None
     near_misses: int = 0
     exemplars: tuple[Exemplar, ...] = ()
+    others: tuple[Exemplar, ...] = ()
 
 
 def read_firing(here: Tables, before_rate: Mapping[int, float]) -> dict[tuple[int, int], Firing]:
@@ -79,6 +81,7 @@ def _firing(kinds: Mapping[str, Sequence[Exemplar]], before_rate: Mapping[int, f
         precision=sum(text.activations[at] >= least for text, at in random) / len(random) if random else None,
         near_misses=len(low),
         exemplars=tuple(tops[:SHOWN_EXEMPLARS]),
+        others=tuple((*kinds.get("hard_negative", ()), *kinds.get("random", ())))[:SHOWN_OTHERS],
     )
 
 
