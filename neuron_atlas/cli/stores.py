@@ -9,6 +9,7 @@ from neuron_atlas.settings import load_settings
 
 if TYPE_CHECKING:
     from neuron_atlas.adapters.atlas_duckdb import Atlas
+    from neuron_atlas.adapters.neuron_db import NeuronDb
 
 
 def atlas(path: Path | None = None) -> Atlas:
@@ -16,3 +17,22 @@ def atlas(path: Path | None = None) -> Atlas:
     from neuron_atlas.adapters.atlas_duckdb import open_atlas
 
     return open_atlas(path or load_settings().atlas)
+
+
+def neuron_db() -> NeuronDb:
+    """The search database of the settings: the server of PG_HOST, or the embedded one."""
+    from neuron_atlas.adapters.neuron_db import open_neuron_db
+    from neuron_atlas.adapters.postgres import given_server
+
+    settings = load_settings()
+    if settings.pg_host is None:
+        return open_neuron_db(settings.embedded_postgres)
+    return open_neuron_db(
+        given_server(
+            host=settings.pg_host,
+            port=settings.pg_port,
+            user=settings.pg_user,
+            password=settings.pg_password.get_secret_value() or None,
+            database=settings.pg_database,
+        )
+    )
