@@ -278,9 +278,9 @@ NEURON_PROMPTS = Table(
 )
 SPECIFICITY_SUMS = Table(
     "set_neurons",
-    "In how many prompts of one prompt set a neuron appears.",
-    ("prompt_set", "layer", "neuron"),
-    _columns(("prompt_set", TEXT, "name"), *_NEURON, ("n_prompts", I64, "distinct prompts")),
+    "In how many prompts of one prompt set a neuron appears, by polarity.",
+    ("prompt_set", "layer", "neuron", "polarity"),
+    _columns(("prompt_set", TEXT, "name"), *_NEURON, _POLARITY, ("n_prompts", I64, "distinct prompts")),
 )
 EDGE_STATS = Table(
     "edge_stats",

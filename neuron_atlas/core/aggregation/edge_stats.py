@@ -82,7 +82,12 @@ def profile(
     """
     sets = sums["set_sums"].collect()
     n_prompts = int(sets["n_prompts"].sum())
-    present = sums["set_neurons"].group_by("layer", "neuron").agg(n_own=pl.col("n_prompts").sum()).collect()
+    present = (
+        sums["neuron_prompts"]
+        .group_by("layer", "neuron")
+        .agg(n_own=pl.len().cast(pl.Int64))
+        .collect(engine="streaming")
+    )
     frames: Frames = {
         "edge_stats": _edge_stats(sums["edge_sums"], present.lazy(), n_prompts),
         "neuron_profiles": _neuron_profiles(sums, sets, n_prompts),
@@ -139,6 +144,6 @@ def _neuron_profiles(sums: Tables, sets: pl.DataFrame, n_prompts: int) -> pl.Dat
             relevance_mean=as_float("relevance_sum_q") / n,
             relevance_abs_mean=as_float("relevance_abs_sum_q") / n,
         )
-        .join(domains.lazy(), on=("layer", "neuron"), how="left")
+        .join(domains.lazy(), on=("layer", "neuron", "polarity"), how="left")
         .collect()
     )

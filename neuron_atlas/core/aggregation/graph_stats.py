@@ -52,6 +52,7 @@ def summarize(
         activation=unsigned_zero(pl.col("activation")),
         polarity=pl.when(pl.col("activation") < 0).then(-1).otherwise(1).cast(pl.Int8),
     )
+    sums = _neuron_sums(instances.lazy())
     index = _neuron_prompts(instances.lazy(), prompt_set)
     frames = {
         "set_sums": SET_SUMS.empty().vstack(
@@ -66,13 +67,11 @@ def summarize(
             )
         ),
         "edge_sums": sum_edges(traced, nodes, raw["targets"], raw["edges"]),
-        "neuron_sums": _neuron_sums(instances.lazy()),
+        "neuron_sums": sums,
         "token_sums": _token_sums(instances.lazy(), counted.lazy()),
         "token_base": counted.group_by("token_id").agg(n=pl.len()),
         "pair_sums": _pair_sums(index, pair_limit),
-        "set_neurons": index.group_by("layer", "neuron")
-        .agg(n_prompts=pl.len())
-        .with_columns(prompt_set=pl.lit(prompt_set)),
+        "set_neurons": sums.select(*_WHERE, "n_prompts", prompt_set=pl.lit(prompt_set)),
         "neuron_prompts": index,
     }
     return {table.name: table.checked(frames[table.name]) for table in tables_of("graph_stats")}

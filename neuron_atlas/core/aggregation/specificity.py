@@ -13,23 +13,23 @@ from __future__ import annotations
 
 import polars as pl
 
+_OWNER = ("layer", "neuron", "polarity")
+
 
 def domain_specificity(set_neurons: pl.DataFrame, sets: pl.DataFrame) -> pl.DataFrame:
-    """One row per neuron: layer, neuron, domain, domain_specificity, domain_z.
+    """One row per neuron and polarity: layer, neuron, polarity, domain, domain_specificity, domain_z.
 
     `set_neurons` and `sets` are tables of `graph_stats`. All baseline sets are pooled. Without a domain or a baseline there is
     nothing to compare: no rows.
     """
     prompts = sets.select("prompt_set", "kind", total="n_prompts")
     counts = set_neurons.join(prompts, on="prompt_set")
-    baseline = (
-        counts.filter(pl.col("kind") == "baseline").group_by("layer", "neuron").agg(c_b=pl.col("n_prompts").sum())
-    )
+    baseline = counts.filter(pl.col("kind") == "baseline").group_by(*_OWNER).agg(c_b=pl.col("n_prompts").sum())
     total_b = int(prompts.filter(pl.col("kind") == "baseline")["total"].sum())
     domains = prompts.filter(pl.col("kind") == "domain")
     if not total_b or not domains.height:
         schema = {"domain": pl.String, "domain_specificity": pl.Float64, "domain_z": pl.Float64}
-        return pl.DataFrame(schema={"layer": pl.Int16, "neuron": pl.Int32, **schema})
+        return pl.DataFrame(schema={"layer": pl.Int16, "neuron": pl.Int32, "polarity": pl.Int8, **schema})
     c_d, n_d = pl.col("n_prompts").fill_null(0), pl.col("total")
     c_b = pl.col("c_b").fill_null(0)
     z = (_log_odds(c_d, n_d) - _log_odds(c_b, pl.lit(total_b))) / (
@@ -37,14 +37,14 @@ def domain_specificity(set_neurons: pl.DataFrame, sets: pl.DataFrame) -> pl.Data
     ).sqrt()
     r_d, r_b = (c_d + 0.5) / (n_d + 1), (c_b + 0.5) / (total_b + 1)
     return (
-        set_neurons.select("layer", "neuron")
+        set_neurons.select(_OWNER)
         .unique()
         .join(domains, how="cross")
-        .join(set_neurons, on=("layer", "neuron", "prompt_set"), how="left")
-        .join(baseline, on=("layer", "neuron"), how="left")
-        .select("layer", "neuron", domain="prompt_set", domain_specificity=r_d / (r_d + r_b), domain_z=z)
-        .sort("layer", "neuron", -pl.col("domain_z"), "domain")
-        .unique(("layer", "neuron"), keep="first", maintain_order=True)
+        .join(set_neurons, on=(*_OWNER, "prompt_set"), how="left")
+        .join(baseline, on=_OWNER, how="left")
+        .select(*_OWNER, domain="prompt_set", domain_specificity=r_d / (r_d + r_b), domain_z=z)
+        .sort(*_OWNER, -pl.col("domain_z"), "domain")
+        .unique(_OWNER, keep="first", maintain_order=True)
     )
 
 

@@ -55,7 +55,7 @@ def test_the_set_counts_its_prompts(two_prompts: dict[str, pl.LazyFrame]) -> Non
         (0, 0, "b" * 16, 0.5),
         (1, 1, "a" * 16, 2.0),
     ]
-    assert sums["set_neurons"].rows() == [("tiny", 0, 0, 2), ("tiny", 1, 1, 1)]
+    assert sums["set_neurons"].rows() == [("tiny", 0, 0, -1, 1), ("tiny", 0, 0, 1, 2), ("tiny", 1, 1, 1, 1)]
     assert sums["pair_sums"].rows() == [(0, 0, 1, 1, 1)]
 
 

@@ -142,3 +142,12 @@ def test_one_sighting_does_not_make_a_specialist(make_raw: Raw, graph: Any) -> N
     (row,) = profiled([seen, base])["neuron_profiles"].iter_rows(named=True)
     assert row["domain_specificity"] == pytest.approx(0.75)  # 1.5 against 0.5, not 1
     assert row["domain_z"] < 1
+
+
+def test_a_polarity_does_not_inherit_the_domain_of_the_other(make_raw: Raw, graph: Any) -> None:
+    """Positive in all 3 prompts of the domain; negative once, in the baseline."""
+    domain = make_raw([graph(f"{i:016x}", [5], [(0, 0, 0, 1.0, 1.0, 0.0)]) for i in range(3)], prompt_set="d")
+    base = make_raw([graph("b" * 16, [5], [(0, 0, 0, -1.0, 1.0, 0.0)])], prompt_set="b", kind="baseline")
+    negative, positive = profiled([domain, base])["neuron_profiles"].sort("polarity")["domain_specificity"]
+    assert positive == pytest.approx((3.5 / 4) / (3.5 / 4 + 0.5 / 2))
+    assert negative == pytest.approx((0.5 / 4) / (0.5 / 4 + 1.5 / 2))
