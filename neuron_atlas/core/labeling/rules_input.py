@@ -1,14 +1,18 @@
 """Rules for the input pass: what makes a neuron fire?
 
-The tokens at the exemplars' peaks are the first witness; without exemplars, the tokens over-represented where the neuron
-appears in graphs, then those its weights would answer to. Whether a token alone suffices is measured: `precision` says how
-often it fires the neuron elsewhere. A token that does not suffice is read together with what stands before it; where
-the tokens say nothing, the context, the position or the upstream neurons may.
+From the tokens at the exemplars' peaks and from what stands before them, a handful of hypotheses is formed: these tokens;
+these tokens after those words; anything after those words. Each is tried, by the same simulator that scores labels, on the
+texts the labeler was shown (never on held-out ones), and the one that tells best when the neuron fires is the label; how well it
+does so is the confidence. Where no hypothesis holds, position or upstream neurons may explain; where there are no
+exemplars, the tokens over-represented in graphs, then the weights.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
 
 from neuron_atlas.core.labeling.evidence import (
     MAX_LABEL_WORDS,
@@ -19,85 +23,118 @@ from neuron_atlas.core.labeling.evidence import (
     TokenWeight,
     Unlabeled,
 )
+from neuron_atlas.core.labeling.score_input import HeldOut, detection, simulation
+from neuron_atlas.core.labeling.simulate import FlatTexts, flatten, simulate
 from neuron_atlas.core.labeling.word_classes import FUNCTION_WORDS
 from neuron_atlas.core.labeling.wording import Theme, enumerate_words, is_quotable, phrase, quoted, theme_of
 
-MIN_CONFIDENCE = 0.35
-_COVERS = 0.5
-_SUFFICES = 0.5
-_FEW = 2
-_BEFORE = 0.6
+MIN_CONFIDENCE = 0.3
+"""Below this the rules say that they do not know."""
+_SHRINK = 0.85
+_SIMPLER = 0.02
 _ONE_PLACE = 0.9
 _LIFT = 3.0
+_COVERS = 0.5
+_MOST_BEFORE = 3
+
+
+@dataclass(frozen=True, slots=True)
+class _Hypothesis:
+    """`theme` after `before` words; an empty theme means any token."""
+
+    kind: InputType
+    theme: Theme | None
+    before: tuple[TokenWeight, ...] = ()
+
+    @property
+    def tokens(self) -> tuple[TokenWeight, ...]:
+        return (*(self.theme.tokens if self.theme else ()), *self.before)
 
 
 def explain_input(evidence: InputEvidence) -> Label | Unlabeled:
     """A label for what makes the neuron fire, or why there is none."""
-    if not evidence.firing.tokens:
+    if not evidence.exemplars:
         return _without_exemplars(evidence)
-    theme = theme_of(evidence.firing)
-    if theme is None or not theme.words:
-        return Unlabeled(reason="the tokens it fires on cannot be shown as text")
-    covered = sum(token.weight for token in theme.tokens)
-    before = _telling([t for t in evidence.before.tokens if t.weight >= _BEFORE and is_quotable(t.text)])
-    suffices = evidence.near_misses < _FEW or (evidence.precision is not None and evidence.precision >= _SUFFICES)
-    if covered >= _COVERS:
-        return (
-            _token_pattern(evidence, theme, covered) if suffices or not before else _combination(theme, before, covered)
-        )
-    if before:
-        return _context(before)
-    return _position(evidence) or _gated(evidence) or Unlabeled(reason=f"mixed: its peak tokens cover {covered:.0%}")
+    texts = _shown(evidence)
+    tried = [(_fit(texts, guess), guess) for guess in _hypotheses(evidence)]
+    if not tried:
+        return _position(evidence) or Unlabeled(reason="the tokens it fires on cannot be shown as text")
+    fit, best = max(tried, key=lambda pair: pair[0] - _SIMPLER * len(pair[1].before))
+    confidence = round(min(0.95, max(0.0, _SHRINK * fit)), 3)
+    if confidence < MIN_CONFIDENCE:
+        why = f"weak: the best of {len(tried)} hypotheses tells its texts apart by {fit:.2f} of 1"
+        return _position(evidence) or _gated(evidence) or Unlabeled(reason=why)
+    return _worded(best, evidence, confidence)
+
+
+def _hypotheses(evidence: InputEvidence) -> Iterator[_Hypothesis]:
+    """Simplest first: the themes of the firing tokens, each alone and after the words that precede it."""
+    before = _telling(evidence.before.tokens)
+    themes = _themes(evidence.firing)
+    for theme in themes:
+        yield _Hypothesis("token-pattern", theme)
+    for n in range(1, len(before) + 1):
+        for theme in themes:
+            yield _Hypothesis("combination", theme, tuple(before[:n]))
+        yield _Hypothesis("context", None, tuple(before[:n]))
+
+
+def _themes(firing: TokenList) -> list[Theme]:
+    """What they share, the strong ones together, and the strongest alone."""
+    shared = theme_of(firing)
+    if shared is None:
+        return []
+    plain = theme_of(TokenList(tokens=firing.tokens))
+    alone = theme_of(TokenList(tokens=firing.tokens[:1]))
+    found = {tuple(token.token_id for token in theme.tokens): theme for theme in (alone, plain, shared) if theme}
+    return [theme for theme in reversed(found.values()) if theme.words]
 
 
 def _telling(before: Sequence[TokenWeight]) -> list[TokenWeight]:
-    """Content words if there are any, else grammar words; never marks."""
-    unique = {token.text.strip().lower(): token for token in reversed(before)}
+    """Content words if there are any, else grammar words; never marks; each word once."""
+    unique = {token.text.strip().lower(): token for token in reversed(before) if is_quotable(token.text)}
     words = [token for word, token in reversed(unique.items()) if any(c.isalnum() for c in word)]
     content = [token for token in words if token.text.strip().lower() not in FUNCTION_WORDS]
-    return (content or words)[:3]
+    return (content or words)[:_MOST_BEFORE]
 
 
-def _token_pattern(evidence: InputEvidence, theme: Theme, covered: float) -> Label | Unlabeled:
-    precision = evidence.precision if evidence.precision is not None else 0.5
-    agreed = _agreement(theme, evidence.drives)
-    confidence = 0.1 + 0.4 * min(1.0, covered) + 0.3 * precision + (0.1 if theme.name else 0.0) + 0.1 * agreed
-    tokens = _widened(theme, evidence)
-    return _label(
-        phrase("fires on", theme),
-        f"Fires on {enumerate_words(theme.words, most=5)}, which carry {covered:.0%} of its activation in its top texts"
-        f"{_elsewhere(evidence)}.",
-        "token-pattern",
-        confidence,
-        tokens,
-    )
+def _shown(evidence: InputEvidence) -> FlatTexts:
+    texts = [text for text in (*evidence.exemplars, *evidence.others) if text.token_ids]
+    kinds = ["top"] * len(evidence.exemplars) + ["other"] * (len(texts) - len(evidence.exemplars))
+    return flatten([text.token_ids for text in texts], [text.activations for text in texts], kinds, 1)
 
 
-def _combination(theme: Theme, before: Sequence[TokenWeight], covered: float) -> Label | Unlabeled:
-    words = [quoted(token.text) for token in before]
-    what = theme.name or quoted(theme.words[0])
-    label = f"fires on {what} after {enumerate_words(words, most=2)}"
-    share = sum(token.weight for token in before) / len(before)
-    return _label(
-        label if len(label.split()) <= MAX_LABEL_WORDS else f"fires on {what} after {words[0]}",
-        f"Fires on {enumerate_words(theme.words, most=5)} when {enumerate_words(words)} came before; the token alone does "
-        "not suffice.",
-        "combination",
-        0.15 + 0.3 * min(1.0, covered) + 0.4 * share,
-        (*theme.tokens, *before),
-    )
+def _fit(texts: FlatTexts, guess: _Hypothesis) -> float:
+    """How well a hypothesis tells which shown texts fire the neuron and which tokens do, 0..1; the mean of the two."""
+    simulated = simulate(texts, [token.token_id for token in guess.tokens], guess.kind)
+    told = HeldOut(texts, np.array([kind == "top" for kind in texts.kinds], np.float64))
+    r = max(0.0, simulation(told, simulated, None).value)
+    share = float(told.fires.mean())
+    if share in (0.0, 1.0):
+        return r
+    return (r + max(0.0, (detection(told, simulated, None).value - share) / (1 - share))) / 2
 
 
-def _context(before: Sequence[TokenWeight]) -> Label | Unlabeled:
-    words = [quoted(token.text) for token in before]
-    share = sum(token.weight for token in before) / len(before)
-    return _label(
-        f"fires in texts after {enumerate_words(words)}",
-        f"Fires on varying tokens after {enumerate_words(words)}, which precede the peak in {share:.0%} of its top texts.",
-        "context",
-        0.1 + 0.5 * share,
-        tuple(before),
-    )
+def _worded(guess: _Hypothesis, evidence: InputEvidence, confidence: float) -> Label | Unlabeled:
+    words = [quoted(token.text) for token in guess.before]
+    after = enumerate_words(words) if words else ""
+    if guess.theme is None:
+        label = f"fires in texts after {enumerate_words(words)}"
+        described = f"Fires on varying tokens after {after}"
+    elif words:
+        what = guess.theme.name or quoted(guess.theme.words[0])
+        label = f"fires on {what} after {enumerate_words(words, most=2)}"
+        label = label if len(label.split()) <= MAX_LABEL_WORDS else f"fires on {what} after {words[0]}"
+        described = f"Fires on {enumerate_words(guess.theme.words, most=5)} when {after} came before"
+    else:
+        label = phrase("fires on", guess.theme)
+        covered = sum(token.weight for token in guess.theme.tokens)
+        named = enumerate_words(guess.theme.words, most=5)
+        described = f"Fires on {named}: {covered:.0%} of the activation in its top texts"
+    if evidence.precision is not None and guess.theme is not None:
+        described += f"; in random texts the token alone fires it {evidence.precision:.0%} of the time"
+    tokens = _widened(guess, evidence)
+    return _label(label, f"{described}.", guess.kind, confidence, tokens)
 
 
 def _position(evidence: InputEvidence) -> Label | None:
@@ -108,7 +145,7 @@ def _position(evidence: InputEvidence) -> Label | None:
         label=f"fires at token position {place.position}",
         description=f"Fires at position {place.position} in {place.share:.0%} of its top texts, on varying tokens.",
         type="position",
-        confidence=0.4,
+        confidence=MIN_CONFIDENCE,
     )
 
 
@@ -119,15 +156,17 @@ def _gated(evidence: InputEvidence) -> Label | None:
         return None
     share = min(1.0, sum(n.weight * n.frequency for n in drivers))
     confidence = 0.1 + 0.4 * share + (0.2 if theme.name else 0.1 * theme.focus)
+    if confidence < MIN_CONFIDENCE:
+        return None
     seen = drivers[0].label("input")
-    label = _label(
+    described = f"Driven by {len(drivers)} labeled earlier neurons, first {drivers[0].name}"
+    return _label(
         phrase("driven by", theme),
-        f"Driven by {len(drivers)} labeled earlier neurons, first {drivers[0].name}{f' ({seen.text})' if seen else ''}.",
+        f"{described}{f' ({seen.text})' if seen else ''}.",
         "upstream-gated",
         confidence,
         theme.tokens,
     )
-    return label if isinstance(label, Label) else None
 
 
 def _without_exemplars(evidence: InputEvidence) -> Label | Unlabeled:
@@ -135,7 +174,6 @@ def _without_exemplars(evidence: InputEvidence) -> Label | Unlabeled:
     found = [a for a in evidence.associations if a.lift >= _LIFT]
     tokens = tuple(TokenWeight(token_id=a.token_id, text=a.text, weight=a.frequency) for a in found)
     seen = theme_of(TokenList(tokens=tokens, shared=evidence.drives.shared))
-    driven = theme_of(evidence.drives)
     if seen is not None and seen.words:
         covered = min(1.0, sum(token.weight for token in seen.tokens))
         if covered >= _COVERS:
@@ -145,19 +183,22 @@ def _without_exemplars(evidence: InputEvidence) -> Label | Unlabeled:
     gated = _gated(evidence)
     if gated is not None:
         return gated
+    driven = theme_of(evidence.drives)
     if driven is None or not driven.words:
         return Unlabeled(reason="no exemplars, no over-represented tokens and no input projection")
     confidence = 0.1 + 0.4 * driven.focus + (0.2 if driven.name else 0.0)
+    if confidence < MIN_CONFIDENCE:
+        return Unlabeled(reason=f"weak: its weights answer to many tokens alike (focus {driven.focus:.2f})")
     described = f"Its weights answer to {enumerate_words(driven.words, most=5)}; not seen to fire in a corpus."
     return _label(phrase("fires on", driven), described, "token-pattern", confidence, driven.tokens)
 
 
-def _widened(theme: Theme, evidence: InputEvidence) -> tuple[TokenWeight, ...]:
-    """The theme's tokens and, where they share a trait, further tokens with that trait that the weights answer to."""
-    have = {token.token_id for token in theme.tokens}
-    same = {i for trait in evidence.drives.shared if theme.name.startswith(trait.name) for i in trait.token_ids}
-    more = [t for t in evidence.drives.tokens if t.token_id in same and t.token_id not in have and t.weight > 0]
-    return (*theme.tokens, *more)
+def _widened(guess: _Hypothesis, evidence: InputEvidence) -> tuple[TokenWeight, ...]:
+    """The hypothesis's tokens and, where they share a trait, further tokens with that trait that the weights answer to."""
+    if guess.theme is None or not guess.theme.name:
+        return guess.tokens
+    same = {i for trait in evidence.drives.shared if guess.theme.name.startswith(trait.name) for i in trait.token_ids}
+    return (*guess.tokens, *(token for token in evidence.drives.tokens if token.token_id in same and token.weight > 0))
 
 
 def _agreement(theme: Theme, drives: TokenList) -> float:
@@ -166,22 +207,13 @@ def _agreement(theme: Theme, drives: TokenList) -> float:
     return sum(token.token_id in named for token in theme.tokens) / len(theme.tokens)
 
 
-def _elsewhere(evidence: InputEvidence) -> str:
-    return "" if evidence.precision is None else f"; in other texts they fire it {evidence.precision:.0%} of the time"
-
-
-def _label(
-    label: str, description: str, kind: InputType, confidence: float, tokens: Sequence[TokenWeight]
-) -> Label | Unlabeled:
-    confidence = round(min(0.95, max(0.0, confidence)), 3)
-    if confidence < MIN_CONFIDENCE:
-        return Unlabeled(reason=f"weak evidence for {label!r} (confidence {confidence:.2f})")
+def _label(label: str, description: str, kind: InputType, confidence: float, tokens: Sequence[TokenWeight]) -> Label:
     unique = {token.token_id: token.text for token in tokens}
     return Label(
         label=label,
         description=description,
         type=kind,
-        confidence=confidence,
+        confidence=round(min(0.95, confidence), 3),
         tokens=tuple(unique.values()),
         token_ids=tuple(unique),
     )
