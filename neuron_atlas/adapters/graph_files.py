@@ -22,6 +22,7 @@ from typing import cast
 import polars as pl
 
 from neuron_atlas.adapters.files import file_sha256, make_folder, staged_folder, write_atomically
+from neuron_atlas.core.attribution.graph_tables import graph_frames
 from neuron_atlas.core.records import (
     AttributionGraph,
     Frames,
@@ -31,10 +32,10 @@ from neuron_atlas.core.records import (
     TraceOptions,
     content_hash,
 )
-from neuron_atlas.core.tables import EDGES, GRAPHS, NODES, TARGETS
+from neuron_atlas.core.tables import tables_of
 from neuron_atlas.errors import ConfigurationChanged, Incomplete
 
-TABLES = (GRAPHS, TARGETS, NODES, EDGES)
+TABLES = tables_of("raw_graphs")
 SHARD_PROMPTS = 64
 """Prompts of one shard; a multiple of what is traced together."""
 
@@ -108,10 +109,11 @@ class GraphShards:
     def _write(self, shard: Sequence[Prompt], items: Sequence[AttributionGraph | Quarantined]) -> None:
         frames = graph_frames(
             items,
-            prompt_set=self._prompt_set,
-            options=self._options,
-            model_revision=self._model_revision,
+            prompt_set=self._prompt_set.name,
+            kind=self._prompt_set.kind,
             code_version=self._code_version,
+            model_revision=self._model_revision,
+            options=self._options,
         )
         with staged_folder(self._path(shard)) as staging:
             hashes: dict[str, str] = {}
@@ -162,53 +164,3 @@ class GraphShards:
                 f"the unfinished run in {self.folder} began with other settings: {'; '.join(differences)}. "
                 "Go back to those settings to resume it, or remove that folder to begin afresh"
             )
-
-
-def graph_frames(
-    items: Sequence[AttributionGraph | Quarantined],
-    *,
-    prompt_set: PromptSet,
-    options: TraceOptions,
-    model_revision: str,
-    code_version: str,
-) -> Frames:
-    """Results as rows of the four tables of raw_graphs."""
-    parts: dict[str, list[pl.DataFrame]] = {table.name: [] for table in TABLES}
-    rows: list[dict[str, object]] = []
-    common = {
-        "prompt_set": prompt_set.name,
-        "kind": prompt_set.kind,
-        "model_revision": model_revision,
-        "options": json.dumps(asdict(options), sort_keys=True),
-        "code_version": code_version,
-    }
-    for item in items:
-        prompt_id = item.prompt.prompt_id
-        row: dict[str, object] = {column.name: None for column in GRAPHS.columns}
-        text = item.prompt.text.encode("utf-8", "replace").decode()
-        row |= {
-            **common,
-            "prompt_id": prompt_id,
-            "text": text,
-            "tags": json.dumps(dict(item.prompt.tags), sort_keys=True),
-        }
-        if isinstance(item, Quarantined):
-            row["reason"] = item.reason
-        else:
-            summary = asdict(item.summary)
-            row |= {name: value for name, value in summary.items() if name in GRAPHS.schema and name not in common}
-            row |= {"token_ids": list(item.summary.token_ids), "tokens": list(item.summary.tokens)}
-            row |= {"n_nodes": item.nodes.height, "n_edges": item.edges.height}
-            for table, frame in ((TARGETS, item.logits), (NODES, item.nodes), (EDGES, item.edges)):
-                parts[table.name].append(frame.with_columns(prompt_id=pl.lit(prompt_id)))
-        rows.append(row)
-    parts[GRAPHS.name] = [pl.DataFrame(rows, schema=GRAPHS.schema)] if rows else []
-    empty = {table.name: table.empty() for table in TABLES}
-    return {
-        table.name: table.checked(
-            pl.concat([part.select(list(table.schema)) for part in parts[table.name]])
-            if parts[table.name]
-            else empty[table.name]
-        )
-        for table in TABLES
-    }

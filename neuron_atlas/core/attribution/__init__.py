@@ -15,7 +15,7 @@ neuron circuits: Arora et al. 2025, arXiv 2601.22594).
     total.py    the same through the MLPs: total effects
     replay.py   embeddings, neurons and constants replayed apart: the exact inflow of every target
     scores.py   conservation, completeness, replacement, influence
-    trace.py    all of it: a prompt in, a graph out
+    trace.py    all of it: a prompt in, a graph out (explain.py computes, layout.py makes its frames)
 
 Modules that hold tensors import torch; `rules`, `select`, `plan` and `trace` do not, so that definitions load without it.
 """

@@ -34,7 +34,7 @@ def graph_row(
         "prompt_id": item.prompt.prompt_id,
         "prompt_set": prompt_set,
         "kind": kind,
-        "text": item.prompt.text,
+        "text": item.prompt.text.encode(errors="replace").decode(),  # a quarantined prompt may hold lone surrogates
         "tags": json.dumps(dict(item.prompt.tags), sort_keys=True),
         "model_revision": model_revision,
         "options": options_text(options),

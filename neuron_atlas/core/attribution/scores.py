@@ -15,11 +15,19 @@ A target's error share counts |net inflow of unselected neurons| and every |edge
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+SMALLEST_SHARE = 2.0**-10
+"""A value smaller than this share of the flows it is the sum of cannot be told more exactly in float32; violations are then
+measured against the flows."""
 
 
 @dataclass(frozen=True)
@@ -35,91 +43,99 @@ class Inflow:
 
 
 @dataclass(frozen=True)
-class Scores:
-    """Of one graph: `kept` [N + k, P + N] marks its edges, `error` [N + k] is what they leave out, `influence` [P + N] the
-    absolute influence of every source on the goal."""
+class Edges:
+    """Kept edges, sorted by (target, source): three arrays [M]; sources and targets index columns and rows of the effects."""
 
-    kept: Tensor
-    error: Tensor
-    influence: Tensor
+    targets: Ints
+    sources: Ints
+    weights: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Of one graph: its edges, `error` [N + k] (what they leave out), `rank` [P + N] (every source's place by influence)."""
+
+    edges: Edges
+    error: Floats
+    rank: Floats
     completeness: float
     replacement: float
     conservation_error: float
     kept_edge_share: float
 
 
-def score_graph(inflow: Inflow, *, goal_shares: Tensor, layers: Tensor, edge_tau: float) -> Scores:
+def score_graph(inflow: Inflow, *, goal_shares: Floats, layers: Ints, edge_tau: float) -> Scores:
     """Choose the edges of a graph and score it.
 
     `goal_shares` [k] are the logits' shares of the goal (not negative, sum 1); `layers` [N + k] the targets' layers,
     ascending. An edge is kept when |weight| >= edge_tau · |value of its target| and is not 0.
     """
-    effects, values = inflow.effects, inflow.values
-    size = effects.abs()
-    kept = (size >= edge_tau * values.abs()[:, None]) & (size > 0)
-    kept_size = torch.where(kept, size, torch.zeros_like(size))
-    all_sum = effects.sum(1, dtype=torch.float64)
-    embedding_sum = effects[:, : inflow.n_embeddings].sum(1, dtype=torch.float64)
-    kept_sum = torch.where(kept, effects, torch.zeros_like(effects)).sum(1, dtype=torch.float64)
-    inflow_sum = embedding_sum + inflow.neurons
-    unselected = inflow_sum - all_sum
-    dropped_size = (size.sum(1, dtype=torch.float64) - kept_size.sum(1, dtype=torch.float64)).clamp_(min=0)
-    lost = unselected.abs() + dropped_size
-    total = (kept_size.sum(1, dtype=torch.float64) + inflow.bias.abs() + lost).clamp_(
-        min=torch.finfo(torch.float64).tiny
-    )
-    shares = kept_size.div_(total[:, None].to(size.dtype))
-    reach = _walk(shares, goal_shares, layers, inflow.n_embeddings)
-    at_targets = torch.cat([reach[inflow.n_embeddings :], goal_shares]).double()
+    values, bias = _double(inflow.values), _double(inflow.bias)
+    edges = _kept_edges(inflow, edge_tau)
+    size = np.abs(edges.weights).astype(np.float64)
+    kept = np.bincount(edges.targets, edges.weights, minlength=len(values))
+    kept_size = np.bincount(edges.targets, size, minlength=len(values))
+    from_all = _double(inflow.effects.sum(1))
+    from_embeddings = _double(inflow.effects[:, : inflow.n_embeddings].sum(1))
+    all_size = _double(inflow.effects.abs().sum(1))
+    whole = from_embeddings + _double(inflow.neurons)
+    lost = np.abs(whole - from_all) + np.maximum(all_size - kept_size, 0.0)
+    total = np.maximum(kept_size + np.abs(bias) + lost, np.finfo(np.float64).tiny)
+    shares = size / total[edges.targets]
+    n_sources = inflow.effects.shape[1]
+    reach = _walk(edges, shares, goal_shares, layers, n_sources=n_sources, n_embeddings=inflow.n_embeddings)
+    at_targets = np.concatenate([reach[inflow.n_embeddings :], goal_shares])
     error_share = lost / total
-    from_embeddings, from_errors = float(reach[: inflow.n_embeddings].sum()), float(at_targets @ error_share)
-    all_size = float(size.sum(dtype=torch.float64))
+    to_embeddings, to_errors = float(reach[: inflow.n_embeddings].sum()), float(at_targets @ error_share)
+    scale = np.maximum(np.abs(values), SMALLEST_SHARE * all_size)
+    violation = np.abs(whole + bias - values) / np.maximum(scale, np.finfo(np.float64).tiny)
     return Scores(
-        kept=kept,
-        error=(inflow_sum - kept_sum).float(),
-        influence=reach,
+        edges=edges,
+        error=whole - kept,
+        rank=cumulative_rank(reach),
         completeness=_ratio(float(at_targets @ (1.0 - error_share)), float(at_targets.sum())),
-        replacement=_ratio(from_embeddings, from_embeddings + from_errors),
-        conservation_error=_violation(inflow_sum + inflow.bias, values),
-        kept_edge_share=_ratio(
-            float(torch.where(kept, size, torch.zeros_like(size)).sum(dtype=torch.float64)), all_size
-        ),
+        replacement=_ratio(to_embeddings, to_embeddings + to_errors),
+        conservation_error=float(violation.max(initial=0.0)),
+        kept_edge_share=min(1.0, _ratio(float(kept_size.sum()), float(all_size.sum()))),
     )
 
 
-def cumulative_rank(influence: Tensor) -> Tensor:
+def cumulative_rank(influence: Floats) -> Floats:
     """Each source's place in the ranking by influence: the share of all influence that it and the larger ones hold, 0..1."""
-    order = torch.argsort(influence, descending=True, stable=True)
-    held = torch.cumsum(influence[order].double(), 0)
-    ranked = torch.zeros_like(held)
-    ranked[order] = held / held[-1] if len(held) and held[-1] > 0 else torch.ones_like(held)
-    return ranked.clamp_(max=1.0).to(influence.dtype)
+    order = np.argsort(-influence, kind="stable")
+    held = np.cumsum(influence[order])
+    ranked = np.ones_like(held)
+    if len(held) and held[-1] > 0:
+        ranked[order] = np.minimum(held / held[-1], 1.0)
+    return ranked
 
 
-def _walk(shares: Tensor, goal_shares: Tensor, layers: Tensor, n_embeddings: int) -> Tensor:
-    """Influence [P + N] of all sources: from the top layer down, every target hands its influence on by its shares."""
-    reach = shares.new_zeros(shares.shape[1])
-    n_neurons = shares.shape[0] - goal_shares.shape[0]
-    reach += goal_shares.to(shares.dtype) @ shares[n_neurons:]
-    for start, stop in _layer_blocks_from_top(layers[:n_neurons]):
-        reach += reach[n_embeddings + start : n_embeddings + stop] @ shares[start:stop]
+def _kept_edges(inflow: Inflow, edge_tau: float) -> Edges:
+    least = (edge_tau * inflow.values.abs()).clamp_(min=torch.finfo(torch.float32).tiny)
+    flat = (inflow.effects.abs() >= least[:, None]).flatten().nonzero()[:, 0]
+    places = flat.cpu().numpy()
+    targets, sources = np.divmod(places, inflow.effects.shape[1])
+    return Edges(targets, sources, inflow.effects.flatten()[flat].cpu().numpy())
+
+
+def _walk(
+    edges: Edges, shares: Floats, goal_shares: Floats, layers: Ints, *, n_sources: int, n_embeddings: int
+) -> Floats:
+    """Influence [P + N] of all sources: from the logits down, every layer's targets hand theirs on by their edges' shares."""
+    reach = np.zeros(n_sources)
+    n_neurons = len(layers) - len(goal_shares)
+    at_targets = np.concatenate([np.zeros(n_neurons), goal_shares])
+    for layer in sorted(set(layers.tolist()), reverse=True):
+        first, last = np.searchsorted(layers, [layer, layer + 1])
+        at_targets[first : min(last, n_neurons)] = reach[n_embeddings + first : n_embeddings + min(last, n_neurons)]
+        start, stop = np.searchsorted(edges.targets, [first, last])
+        handed = at_targets[edges.targets[start:stop]] * shares[start:stop]
+        reach += np.bincount(edges.sources[start:stop], handed, minlength=n_sources)
     return reach
 
 
-def _layer_blocks_from_top(layers: Tensor) -> Iterator[tuple[int, int]]:
-    stop = len(layers)
-    for layer in sorted({int(layer) for layer in layers}, reverse=True):
-        start = int(torch.searchsorted(layers, layer))
-        yield start, stop
-        stop = start
-
-
-def _violation(inflow: Tensor, values: Tensor) -> float:
-    """Largest |inflow - value| over targets, relative to |value|."""
-    if not len(values):
-        return 0.0
-    wanted = values.double()
-    return float(((inflow - wanted).abs() / wanted.abs().clamp(min=torch.finfo(torch.float32).tiny)).max())
+def _double(value: Tensor) -> Floats:
+    return value.double().cpu().numpy()
 
 
 def _ratio(part: float, whole: float) -> float:

@@ -23,7 +23,7 @@ from neuron_atlas.core.records import AttributionGraph, Prompt, Quarantined, Tra
 from neuron_atlas.errors import BadInput
 
 if TYPE_CHECKING:
-    from neuron_atlas.core.attribution.graph import Encoded, Request
+    from neuron_atlas.core.attribution.explain import Encoded, Request
     from neuron_atlas.core.attribution.subject import TraceableModel
 
 GROUP_PROMPTS = 16
@@ -90,7 +90,7 @@ def trace_prompts(
     """
     import torch
 
-    from neuron_atlas.core.attribution.graph import Request
+    from neuron_atlas.core.attribution.explain import Request
 
     check_selection(options)
     over_vocabulary = None if direction is None else torch.as_tensor(np.asarray(direction, dtype=np.float32))
@@ -120,7 +120,7 @@ def _groups(model: TraceableModel, prompts: Sequence[Prompt]) -> Iterator[list[E
 
 
 def _encode(model: TraceableModel, prompt: Prompt) -> Encoded | Quarantined:
-    from neuron_atlas.core.attribution.graph import Encoded
+    from neuron_atlas.core.attribution.explain import Encoded
 
     try:
         ids = tuple(model.encode(prompt))
