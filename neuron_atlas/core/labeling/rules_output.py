@@ -6,7 +6,9 @@ to do. The direct one speaks first, because pushing a neuron moves the tokens of
 of its relevance passes through later neurons (then its type is `routing` all the same); the routing one speaks where there
 is no direct effect to name, or where it alone finds a common trait in a neuron that works through others.
 
-Measured edges to traced logits support or contradict a direct reading; a contradicted or shapeless one is not made into a label.
+Readings are checked before they are spoken. Measured edges to traced logits support or contradict a direct one. A routing
+one chains several labels, and errors multiply: unless the neuron has next to no direct effect, its own decoder direction
+must move some of the same tokens the same way (on the demo model, those that pass score 0.62 corrected, others 0.0).
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from neuron_atlas.core.labeling.wording import Theme, enumerate_words, phrase, t
 MIN_CONFIDENCE = 0.3
 """Below this the rules say that they do not know."""
 _STRONGER_END = 1.5
+_NO_DIRECT = 0.1
 _DOMAIN = 0.8
 _DOMAIN_Z = 2.0
 
@@ -88,6 +91,8 @@ def _routing(evidence: OutputEvidence) -> _Reading:
     theme = down if direction < 0 else up
     if theme is None or not theme.words:
         return _Reading(Unlabeled(reason="the labels of the neurons it acts on predict no tokens"))
+    if not _borne_out(evidence, theme, direction):
+        return _Reading(Unlabeled(reason="what its downstream labels predict is not borne out by its own direction"))
     share = _passed(labeled) / max(_passed(evidence.downstream), 1e-12)
     confidence = round(0.1 + 0.25 * share + 0.15 * theme.focus + (0.2 if theme.name else 0.0), 3)
     if confidence < MIN_CONFIDENCE:
@@ -107,6 +112,17 @@ def _routing(evidence: OutputEvidence) -> _Reading:
 
 def _works_through_others(evidence: OutputEvidence) -> bool:
     return evidence.direct_effect is not None and evidence.direct_effect.effect_type == "routing"
+
+
+def _borne_out(evidence: OutputEvidence, theme: Theme, direction: int) -> bool:
+    effect = evidence.direct_effect
+    if (effect is not None and effect.der <= _NO_DIRECT) or not (
+        evidence.promotes.tokens or evidence.suppresses.tokens
+    ):
+        return True
+    named = {token.token_id for token in theme.tokens}
+    moved = [token for listed in (evidence.promotes, evidence.suppresses) for token in listed.tokens]
+    return sum(1 if token.weight * direction > 0 else -1 for token in moved if token.token_id in named) > 0
 
 
 def _passed(neighbours: tuple[Neighbour, ...] | list[Neighbour]) -> float:
