@@ -25,7 +25,7 @@ def find_clusters(
     seed: int = 0,
     trials: int = 10,
     min_count: int = 2,
-    transform: WeightTransform = "abs_flow",
+    transform: WeightTransform = "abs_weight_sq",
     flow: FlowModel = "undirected",
     hubs: HubControl = "keep",
     reseeds: int = 4,

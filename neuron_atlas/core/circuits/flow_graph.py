@@ -3,11 +3,13 @@
 An edge of `edge_stats` becomes a link when both its ends are neurons and enough distinct prompts show it. What a link weighs
 is a named choice:
 
-    abs_flow        n * mean |flow|       logits that passed along the edge in all prompts, whatever their sign (the default)
-    abs_weight      mean |weight|         how strongly the target reacts, however seldom
-    abs_weight_sq   (mean |weight|)^2     the same, strong links favoured
+    abs_weight_sq   (mean |weight|)^2     how strongly the target reacts, however seldom; strong links favoured (the default)
+    abs_weight      mean |weight|         the same without the favour
+    abs_flow        n * mean |flow|       logits that passed along the edge in all prompts, whatever their sign
     excitatory      max(mean weight, 0)   only what raises the target
     inhibitory      max(-mean weight, 0)  only what lowers it
+
+Why that default: docs/decisions/0005-strong-links-and-undirected-flow.md.
 
 **Hubs**, neurons linked to nearly everything, can glue unrelated modules together. `discount` divides every link by the square
 root of its ends' strengths (what is left is the share of either end's traffic); `drop` leaves out neurons linked to more than
@@ -24,16 +26,16 @@ import polars as pl
 from neuron_atlas.core.records import Tables
 from neuron_atlas.errors import BadInput, Incomplete
 
-WeightTransform: TypeAlias = Literal["abs_flow", "abs_weight", "abs_weight_sq", "excitatory", "inhibitory"]
+WeightTransform: TypeAlias = Literal["abs_weight_sq", "abs_weight", "abs_flow", "excitatory", "inhibitory"]
 HubControl: TypeAlias = Literal["keep", "discount", "drop"]
 
 HUB_SHARE = 0.5
 """A neuron linked to more than this share of the other neurons is a hub."""
 
 _WEIGHTS: dict[WeightTransform, pl.Expr] = {
-    "abs_flow": pl.col("n") * pl.col("flow_abs_mean"),
-    "abs_weight": pl.col("weight_abs_mean"),
     "abs_weight_sq": pl.col("weight_abs_mean") ** 2,
+    "abs_weight": pl.col("weight_abs_mean"),
+    "abs_flow": pl.col("n") * pl.col("flow_abs_mean"),
     "excitatory": pl.col("weight_mean").clip(0.0),
     "inhibitory": (-pl.col("weight_mean")).clip(0.0),
 }
@@ -81,7 +83,7 @@ def flow_graph(
     edges: pl.DataFrame,
     *,
     min_count: int = 2,
-    transform: WeightTransform = "abs_flow",
+    transform: WeightTransform = "abs_weight_sq",
     hubs: HubControl = "keep",
 ) -> FlowGraph:
     """Make the flow graph of `neuron_edges`: links seen in at least `min_count` distinct prompts, with weight above zero.

@@ -11,8 +11,8 @@ with company, or to none. What is left is numbered anew, largest flow first, so 
 
 `undirected` flow is the default: the walker takes a link either way in proportion to its weight, so a neuron's flow is its share
 of all link weight. Along the links' direction (`directed`) a layered graph drains: the walker visits no neuron without
-incoming links, a fifth of them on planted modules of a six-layer graph, and finds those modules less exactly once a
-third of the links cross between them (benchmarks/results/clustering.md).
+incoming links (17 % of a planted six-layer graph) and finds planted modules less well the more links cross between them: with
+half of the links inside modules, an adjusted mutual information of 0.68 against 0.89 (benchmarks/results/clustering.md).
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def find_modules(graph: FlowGraph, *, seed: int, trials: int, flow: FlowModel = 
     if graph.links.is_empty():
         return Modules(_members(graph, {}, np.zeros(graph.neurons.height)), 0.0, 0.0)
     network = Network()
-    # One call with a [links, 3] array: some 20 times faster than link by link.
+    # One call with a [links, 3] array: six to twelve times as fast as link by link.
     network.add_links(np.column_stack([graph.links[c].to_numpy().astype(np.float64) for c in graph.links.columns]))
     options = Options(seed=1 + seed % (2**31 - 1), num_trials=trials, flow_model=flow)
     result = network.run(options=options)

@@ -13,37 +13,55 @@ links of one prompt come and go together, so it understates how much a small pro
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from neuron_atlas.core.circuits.modules import Modules
 
 STABLE = 0.7
 """A module with at least this stability counts as stable."""
 
+ENOUGH = 5
+"""Instances from which on an edge's own spread tells what is typical."""
+
+PRIOR = 2
+"""Instances of typical spread that every edge borrows."""
+
+_Floats: TypeAlias = NDArray[np.float64]
+
 
 def redraw(edges: pl.DataFrame, *, rng: np.random.Generator) -> pl.DataFrame:
     """Draw every edge of `neuron_edges` again from its sampling error; same columns, rows and order.
 
-    |w| has variance std^2 + mean^2 - mean|w|^2; |flow| is scaled like |w|. Weights' signs are kept where they are certain
-    and may turn where the standard error reaches zero.
+    |w| has variance std^2 + mean^2 - mean|w|^2; |flow| is scaled like |w|. An edge with few instances shows too little spread
+    (with one, none), so each borrows `PRIOR` instances with the median relative spread of edges that have enough of their
+    own.
     """
     n = edges["n"].to_numpy()
     mean = edges["weight_mean"].to_numpy()
     size = edges["weight_abs_mean"].to_numpy()
-    std = edges["weight_std"].to_numpy()
-    root = np.sqrt(np.maximum(n, 1.0))
-    size_std = np.sqrt(np.maximum(std**2 + mean**2 - size**2, 0.0))
-    new_size = np.maximum(size + rng.standard_normal(len(n)) * size_std / root, 0.0)
+    variance = edges["weight_std"].to_numpy() ** 2
+    mean_std = np.sqrt(_borrowing(variance, size, n) / np.maximum(n, 1.0))
+    size_std = np.sqrt(_borrowing(np.maximum(variance + mean**2 - size**2, 0.0), size, n) / np.maximum(n, 1.0))
+    new_size = np.maximum(size + rng.standard_normal(len(n)) * size_std, 0.0)
     ratio = np.divide(new_size, size, out=np.ones_like(size), where=size > 0)
     return edges.with_columns(
         n=pl.Series(rng.poisson(n), dtype=pl.Float64),
         n_prompts=pl.Series(rng.poisson(edges["n_prompts"].to_numpy()), dtype=pl.Float64),
-        weight_mean=pl.Series(mean + rng.standard_normal(len(n)) * std / root),
+        weight_mean=pl.Series(mean + rng.standard_normal(len(n)) * mean_std),
         weight_abs_mean=pl.Series(new_size),
         flow_abs_mean=pl.Series(edges["flow_abs_mean"].to_numpy() * ratio),
     )
+
+
+def _borrowing(variance: _Floats, size: _Floats, n: _Floats) -> _Floats:
+    """Variances of edges, each with `PRIOR` instances of the typical relative variance added."""
+    own = (n >= ENOUGH) & (size > 0)
+    typical = float(np.median(variance[own] / size[own] ** 2)) if own.any() else 1.0
+    return (n * variance + PRIOR * typical * size**2) / (n + PRIOR)
 
 
 def memberships(modules: Modules) -> pl.DataFrame:

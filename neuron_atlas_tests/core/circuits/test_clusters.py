@@ -32,7 +32,7 @@ def test_two_cliques(wired, two_cliques):
     assert (run["n_nodes"], run["n_links"], run["n_clustered"]) == (8, 13, 8)
     assert run["saving"] == pytest.approx(1 - run["codelength"] / run["one_level_codelength"])
     assert run["saving"] > 0.2
-    assert run["weight_transform"] == "abs_flow, undirected flow, hubs: keep"
+    assert run["weight_transform"] == "abs_weight_sq, undirected flow, hubs: keep"
 
 
 def test_frames_fit_their_tables(wired, two_cliques):

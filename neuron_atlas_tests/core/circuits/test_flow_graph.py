@@ -12,7 +12,7 @@ from neuron_atlas.errors import BadInput, Incomplete
 
 
 def _links(stats, **options) -> dict[tuple[int, int], float]:
-    graph = flow_graph(neuron_edges(stats), **options)
+    graph = flow_graph(neuron_edges(stats), **{"transform": "abs_flow", **options})
     return {(s, t): w for s, t, w in graph.links.iter_rows()}
 
 
@@ -22,7 +22,7 @@ def test_only_edges_between_neurons_are_links(wired):
 
 
 def test_nodes_are_the_linked_neurons_in_order(wired):
-    graph = flow_graph(neuron_edges(wired([("L1/N9", "L2/N0", 1.0), ("L0/N5", "L1/N9", 1.0)])))
+    graph = flow_graph(neuron_edges(wired([("L1/N9", "L2/N0", 1.0), ("L0/N5", "L1/N9", 1.0)])), transform="abs_flow")
     assert graph.neurons.rows() == [(0, 5), (1, 9), (2, 0)]
     assert graph.links.rows() == [(0, 1, 10.0), (1, 2, 10.0)]
 
@@ -79,7 +79,7 @@ def test_row_order_does_not_matter(wired, two_cliques):
 
 
 def test_unknown_names_and_missing_tables_are_refused(wired, two_cliques):
-    with pytest.raises(BadInput, match="expected one of abs_flow"):
+    with pytest.raises(BadInput, match="expected one of abs_weight_sq"):
         _links(wired(two_cliques), transform="weight")
     with pytest.raises(BadInput, match="expected one of keep"):
         _links(wired(two_cliques), hubs="remove")

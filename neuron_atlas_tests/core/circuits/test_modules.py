@@ -40,9 +40,9 @@ def test_codelength_by_hand(wired):
 
 
 def test_a_neurons_flow_is_its_share_of_link_weight(wired):
-    # Weights 3 and 1: both ends of each count, so 3/8, 1/8 and 4/8.
+    # Links of 3^2 and 1^2: both ends of each count, so 9/20, 1/20 and 10/20.
     modules = _found(wired([("L0/N0", "L1/N0", 3.0), ("L0/N1", "L1/N0", 1.0)]))
-    assert modules.members["flow"].to_list() == pytest.approx([3 / 8, 1 / 8, 4 / 8])
+    assert modules.members["flow"].to_list() == pytest.approx([9 / 20, 1 / 20, 10 / 20])
 
 
 def test_a_hierarchy_is_found_and_numbered_without_gaps(wired, nested):
