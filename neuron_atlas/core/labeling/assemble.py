@@ -189,7 +189,8 @@ def _linked(links: Sequence[Connection]) -> list[Scored]:
 
 def _tokens(lexicon: Lexicon, scored: Sequence[Scored], *, turn: int = 1) -> TokenList:
     """A list of known tokens, strongest first, with what its head shares."""
-    known = [(i, weight * turn) for i, weight in scored if i in lexicon.text][: layer_tables.SHOWN_TOKENS]
+    known = [(i, weight * turn) for i, weight in scored if not _is_special(lexicon.text.get(i, ""))]
+    known = known[: layer_tables.SHOWN_TOKENS]
     if not known:
         return TokenList()
     least = _HEAD * max(abs(weight) for _, weight in known)
@@ -197,6 +198,11 @@ def _tokens(lexicon: Lexicon, scored: Sequence[Scored], *, turn: int = 1) -> Tok
     return TokenList(
         tokens=tuple(TokenWeight(token_id=i, text=lexicon.text[i], weight=weight) for i, weight in known), shared=shared
     )
+
+
+def _is_special(text: str) -> bool:
+    """A token without text, or a marker such as `<bos>`: neither says anything about language."""
+    return not text or (text.startswith("<") and text.endswith(">") and len(text) > 2)
 
 
 def _polarity(value: int) -> Polarity:

@@ -15,6 +15,8 @@ from neuron_atlas.core.labeling.evidence import Appearance, Association, DirectE
 from neuron_atlas.core.records import Tables
 
 SHOWN_TOKENS = 10
+_READ_TOKENS = 15
+"""A few more are read than shown, for markers such as `<bos>` are dropped."""
 _MOST_TEXTS = 20_000
 
 Scored = tuple[int, float]
@@ -54,7 +56,7 @@ def projections(here: Tables, name: str, value: str) -> dict[PolarKey, list[Scor
     """(neuron, direction) to tokens by rank, with the values of column `value` as stored."""
     found: dict[PolarKey, list[Scored]] = defaultdict(list)
     if name in here:
-        rows = here[name].filter(pl.col("rank") < SHOWN_TOKENS).sort("neuron", "direction", "rank")
+        rows = here[name].filter(pl.col("rank") < _READ_TOKENS).sort("neuron", "direction", "rank")
         for neuron, direction, *scored in rows.select("neuron", "direction", "token_id", value).collect().iter_rows():
             found[neuron, direction].append((scored[0], scored[1]))
     return found
