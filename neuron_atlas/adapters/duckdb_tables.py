@@ -92,12 +92,7 @@ def write_partition(
         for table in tables_of_asset(asset):
             name = _ensure_table(connection, asset, table, schema)
             connection.execute(f"delete from {name} where {PARTITION} = ?", [key])
-            connection.register("incoming_rows", checked[table.name])
-            columns = ", ".join(_quoted(c.name) for c in table.columns)
-            connection.execute(
-                f"insert into {name} ({PARTITION}, {columns}) select ?, {columns} from incoming_rows", [key]
-            )
-            connection.unregister("incoming_rows")
+            _insert(connection, name, key, checked[table.name])
         connection.execute(f"delete from {manifests} where asset = ? and partition_key = ?", [asset, key])
         connection.execute(
             f"insert into {manifests} values (?, ?, ?, ?, ?)",
@@ -117,9 +112,15 @@ def read_partitions(
     wanted = wanted_partitions(asset, list_partitions(connection, asset, schema=schema), partitions, store="DuckDB")
     frames: Frames = {}
     for table in tables_of_asset(asset):
-        columns = ", ".join(_quoted(c.name) for c in table.columns)
-        query = f"select {columns} from {_qualified(schema, asset, table)} where list_contains(?, {PARTITION})"
-        frame = connection.sql(query, params=[list(wanted)]).pl()
+        found = _columns(connection, schema, stored_name(asset, table))
+        if not found:
+            frames[table.name] = complete(asset, table, table.empty(), wanted)
+            continue
+        name = _qualified(schema, asset, table)
+        added = {c.name for c in new_columns(name, asset, table, found, _types(table))}
+        columns = ", ".join(_quoted(c.name) for c in table.columns if c.name not in added)
+        query = f"select {columns} from {name} where list_contains(?, {PARTITION})"
+        frame = connection.sql(query, params=[list(wanted)]).pl().with_columns(pl.lit(None).alias(n) for n in added)
         frames[table.name] = complete(asset, table, frame, wanted)
     return frames
 
@@ -160,7 +161,7 @@ def column_type(dtype: pl.DataType) -> str:
 def _ensure_table(connection: DuckDBPyConnection, asset: str, table: Table, schema: str) -> str:
     """The stored table's full name; made when missing, brought forward when the declaration gained optional columns."""
     name = _qualified(schema, asset, table)
-    types = {c.name: column_type(c.dtype) for c in table.columns}
+    types = _types(table)
     found = _columns(connection, schema, stored_name(asset, table))
     if not found:
         columns = ", ".join(
@@ -173,6 +174,11 @@ def _ensure_table(connection: DuckDBPyConnection, asset: str, table: Table, sche
     return name
 
 
+def _types(table: Table) -> dict[str, str]:
+    """Column name to DuckDB type, as declared."""
+    return {c.name: column_type(c.dtype) for c in table.columns}
+
+
 def _columns(connection: DuckDBPyConnection, schema: str, table: str) -> dict[str, str]:
     """Column name to type of a stored table; empty when there is none."""
     rows = connection.execute(
@@ -181,6 +187,16 @@ def _columns(connection: DuckDBPyConnection, schema: str, table: str) -> dict[st
         [schema, table],
     ).fetchall()
     return {str(name): str(kind) for name, kind in rows}
+
+
+def _insert(connection: DuckDBPyConnection, name: str, partition: str, frame: pl.DataFrame) -> None:
+    """Append a frame's rows."""
+    columns = ", ".join(_quoted(column) for column in frame.columns)
+    connection.register("incoming_rows", frame)
+    connection.execute(
+        f"insert into {name} ({PARTITION}, {columns}) select ?, {columns} from incoming_rows", [partition]
+    )
+    connection.unregister("incoming_rows")
 
 
 def _qualified(schema: str, asset: str, table: Table) -> str:

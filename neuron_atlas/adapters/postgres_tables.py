@@ -60,7 +60,7 @@ def write_partition(
         name = _ensure_table(connection, asset, table, schema)
         connection.execute(sql.SQL("delete from {} where {} = %s").format(name, sql.Identifier(PARTITION)), [key])
         rows = ((key, *row) for row in escaped(checked[table.name]).iter_rows())
-        columns = {PARTITION: "text"} | {c.name: column_type(c.dtype) for c in table.columns}
+        columns = {PARTITION: "text", **_types(table)}
         copy_rows(connection, name, columns, rows)
     connection.execute(
         sql.SQL(
@@ -83,14 +83,21 @@ def read_partitions(
     wanted = wanted_partitions(asset, list_partitions(connection, asset, schema=schema), partitions, store="PostgreSQL")
     frames: Frames = {}
     for table in tables_of_asset(asset):
+        short = stored_name(asset, table)
+        found = _columns(connection, schema, short)
+        if not found:
+            frames[table.name] = complete(asset, table, table.empty(), wanted)
+            continue
+        added = {c.name for c in new_columns(f"{schema}.{short}", asset, table, found, _types(table))}
+        held = {c.name: c.dtype for c in table.columns if c.name not in added}
         query = sql.SQL("select {} from {} where {} = any(%s)").format(
-            sql.SQL(", ").join(sql.Identifier(c.name) for c in table.columns),
-            sql.Identifier(schema, stored_name(asset, table)),
-            sql.Identifier(PARTITION),
+            sql.SQL(", ").join(map(sql.Identifier, held)), sql.Identifier(schema, short), sql.Identifier(PARTITION)
         )
         with connection.cursor(binary=True) as cursor:
             rows = cursor.execute(query, [list(wanted)]).fetchall()
-        frame = unescaped(pl.DataFrame(rows, schema=table.schema, orient="row"))
+        frame = unescaped(pl.DataFrame(rows, schema=held, orient="row")).with_columns(
+            pl.lit(None).alias(n) for n in added
+        )
         frames[table.name] = complete(asset, table, frame, wanted)
     return frames
 
@@ -144,7 +151,7 @@ def _ensure_table(connection: Connection, asset: str, table: Table, schema: str)
     """The stored table, made when missing, brought forward when the declaration gained optional columns."""
     short = stored_name(asset, table)
     name = sql.Identifier(schema, short)
-    types = {c.name: column_type(c.dtype) for c in table.columns}
+    types = _types(table)
     found = _columns(connection, schema, short)
     if found and set(found) == {*types, PARTITION} and all(found[n] == kind for n, kind in types.items()):
         return name
@@ -166,6 +173,11 @@ def _definition(column: Column) -> sql.Composed:
     many = sql.SQL("[]") if isinstance(column.dtype, pl.List) else sql.SQL("")
     filled = sql.SQL("") if column.optional else sql.SQL(" not null")
     return sql.SQL("{} {}{}{}").format(sql.Identifier(column.name), sql.Identifier(kind), many, filled)
+
+
+def _types(table: Table) -> dict[str, str]:
+    """Column name to PostgreSQL type, as declared."""
+    return {c.name: column_type(c.dtype) for c in table.columns}
 
 
 def _columns(connection: Connection, schema: str, table: str) -> dict[str, str]:

@@ -13,7 +13,12 @@ from neuron_atlas.adapters.postgres import Server, ensure_database, start_embedd
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("pg")
-    yield start_embedded(folder)
+    server = start_embedded(folder)
+    with server.connect(autocommit=True) as connection:  # nobody will miss this data after a power cut
+        for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+            connection.execute(f"alter system set {setting} = off")
+        connection.execute("select pg_reload_conf()")
+    yield server
     stop_embedded(folder)
 
 
