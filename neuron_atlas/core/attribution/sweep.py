@@ -125,7 +125,7 @@ class _Sweep:
         """Carry a block of sources up to the cut, [n, P - low, D], and let the targets on the way read them."""
         low, vectors = bundle.low, self.vectors
         layers = vectors.sources.layers[rows]
-        buffer = _placed(vectors.written, rows, vectors.sources.positions[rows] - low, bundle.high - low)
+        buffer = placed(vectors.written, rows, vectors.sources.positions[rows] - low, bundle.high - low)
         n_passed = int(np.searchsorted(vectors.targets.layers, self.plan.cut))
         seen = buffer.new_zeros(len(rows), n_passed)
         for index in range(int(layers[0]) + 1, self.plan.cut):
@@ -143,7 +143,7 @@ class _Sweep:
         """Carry a block of targets down to the cut, let them read the sources on the way, and meet those that came up."""
         high, vectors, cut = bundle.high, self.vectors, self.plan.cut
         layers = vectors.targets.layers[rows]
-        buffer = _placed(vectors.read, rows, vectors.targets.positions[rows], high)
+        buffer = placed(vectors.read, rows, vectors.targets.positions[rows], high)
         seen = buffer.new_zeros(len(rows), vectors.written.shape[0])
         for index in range(min(int(layers[0]), self.n_layers - 1), cut - 1, -1):
             self._read_sources(seen, buffer[: int(np.searchsorted(-layers, -index))], index)
@@ -167,7 +167,7 @@ class _Sweep:
                 seen[: len(active), start:stop] = active[:, position] @ self.vectors.written[start:stop].T
 
 
-def _placed(vectors: Tensor, rows: Ints, positions: Ints, width: int) -> Tensor:
+def placed(vectors: Tensor, rows: Ints, positions: Ints, width: int) -> Tensor:
     """A buffer [n, width, D] that holds each row's vector at its position and zeros elsewhere."""
     which = torch.as_tensor(rows, device=vectors.device)
     buffer = vectors.new_zeros(len(rows), width, vectors.shape[1])

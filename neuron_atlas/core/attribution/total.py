@@ -1,0 +1,55 @@
+"""Total effects between nodes: v_s · ∂v_t/∂v_s through everything in the frozen model, MLPs included.
+
+A direct effect stops at every MLP; a total effect is all paths together. The sweep goes up only: after a layer's attention a
+row's response in every neuron of the layer is known, targets are read from it, and it is written back through the decoder.
+With the embeddings as sources this says how much of a neuron's value each token of the prompt accounts for.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import Tensor
+
+from neuron_atlas.core.attribution.fold import FoldedLayer, FoldedModel
+from neuron_atlas.core.attribution.plan import Machine
+from neuron_atlas.core.attribution.record import Frozen, FrozenLayer
+from neuron_atlas.core.attribution.replay import attend_up
+from neuron_atlas.core.attribution.select import Nodes
+from neuron_atlas.core.attribution.sweep import Vectors, placed
+
+
+def total_effects(
+    model: FoldedModel, frozen: Frozen, nodes: Nodes, vectors: Vectors, *, machine: Machine | None = None
+) -> Tensor:
+    """Total effects [N + k, P + N] of every source (column) on every target (row), in units of the target's value.
+
+    `vectors` are those of `node_vectors`. Sources are swept a block at a time; within one layer they do not meet.
+    """
+    step = max(1, (machine or Machine()).cells // frozen.length)
+    layers, positions = vectors.sources.layers, vectors.sources.positions
+    effects = vectors.read.new_zeros(vectors.read.shape[0], vectors.written.shape[0])
+    for start in range(0, len(layers), step):
+        rows = np.arange(start, min(start + step, len(layers)))
+        buffer = placed(vectors.written, rows, positions[rows], frozen.length)
+        for index in range(int(layers[start]) + 1, len(model.layers)):
+            active = buffer[: int(np.searchsorted(layers[rows], index))]
+            weights, layer = model.layers[index], frozen.layers[index]
+            attend_up(active, weights.value, weights.out, layer.mix)
+            response = _respond(active, weights, layer)
+            first, last = np.searchsorted(nodes.layers, [index, index + 1])
+            if last > first:
+                read = response[:, nodes.positions[first:last], nodes.neurons[first:last]]
+                effects[first:last, start : start + len(active)] = read.T
+        at_end = buffer[:, -1] @ vectors.read[len(nodes) :].T
+        effects[len(nodes) :, start : start + len(rows)] = at_end.T
+    return effects
+
+
+def _respond(rows: Tensor, weights: FoldedLayer, layer: FrozenLayer) -> Tensor:
+    """What rows [n, P, D] put into every neuron of a layer, [n, P, I]; written back to the rows in place."""
+    response = (rows @ weights.up.T).mul_(layer.up_factor)
+    if weights.gate is not None and layer.gate_factor is not None:
+        response.addcmul_(rows @ weights.gate.T, layer.gate_factor)
+    written = response if layer.write_scale is None else response * layer.write_scale[:, None]
+    rows.view(-1, rows.shape[-1]).addmm_(written.flatten(0, 1), weights.decoder)
+    return response
