@@ -12,11 +12,16 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Literal, TypeAlias
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import polars as pl
 
 from neuron_atlas.errors import BadInput
+
+if TYPE_CHECKING:
+    from neuron_atlas.core.attribution.exchange.provenance import JsonObject
+    from neuron_atlas.core.attribution.exchange.rows import NeuronLabels
 
 Tables: TypeAlias = Mapping[str, pl.LazyFrame]
 """Named tables to read, by the names of `tables.py`: what one asset stores together."""
@@ -167,6 +172,10 @@ class GraphSummary:
     conservation_error: float
     kept_edge_share: float
     note: str = ""
+    model_id: str = ""
+    model_revision: str = ""
+    options: TraceOptions | None = None
+    """The last three say what made the graph, where that is known (a graph from elsewhere may not say)."""
 
 
 @dataclass(frozen=True)
@@ -181,6 +190,61 @@ class AttributionGraph:
     edges: pl.DataFrame
     logits: pl.DataFrame
     summary: GraphSummary
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """How much of the graph is explained and how exactly; table `graphs` says what each score means."""
+        s = self.summary
+        return {
+            "completeness": s.completeness,
+            "replacement": s.replacement,
+            "kept_edge_share": s.kept_edge_share,
+            "conservation_error": s.conservation_error,
+        }
+
+    def to_neuronpedia(
+        self, *, slug: str | None = None, scan: str | None = None, labels: NeuronLabels | None = None
+    ) -> JsonObject:
+        """The graph as Neuronpedia's attribution-graph JSON (schema 1.0.0), ready for `json.dump`.
+
+        `slug` names it (default: from the prompt), `scan` names the model (default: from its id); `labels` are texts by
+        (NeuronId, polarity). What the format has no field for stands in extra keys: reading it back loses nothing.
+        """
+        from neuron_atlas.core.attribution.exchange.neuronpedia import to_neuronpedia
+
+        return to_neuronpedia(self, slug=slug, scan=scan, labels=labels or {})
+
+    def to_legacy(
+        self, *, slug: str | None = None, scan: str | None = None, labels: NeuronLabels | None = None
+    ) -> JsonObject:
+        """The graph in the older viewer's form; arguments as in `to_neuronpedia`."""
+        from neuron_atlas.core.attribution.exchange.legacy import to_legacy
+
+        return to_legacy(self, slug=slug, scan=scan, labels=labels or {})
+
+    def to_html(self, *, labels: NeuronLabels | None = None) -> str:
+        """A page that shows the graph, complete in itself: no other file, no request."""
+        from neuron_atlas.core.attribution.view import graph_page
+
+        return graph_page(self, labels=labels or {})
+
+    def save(self, path: str | Path, *, labels: NeuronLabels | None = None) -> Path:
+        """Write the graph: `.json` as Neuronpedia's format (named after the file), `.html` as a page. Returns the path.
+
+        Raises `BadInput` for another ending. `neuron_atlas.read_graph` reads the JSON back as the same graph.
+        """
+        from neuron_atlas.core.attribution.exchange.documents import document_text
+
+        target = Path(path)
+        text = document_text(self, target.name, labels=labels or {})
+        beside = target.with_name(f".{target.name}.part")
+        beside.write_text(text, encoding="utf-8")
+        return beside.replace(target)
+
+    def _repr_html_(self) -> str:
+        from neuron_atlas.core.attribution.view import graph_cell
+
+        return graph_cell(self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,149 @@
+"""Writing and reading back is the identity, in both forms, for every graph that our tables can hold."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from neuron_atlas.core.attribution.exchange.checks import check_graph_json, same_graph
+from neuron_atlas.core.attribution.exchange.ids import pair, unpair
+from neuron_atlas.core.attribution.exchange.legacy import to_legacy
+from neuron_atlas.core.attribution.exchange.neuronpedia import to_neuronpedia
+from neuron_atlas.core.attribution.exchange.parsing import parse_document
+from neuron_atlas.core.attribution.exchange.reader import read_document
+from neuron_atlas.core.attribution.exchange.slugs import SLUG, default_slug, scan_name
+from neuron_atlas.core.attribution.graph_tables import graph_frames, graph_of_tables
+from neuron_atlas.core.records import AttributionGraph, GraphSummary, Prompt, TraceOptions
+from neuron_atlas.core.tables import EDGES, NODES, TARGETS, Table
+
+NUMBERS = st.floats(-(2.0**100), 2.0**100, width=32)
+SHARES = st.floats(0, 1, width=32)
+TEXTS = st.text(st.characters(codec="utf-8"), max_size=20)
+UNKNOWN = st.just(math.nan)
+
+
+def _frame(table: Table, rows: list[tuple[object, ...]]) -> pl.DataFrame:
+    schema = {name: dtype for name, dtype in table.schema.items() if name != "prompt_id"}
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> AttributionGraph:
+    """Any graph whose frames keep the order that table `nodes` states."""
+    n_layers, n_tokens = draw(st.integers(1, 40)), draw(st.integers(1, 5))
+    position = draw(st.integers(0, n_tokens - 1))
+    place = st.tuples(st.integers(0, n_layers - 1), st.integers(0, position), st.integers(0, 200_000))
+    neurons = sorted(draw(st.sets(place, max_size=6)))
+    answers = draw(st.lists(st.integers(0, 300_000), min_size=1, max_size=3, unique=True))
+    token_ids = draw(st.lists(st.integers(0, 300_000), min_size=n_tokens, max_size=n_tokens))
+
+    def values(activation: float | None = None) -> tuple[float, ...]:
+        v = draw(NUMBERS) if activation is None else activation
+        return (v, draw(NUMBERS), draw(NUMBERS), draw(SHARES), draw(NUMBERS), draw(NUMBERS))
+
+    rows: list[tuple[object, ...]] = []
+    for at, token in enumerate(token_ids):
+        rows.append((len(rows), "embedding", -1, at, None, token, *values(1.0)))
+    for layer, at, neuron in neurons:
+        rows.append((len(rows), "neuron", layer, at, neuron, None, *values()))
+    targets: list[tuple[object, ...]] = []
+    for token in answers:
+        targets.append((len(rows), token, draw(TEXTS), draw(NUMBERS), draw(SHARES), draw(st.sampled_from([1.0, -1.0]))))
+        rows.append((len(rows), "logit", n_layers, position, None, token, *values()))
+    below = [r for r in rows if r[1] != "logit"]
+    above = [r for r in rows if r[1] != "embedding"]
+    possible = [(s[0], t[0]) for t in above for s in below if s[2] < t[2] and s[3] <= t[3]]  # type: ignore[operator]
+    chosen = draw(st.lists(st.sampled_from(possible), unique=True, max_size=8)) if possible else []
+    edges = [(s, t, draw(NUMBERS)) for s, t in sorted(chosen, key=lambda edge: (edge[1], edge[0]))]
+    score = st.one_of(SHARES, UNKNOWN)
+    summary = GraphSummary(
+        token_ids=tuple(token_ids),
+        tokens=tuple(draw(TEXTS) for _ in token_ids),
+        position=position,
+        goal=draw(st.sampled_from(["top_k", "tokens", "contrast"])),
+        goal_value=draw(st.floats(allow_nan=False, allow_infinity=False)),
+        rules="relp/1",
+        dtype="float32",
+        is_trimmed=draw(st.booleans()),
+        completeness=draw(score),
+        replacement=draw(score),
+        conservation_error=draw(score),
+        kept_edge_share=draw(score),
+        note=draw(TEXTS),
+        model_id=draw(TEXTS),
+        model_revision=draw(TEXTS),
+        options=draw(st.one_of(st.none(), st.just(TraceOptions(k=2, mass=0.5)))),
+    )
+    prompt = Prompt(
+        text=draw(TEXTS),
+        answer_prefix=draw(st.one_of(st.none(), TEXTS)),
+        target_tokens=tuple(draw(st.lists(TEXTS, max_size=2))),
+        contrast=draw(st.one_of(st.none(), st.tuples(TEXTS, TEXTS))),
+        position=draw(st.integers(-3, 3)),
+        raw=draw(st.booleans()),
+        tags=draw(st.dictionaries(TEXTS, TEXTS, max_size=2)),
+    )
+    return AttributionGraph(prompt, _frame(NODES, rows), _frame(EDGES, edges), _frame(TARGETS, targets), summary)
+
+
+@settings(max_examples=60, deadline=None)
+@given(graphs())
+def test_writing_and_reading_is_the_identity_and_every_document_passes_every_level(graph: AttributionGraph) -> None:
+    data = json.dumps(to_neuronpedia(graph), allow_nan=False).encode()
+    assert same_graph(graph, read_document(parse_document(data)))
+    assert check_graph_json(data).faults == ()
+
+
+@settings(max_examples=40, deadline=None)
+@given(graphs())
+def test_the_older_form_loses_nothing_either(graph: AttributionGraph) -> None:
+    data = json.dumps(to_legacy(graph), allow_nan=False).encode()
+    assert same_graph(graph, read_document(parse_document(data)))
+
+
+@settings(max_examples=30, deadline=None)
+@given(graphs())
+def test_tables_hold_the_same_graph(graph: AttributionGraph) -> None:
+    frames = graph_frames([graph], prompt_set="some", kind="domain", code_version="1")
+    tables = {name: frame.lazy() for name, frame in frames.items()}
+    stored = graph_of_tables(tables, graph.prompt.prompt_id, prompt=graph.prompt)
+    for one, other in ((graph.nodes, stored.nodes), (graph.edges, stored.edges), (graph.logits, stored.logits)):
+        assert one.equals(other)
+    assert stored.summary.token_ids == graph.summary.token_ids
+    assert stored.summary.options == graph.summary.options
+
+
+@given(st.integers(0, 10_000), st.integers(0, 2**31 - 1))
+def test_cantor_pairing_is_undone(layer: int, neuron: int) -> None:
+    assert unpair(pair(layer, neuron)) == (layer, neuron)
+
+
+@given(TEXTS, TEXTS)
+def test_default_slugs_are_safe_and_differ_for_different_prompts(one: str, other: str) -> None:
+    first, second = default_slug(Prompt(one)), default_slug(Prompt(other))
+    assert SLUG.match(first)
+    assert SLUG.match(scan_name(one))
+    assert first != second or one.lower() == other.lower()
+
+
+@pytest.mark.parametrize(
+    ("prompt", "slug"),
+    [
+        (Prompt("The enzyme inhibited by aspirin is"), "relp-the-enzyme-inhibited-by-aspirin-is"),
+        (
+            Prompt("The enzyme inhibited by aspirin is", target_tokens=("COX",)),
+            "relp-the-enzyme-inhibited-by-aspirin-is-",
+        ),
+        (Prompt("Москва"), "relp-"),
+        (Prompt("Crème brûlée"), "relp-creme-brulee-"),
+        (Prompt("What is 2 + 2?"), "relp-what-is-2-2-"),
+    ],
+)
+def test_slugs_read_like_the_prompt(prompt: Prompt, slug: str) -> None:
+    made = default_slug(prompt)
+    assert made == (slug + prompt.prompt_id[:8] if slug.endswith("-") else slug)
