@@ -10,7 +10,7 @@ import numpy as np
 from pgvector import HalfVector, Vector
 
 from neuron_atlas.adapters.neuron_db.records import LabelSet, RecallReport
-from neuron_atlas.adapters.neuron_db.search import has_index, nearest_texts
+from neuron_atlas.adapters.neuron_db.search import DAMAGED, has_index, nearest_texts
 from neuron_atlas.adapters.postgres import Connection
 
 SAME_SIMILARITY = 1e-6
@@ -20,8 +20,8 @@ def check_recall(connection: Connection, label_set: LabelSet, *, k: int = 10, n:
     """Ask the index and an exact scan `n` questions and store the share of the true `k` nearest that the index found.
 
     The questions are midpoints between stored embeddings, picked by a hash: the same for the same labels, and near
-    to some without being one. Neighbours count by similarity, so ties do not matter. A missing index has recall 0; a set
-    without labels has nothing to miss and recall 1.
+    to some without being one. Neighbours count by similarity, so ties do not matter. A missing or broken index has recall
+    0; a set without labels has nothing to miss and recall 1.
     """
     questions = _questions(connection, label_set, n)
     if has_index(connection, label_set):
@@ -38,7 +38,10 @@ def check_recall(connection: Connection, label_set: LabelSet, *, k: int = 10, n:
 def _share(connection: Connection, label_set: LabelSet, vector: str, k: int) -> float:
     """How many of the true nearest the index gives, 0..1."""
     exact = _first(connection, label_set, vector, k, by="exact")
-    found = _first(connection, label_set, vector, k, by="index")
+    try:
+        found = _first(connection, label_set, vector, k, by="index")
+    except DAMAGED:
+        return 0.0
     return sum(near >= exact[-1] - SAME_SIMILARITY for near in found) / len(exact)
 
 

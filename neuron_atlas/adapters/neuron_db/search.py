@@ -32,6 +32,8 @@ MAX_LIMIT = 1000
 FETCH = 200
 """Texts taken from the index at a time."""
 EVERYTHING = Filters()
+DAMAGED = (pg.IndexCorrupted, pg.DataCorrupted, pg.InternalError_)
+"""What reading a broken index raises."""
 Values: TypeAlias = dict[str, object]
 
 _SELECTED = sql.SQL(
@@ -104,7 +106,7 @@ def search(
     try:
         with connection.transaction():
             hits = _indexed(connection, label_set, where, values, limit)
-    except (pg.IndexCorrupted, pg.DataCorrupted, pg.InternalError_) as error:
+    except DAMAGED as error:
         broken = f"the index of label set {label_set.version!r} is damaged ({error}); searched exactly. Load the labels again"
         return _exact(connection, label_set, where, values, warning=broken)
     if len(hits) < limit:
@@ -130,7 +132,7 @@ def index_problem(connection: Connection, label_set: LabelSet) -> str | None:
 def has_index(connection: Connection, label_set: LabelSet) -> bool:
     """Whether the label set's embeddings have a valid HNSW index."""
     row = connection.execute(
-        "select bool_or(indisvalid and indisready) from pg_index join pg_class on pg_class.oid = indexrelid "
+        "select bool_or(indisvalid and indisready and indpred is null) from pg_index join pg_class on pg_class.oid = indexrelid "
         "join pg_am on pg_am.oid = relam where amname = 'hnsw' and indrelid = to_regclass(%s)",
         [f"neuron_db.embeddings_{label_set.label_set}"],
     ).fetchone()
@@ -145,7 +147,7 @@ def nearest_texts(
     index alone or by an exact scan alone. To be used in a transaction of its own, since it changes settings.
     """
     settings: Mapping[str, object] = {
-        "enable_seqscan": "off" if by == "index" else "on",
+        "enable_sort": "off" if by == "index" else "on",  # so that no other plan can give this order
         "hnsw.ef_search": 200,
         "hnsw.iterative_scan": "strict_order",
         "hnsw.max_scan_tuples": 2_000_000_000,
