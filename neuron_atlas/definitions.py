@@ -1,0 +1,81 @@
+"""Dagster's front door: the asset graph of one atlas, and a function that runs it without a daemon.
+
+    dagster dev                                                            the UI
+    dagster asset materialize -m neuron_atlas.definitions --select raw_graphs --partition geography
+    neuron_atlas.definitions.materialize("aggregation")                    the same assets, in this process
+
+Loading reads the settings, the names of prompt sets and corpora, and the model's config.json: no torch, no network, no
+database. Assets are in defs/assets, a file per word of attribution, aggregation, labeling, circuits, publication.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import dagster as dg
+
+from neuron_atlas.defs.assets import build_assets
+from neuron_atlas.defs.automation import build_automation
+from neuron_atlas.defs.instance import open_instance
+from neuron_atlas.defs.io_managers import build_io_managers
+from neuron_atlas.defs.partitions import Partitions, read_partitions
+from neuron_atlas.defs.resources import Resources
+from neuron_atlas.defs.stored_checks import build_stored_checks
+from neuron_atlas.defs.walk import Listener, Stop, Walk, select
+from neuron_atlas.settings import Settings, load_settings
+
+
+def build_definitions(
+    settings: Settings | None = None, *, resources: Resources | None = None, partitions: Partitions | None = None
+) -> dg.Definitions:
+    """The definitions of one atlas; settings come from the environment and resources from the settings unless given.
+
+    Raises `BadInput` naming the setting to correct.
+    """
+    settings = settings or load_settings()
+    resources = resources or Resources.of(settings)
+    partitions = partitions or read_partitions(settings)
+    return dg.Definitions.merge(
+        dg.Definitions(
+            assets=build_assets(partitions),
+            asset_checks=build_stored_checks(partitions),
+            resources={**resources.by_key(), **build_io_managers(resources)},
+            executor=dg.in_process_executor,
+        ),
+        build_automation(partitions),
+    )
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """What Dagster loads."""
+    return build_definitions()
+
+
+def materialize(
+    selection: str | Sequence[str] = "*",
+    *,
+    partition: str | None = None,
+    only_missing: bool = False,
+    fresh: bool = False,
+    listener: Listener | None = None,
+    settings: Settings | None = None,
+    resources: Resources | None = None,
+) -> list[Stop]:
+    """Run assets in this process, in the order they need, on the Dagster instance that the UI shows.
+
+    `selection` names assets, stages (attribution, aggregation, labeling, circuits, publication), `*`, or a Dagster selection such
+    as `+atlas`. `partition` is a prompt set, corpus or layer; only assets that have it run then. `only_missing` leaves
+    alone what a run would not change, judged by content. `fresh` drops the unfinished prompts of an interrupted run instead of
+    resuming it. `listener` hears (stop, number, of) when a stop starts and ends.
+
+    Raises the `AtlasError` of the first asset that failed; what was done before stays, and the same call goes on from there.
+    """
+    settings = settings or load_settings()
+    resources = resources or Resources.of(settings)
+    partitions = read_partitions(settings)
+    definitions = build_definitions(settings, resources=resources, partitions=partitions)
+    assets = select(selection, definitions)
+    with open_instance(settings) as instance:
+        walk = Walk(definitions, resources, partitions, instance)
+        return walk.run(assets, partition=partition, only_missing=only_missing, fresh=fresh, listener=listener)

@@ -1,0 +1,25 @@
+"""The asset graph in five words: attribution, aggregation, labeling, circuits, publication. One file each."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from neuron_atlas.defs.assets.aggregation import aggregation_assets
+from neuron_atlas.defs.assets.attribution import attribution_assets
+from neuron_atlas.defs.assets.circuits import circuits_assets
+from neuron_atlas.defs.assets.labeling import labeling_assets
+from neuron_atlas.defs.assets.publication import publication_assets
+from neuron_atlas.defs.partitions import Partitions
+
+__all__ = ["build_assets"]
+
+
+def build_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
+    """Every asset of one atlas, in the order of the data's way."""
+    return [
+        *attribution_assets(partitions),
+        *aggregation_assets(partitions),
+        *labeling_assets(partitions),
+        *circuits_assets(),
+        *publication_assets(),
+    ]

@@ -1,0 +1,165 @@
+"""Aggregation: from many graphs, and from the weights alone, to what is known of every neuron.
+
+What belongs here: statistics of graphs, of activations over texts, and of weights. No labels and no clusters: those are read
+from these tables.
+"""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from neuron_atlas.core.records import Frames, Tables, layer_of_key
+from neuron_atlas.core.tables import INPUT_PROJECTIONS, OUTPUT_PROJECTIONS
+from neuron_atlas.defs.checks import checks_of
+from neuron_atlas.defs.doorway import doorway
+from neuron_atlas.defs.ingredients import CorporaResource, ModelResource, PromptSetsResource
+from neuron_atlas.defs.partitions import Partitions
+
+GROUP = "aggregation"
+OWNERS = ["team:interpretability"]
+
+
+def aggregation_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
+    """The assets of this group."""
+
+    @dg.asset(
+        group_name=GROUP,
+        partitions_def=partitions.prompt_sets,
+        io_manager_key="parquet_io_manager",
+        check_specs=checks_of("graph_stats"),
+        automation_condition=dg.AutomationCondition.eager(),
+        kinds={"polars", "parquet"},
+        owners=OWNERS,
+        code_version="1",
+    )
+    @doorway
+    def graph_stats(
+        context: dg.AssetExecutionContext, raw_graphs: Tables, prompt_sets: PromptSetsResource, model: ModelResource
+    ) -> Frames:
+        """Sums over the graphs of one prompt set: how often and how strongly every neuron and edge appears.
+
+        The sums are exact integers (fixed point), so those of several prompt sets merge exactly, in any order. Distinct prompts
+        and instances are counted apart; positive and negative activation of a neuron are two roles.
+        """
+        from neuron_atlas.core.aggregation.graph_stats import summarize
+
+        prompt_set = prompt_sets.read(context.partition_key)
+        special_ids = model.tokens().special_ids
+        return summarize(raw_graphs, prompt_set=prompt_set.name, kind=prompt_set.kind, special_ids=special_ids)
+
+    @dg.asset(
+        group_name=GROUP,
+        io_manager_key="duckdb_io_manager",
+        check_specs=checks_of("edge_stats"),
+        automation_condition=dg.AutomationCondition.eager(),
+        pool="duckdb",
+        kinds={"polars", "duckdb"},
+        owners=OWNERS,
+        code_version="1",
+    )
+    @doorway
+    def edge_stats(context: dg.AssetExecutionContext, graph_stats: Tables, model: ModelResource) -> Frames:
+        """Statistics of every edge and neuron over all prompt sets, from their sums.
+
+        Beside `edge_stats`: `neuron_profiles` (frequency, relevance, domain specificity per neuron and polarity),
+        `token_associations` (tokens on and before which it fires), `cooccurrence`, and the index of prompts by neuron. Prompt
+        sets that have not been traced yet are left out; the check `covers_every_partition` names them.
+        """
+        from neuron_atlas.core.aggregation.edge_stats import merge, profile
+
+        sums = {name: frame.lazy() for name, frame in merge([graph_stats]).items()}
+        return profile(sums, token_text=model.tokens().token_text)
+
+    @dg.asset(
+        group_name=GROUP,
+        partitions_def=partitions.corpora,
+        io_manager_key="parquet_io_manager",
+        check_specs=checks_of("activation_stats"),
+        pool="gpu",
+        kinds={"pytorch", "parquet"},
+        owners=OWNERS,
+        code_version="1",
+    )
+    @doorway
+    def activation_stats(context: dg.AssetExecutionContext, model: ModelResource, corpora: CorporaResource) -> Frames:
+        """How every neuron behaves on plain text: quantiles, histogram, density, and the texts on which it fires most.
+
+        One pass of the model over the corpus. `exemplars` also keeps random texts and near misses, and sets some aside
+        (`is_held_out`) before any labeler sees them: labels are scored on those.
+        """
+        from neuron_atlas.core.aggregation.activations import activation_stats as read_activations
+
+        corpus = context.partition_key
+        return read_activations(model.load(), corpora.read(corpus), corpus=corpus)
+
+    @dg.asset(
+        group_name=GROUP,
+        partitions_def=partitions.layers,
+        io_manager_key="parquet_io_manager",
+        check_specs=checks_of("output_projections"),
+        kinds={"numpy", "parquet"},
+        owners=OWNERS,
+        code_version="1",
+    )
+    @doorway
+    def output_projections(context: dg.AssetExecutionContext, model: ModelResource) -> Frames:
+        """Which tokens a neuron promotes and suppresses when it writes straight to the output, from the weights alone.
+
+        The neuron's output direction times the unembedding, with the final norm folded in and the vocabulary mean taken out
+        (a raw variant is beside it).
+        """
+        from neuron_atlas.core.aggregation.projections import project_outputs
+
+        subject = model.load()
+        weights = subject.mlp_weights(layer_of_key(context.partition_key))
+        rows = project_outputs(weights, subject.vocab_weights(), token_text=subject.token_text)
+        return {OUTPUT_PROJECTIONS.name: rows[OUTPUT_PROJECTIONS.name]}
+
+    @dg.asset(
+        group_name=GROUP,
+        partitions_def=partitions.layers,
+        io_manager_key="parquet_io_manager",
+        check_specs=checks_of("input_projections"),
+        kinds={"numpy", "parquet"},
+        owners=OWNERS,
+        code_version="1",
+    )
+    @doorway
+    def input_projections(context: dg.AssetExecutionContext, model: ModelResource) -> Frames:
+        """Which tokens' embeddings would drive a neuron up or down, through its gate, from the weights alone.
+
+        What a neuron of an early layer sees of a token; for later layers a hint, since their input is no longer an embedding.
+        """
+        from neuron_atlas.core.aggregation.projections import project_inputs
+
+        subject = model.load()
+        weights = subject.mlp_weights(layer_of_key(context.partition_key))
+        rows = project_inputs(weights, subject.vocab_weights(), token_text=subject.token_text)
+        return {INPUT_PROJECTIONS.name: rows[INPUT_PROJECTIONS.name]}
+
+    @dg.asset(
+        group_name=GROUP,
+        io_manager_key="duckdb_io_manager",
+        check_specs=checks_of("der_scores"),
+        pool="duckdb",
+        kinds={"pytorch", "duckdb"},
+        owners=OWNERS,
+        code_version="1",
+    )
+    @doorway
+    def der_scores(
+        context: dg.AssetExecutionContext, graph_stats: Tables, raw_graphs: Tables, model: ModelResource
+    ) -> Frames:
+        """Direct-effect ratio: how much of a neuron's effect on the answer skips all later MLPs.
+
+        Near 1, the neuron writes the answer (a logit neuron); near 0, it works through later neurons (a routing neuron). Exact
+        from the graphs for every neuron, and measured by ablating a sample of neurons in the real model.
+        """
+        from neuron_atlas.core.aggregation.direct_effect import der_scores as score
+        from neuron_atlas.core.aggregation.direct_effect import measure_direct_effects
+        from neuron_atlas.core.aggregation.edge_stats import merge
+
+        sums = {name: frame.lazy() for name, frame in merge([graph_stats]).items()}
+        return score(sums, measure_direct_effects(model.load(), raw_graphs))
+
+    return [graph_stats, edge_stats, activation_stats, output_projections, input_projections, der_scores]

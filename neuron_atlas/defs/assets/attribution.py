@@ -1,0 +1,67 @@
+"""Attribution: from prompts to graphs of what made each answer.
+
+What belongs here: the asset that runs the model on prompts. What is computed is in core/attribution; how a killed run keeps
+its finished prompts is in adapters/graph_files.py.
+"""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from neuron_atlas import __version__
+from neuron_atlas.core.records import Frames
+from neuron_atlas.defs.checks import checks_of
+from neuron_atlas.defs.doorway import doorway
+from neuron_atlas.defs.ingredients import ModelResource, PromptSetsResource, TracingResource
+from neuron_atlas.defs.partitions import Partitions
+from neuron_atlas.defs.places import GraphWorkResource
+
+GROUP = "attribution"
+
+
+def attribution_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
+    """The asset of this group."""
+
+    @dg.asset(
+        group_name=GROUP,
+        partitions_def=partitions.prompt_sets,
+        io_manager_key="graph_io_manager",
+        check_specs=checks_of("raw_graphs"),
+        pool="gpu",
+        kinds={"pytorch", "parquet"},
+        owners=["team:interpretability"],
+        code_version="1",
+    )
+    @doorway
+    def raw_graphs(
+        context: dg.AssetExecutionContext,
+        model: ModelResource,
+        prompt_sets: PromptSetsResource,
+        tracing: TracingResource,
+        graph_work: GraphWorkResource,
+    ) -> Frames:
+        """Attribution graphs of one prompt set: which neurons made each prompt's answer, and through which others.
+
+        Every prompt is run once through the model; the linearised model is then swept backwards from the traced logits, which
+        gives each neuron's effect on the answer and the exact direct effect between any two kept neurons. Nothing is
+        estimated: in every graph the effects add up (check `graphs_conserve`). A prompt that cannot be traced is
+        set aside with its reason in table `graphs` and never fails the set. Finished prompts survive a kill.
+        """
+        from neuron_atlas.core.attribution.trace import trace_prompts
+
+        subject, prompt_set, options = model.load(), prompt_sets.read(context.partition_key), tracing.options()
+        with graph_work.claim(
+            prompt_set,
+            options=options,
+            model_revision=model.spec().revision,
+            code_version=__version__,
+            fresh=tracing.fresh,
+        ) as shards:
+            context.log.info(
+                f"{prompt_set.name}: {len(shards.missing())} of {len(prompt_set.prompts)} prompts to trace"
+            )
+            for batch in shards.batches():
+                shards.add(list(trace_prompts(subject, batch, options=options)))
+            return shards.collect()
+
+    return [raw_graphs]

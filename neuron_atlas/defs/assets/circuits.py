@@ -1,0 +1,81 @@
+"""Circuits: the modules that neurons form, and names for them.
+
+What belongs here: clustering of the flow graph and its labels. The science is in core/circuits.
+"""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from neuron_atlas.core.records import Frames, Tables
+from neuron_atlas.defs.checks import checks_of
+from neuron_atlas.defs.doorway import doorway
+from neuron_atlas.defs.ingredients import ClusteringResource, ModelResource
+
+GROUP = "circuits"
+OWNERS = ["team:interpretability"]
+
+
+def circuits_assets() -> list[dg.AssetsDefinition]:
+    """The assets of this group."""
+
+    @dg.asset(
+        group_name=GROUP,
+        io_manager_key="duckdb_io_manager",
+        check_specs=checks_of("clusters"),
+        automation_condition=dg.AutomationCondition.eager(),
+        pool="duckdb",
+        kinds={"infomap", "duckdb"},
+        owners=OWNERS,
+        code_version="1",
+    )
+    @doorway
+    def clusters(context: dg.AssetExecutionContext, edge_stats: Tables, clustering: ClusteringResource) -> Frames:
+        """Modules of neurons between which much of the effect on the answers flows, as a hierarchy.
+
+        Infomap on the flow graph of all prompt sets. Each module says how stable it is when the clustering is repeated with
+        other seeds and on resampled links; below 0.7 it should not be trusted.
+        """
+        from neuron_atlas.core.circuits.clusters import find_clusters
+
+        return find_clusters(edge_stats, seed=clustering.seed, min_count=clustering.min_count)
+
+    @dg.asset(
+        group_name=GROUP,
+        io_manager_key="duckdb_io_manager",
+        check_specs=checks_of("cluster_labels"),
+        pool="duckdb",
+        kinds={"pytorch", "duckdb"},
+        owners=OWNERS,
+        code_version="1",
+    )
+    @doorway
+    def cluster_labels(
+        context: dg.AssetExecutionContext,
+        clusters: Tables,
+        edge_stats: Tables,
+        der_scores: Tables,
+        raw_graphs: Tables,
+        output_projections: Tables,
+        output_labels: Tables,
+        input_labels: Tables,
+        clustering: ClusteringResource,
+        model: ModelResource,
+    ) -> Frames:
+        """What each module is about, from the labels of its members, tested by switching it off.
+
+        The score says how much more the module's own tokens fall when it is ablated than when random neurons of the same
+        layers are.
+        """
+        from neuron_atlas.core.circuits.labels import label_clusters
+
+        return label_clusters(
+            clusters,
+            {**output_labels, **input_labels},
+            output_projections,
+            evidence={**edge_stats, **der_scores, "graphs": raw_graphs["graphs"]},
+            model=model.load(),
+            seed=clustering.seed,
+        )
+
+    return [clusters, cluster_labels]

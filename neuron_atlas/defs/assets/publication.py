@@ -1,0 +1,100 @@
+"""Publication: one file and one database to ask.
+
+What belongs here: putting everything together where people look. Both are built aside and become visible in one step, so
+whoever reads meanwhile keeps what was there.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import dagster as dg
+
+from neuron_atlas import __version__
+from neuron_atlas.core.records import Tables, content_hash
+from neuron_atlas.core.tables import ASSETS
+from neuron_atlas.defs.doorway import Publication, publication
+from neuron_atlas.defs.ingredients import EmbedderResource, LabelerResource, ModelResource
+from neuron_atlas.defs.places import AtlasFileResource, PostgresResource, PublishedResource
+from neuron_atlas.defs.plots import markdown_table
+
+GROUP = "publication"
+OWNERS = ["team:interpretability"]
+
+
+def publication_assets() -> list[dg.AssetsDefinition]:
+    """The assets of this group."""
+
+    @dg.asset(
+        group_name=GROUP,
+        ins={asset: dg.AssetIn(asset) for asset in ASSETS},
+        automation_condition=dg.AutomationCondition.eager(),
+        pool="atlas",
+        kinds={"duckdb"},
+        owners=OWNERS,
+        code_version="1",
+    )
+    @publication
+    def atlas(
+        context: dg.AssetExecutionContext,
+        atlas_file: AtlasFileResource,
+        model: ModelResource,
+        published: PublishedResource,
+        **assets: Tables,
+    ) -> Publication:
+        """The atlas: one read-only DuckDB file with every table, one row per neuron, and full-text search.
+
+        Open it with `neuron_atlas.open_atlas`, `neuron-atlas query`, or DuckDB itself.
+        """
+        from neuron_atlas.adapters.atlas_duckdb import build_atlas, table_hashes
+
+        tables = {name: table for asset in ASSETS for name, table in assets[asset].items()}
+        report = build_atlas(Path(atlas_file.path), tables, facts={**model.facts(), "code_version": __version__})
+        hashes = table_hashes(report.path)
+        shown = {
+            "tables": dg.MetadataValue.md(markdown_table(["table", "rows"], sorted(report.rows.items()))),
+            "bytes": dg.MetadataValue.int(report.bytes),
+        }
+        return Publication(content_hash(hashes), dict(report.rows), str(report.path), shown)
+
+    @dg.asset(
+        group_name=GROUP,
+        pool="neuron_db",
+        kinds={"postgres"},
+        owners=OWNERS,
+        code_version="1",
+    )
+    @publication
+    def neuron_db(
+        context: dg.AssetExecutionContext,
+        output_labels: Tables,
+        input_labels: Tables,
+        label_scores: Tables,
+        activation_stats: Tables,
+        postgres: PostgresResource,
+        embedder: EmbedderResource,
+        model: ModelResource,
+        labeler: LabelerResource,
+        published: PublishedResource,
+    ) -> Publication:
+        """The search database: every label with its embedding, to be found by meaning, filtered by layer, sign and score.
+
+        One label set per model revision and labeler version, loaded in one transaction; the vector index is built after the
+        data, and the check `recall` compares it with an exact scan.
+        """
+        from neuron_atlas.adapters.neuron_db import load_descriptions
+
+        tables = {**output_labels, **input_labels, **label_scores, **activation_stats}
+        report = load_descriptions(
+            postgres.server(), model=model.spec(), version=labeler.version(), tables=tables, embedder=embedder.load()
+        )
+        held = report.label_set
+        rows = {"descriptions": held.n_descriptions, "quantiles": report.n_quantiles, "exemplars": report.n_exemplars}
+        shown = {
+            "label_set": dg.MetadataValue.text(f"{held.model_id}, {held.version}"),
+            "embedder": dg.MetadataValue.text(f"{held.embedder}, {held.dimension} dimensions"),
+            "was_new": dg.MetadataValue.bool(report.is_new),
+        }
+        return Publication(held.content_hash, rows, postgres.place(), shown)
+
+    return [atlas, neuron_db]

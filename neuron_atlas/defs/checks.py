@@ -1,0 +1,227 @@
+"""What must hold of an asset's tables before they are stored, and what is looked at again afterwards.
+
+`CHECKS` are functions of the tables alone. They run inside the asset, before the materialization: a blocking one that
+fails fails the step, nothing is stored, and whatever depends on the partition does not start. The others only report.
+Checks of what is already stored (checksums, coverage, stale labels, recall) are in stored_checks.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import dagster as dg
+import polars as pl
+
+from neuron_atlas.core.records import Frames, Tables
+
+MAX_CONSERVATION_ERROR = 1e-4
+"""Relative; in float32 a larger one means that an effect was lost or counted twice."""
+MAX_QUARANTINED = 0.1
+"""Share of a prompt set; above it the set or the options deserve a look."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check found: one sentence, and numbers."""
+
+    passed: bool
+    says: str
+    numbers: Mapping[str, float | int] = field(default_factory=dict[str, float | int])
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A named question to an asset's tables. `look` gets the frames about to be stored, and the tables that were read."""
+
+    name: str
+    description: str
+    look: Callable[[Frames, Tables], Finding]
+    is_blocking: bool = True
+
+    def result(self, asset: str, frames: Frames, inputs: Tables) -> dg.AssetCheckResult:
+        """The finding, in Dagster's form."""
+        finding = self.look(frames, inputs)
+        return dg.AssetCheckResult(
+            passed=finding.passed,
+            asset_key=dg.AssetKey(asset),
+            check_name=self.name,
+            severity=dg.AssetCheckSeverity.ERROR if self.is_blocking else dg.AssetCheckSeverity.WARN,
+            description=finding.says,
+            metadata=dict(finding.numbers),
+        )
+
+
+def checks_of(asset: str) -> list[dg.AssetCheckSpec]:
+    """The declarations of an asset's checks, for its decorator."""
+    return [
+        dg.AssetCheckSpec(check.name, asset=asset, description=check.description, blocking=check.is_blocking)
+        for check in CHECKS[asset]
+    ]
+
+
+def graphs_conserve(frames: Frames, inputs: Tables) -> Finding:
+    """Effects add up in every graph: kept edges + remainder + bias equal the value of each target."""
+    graphs = frames["graphs"].filter(pl.col("reason").is_null())
+    bad = graphs.filter(
+        ~(pl.col("conservation_error") <= MAX_CONSERVATION_ERROR) | pl.col("conservation_error").is_null()
+    )
+    worst = float(graphs["conservation_error"].fill_nan(float("inf")).max() or 0.0) if graphs.height else 0.0  # pyright: ignore[reportArgumentType]
+    says = f"{graphs.height} graphs, largest relative error {worst:.2g}; allowed {MAX_CONSERVATION_ERROR:g}"
+    if bad.height:
+        says += f". {bad.height} exceed it, first prompt {bad['prompt_id'][0]!r}; rerun raw_graphs for this prompt set"
+    return Finding(bad.height == 0, says, {"graphs": graphs.height, "exceeding": bad.height})
+
+
+def graphs_refer(frames: Frames, inputs: Tables) -> Finding:
+    """Edges and targets name nodes of their own graph, and every row a prompt of this set."""
+    nodes = frames["nodes"].select("prompt_id", "node")
+    lost = {
+        "edge sources": _absent(frames["edges"].select("prompt_id", node="source"), nodes),
+        "edge targets": _absent(frames["edges"].select("prompt_id", node="target"), nodes),
+        "traced logits": _absent(frames["targets"].select("prompt_id", "node"), nodes),
+        "nodes of unknown prompts": _absent(nodes.select("prompt_id"), frames["graphs"].select("prompt_id")),
+    }
+    return _dangling(lost)
+
+
+def graphs_traced(frames: Frames, inputs: Tables) -> Finding:
+    """At least one prompt of the set was traced."""
+    graphs = frames["graphs"]
+    traced = graphs["reason"].null_count()
+    if traced:
+        return Finding(True, f"{traced} of {graphs.height} prompts traced", {"traced": traced})
+    reasons = graphs["reason"].value_counts(sort=True)
+    first = f"; most often: {reasons['reason'][0]}" if reasons.height else "; the set holds no prompt"
+    return Finding(False, f"0 of {graphs.height} prompts traced, expected at least 1{first}", {"traced": 0})
+
+
+def few_quarantined(frames: Frames, inputs: Tables) -> Finding:
+    """Hardly any prompt had to be set aside."""
+    graphs = frames["graphs"]
+    set_aside = graphs.height - graphs["reason"].null_count()
+    share = set_aside / max(graphs.height, 1)
+    says = f"{set_aside} of {graphs.height} prompts quarantined; table graphs says why (column reason)"
+    return Finding(share <= MAX_QUARANTINED, says, {"quarantined": set_aside, "share": share})
+
+
+def not_empty(*tables: str) -> Check:
+    """A check that each of the tables has rows."""
+
+    def look(frames: Frames, inputs: Tables) -> Finding:
+        rows = {table: frames[table].height for table in tables}
+        empty = [table for table, n in rows.items() if not n]
+        says = (
+            f"no rows in {', '.join(empty)}; expected at least 1. Look at what it reads" if empty else "all have rows"
+        )
+        return Finding(not empty, says, rows)
+
+    return Check("not_empty", f"Rows in {', '.join(tables)}.", look)
+
+
+def within(table: str, low: float, high: float, *columns: str) -> Check:
+    """A check that the columns' values lie in a range (missing values aside)."""
+
+    def look(frames: Frames, inputs: Tables) -> Finding:
+        outside = {
+            column: frames[table].filter(~pl.col(column).is_between(low - 1e-6, high + 1e-6)).height
+            for column in columns
+        }
+        bad = {column: n for column, n in outside.items() if n}
+        says = f"outside {low:g}..{high:g}: {bad}" if bad else f"all within {low:g}..{high:g}"
+        return Finding(not bad, says, outside)
+
+    return Check("in_range", f"{', '.join(columns)} of {table} within {low:g}..{high:g}.", look)
+
+
+def neurons_exist(table: str, known: str) -> Check:
+    """A check that the neurons of a table are among those of a table that was read."""
+
+    def look(frames: Frames, inputs: Tables) -> Finding:
+        every = inputs[known].select("layer", "neuron").unique().collect()
+        return _dangling({f"neurons of {table}": _absent(frames[table].select("layer", "neuron"), every)})
+
+    return Check("neurons_exist", f"Every neuron of {table} is in {known}.", look)
+
+
+def scored_labels_exist(frames: Frames, inputs: Tables) -> Finding:
+    """Every score belongs to a label."""
+    key = ["layer", "neuron", "polarity", "labeler"]
+    scores = frames["label_scores"]
+    return _dangling(
+        {
+            f"{side} scores": _absent(
+                scores.filter(pl.col("side") == side).select(key), inputs[f"{side}_labels"].select(key).collect()
+            )
+            for side in ("output", "input")
+        }
+    )
+
+
+def mostly_labeled(table: str) -> Check:
+    """A check, not blocking, that at least half of the rows carry a label."""
+
+    def look(frames: Frames, inputs: Tables) -> Finding:
+        rows, labeled = frames[table].height, frames[table]["label"].count()
+        says = f"{labeled} of {rows} rows have a label; the others say why not (column unlabeled_reason)"
+        return Finding(labeled * 2 >= rows, says, {"rows": rows, "labeled": labeled})
+
+    return Check("mostly_labeled", "At least half of the rows carry a label.", look, is_blocking=False)
+
+
+def cluster_paths_exist(frames: Frames, inputs: Tables) -> Finding:
+    """Members point to clusters, and every cluster below the top has its parent."""
+    clusters = frames["clusters"].select("path")
+    members = frames["cluster_members"].select("path").drop_nulls()
+    parents = clusters.filter(pl.col("path").str.contains(".", literal=True)).select(
+        pl.col("path").str.replace(r"\.[^.]*$", "")
+    )
+    return _dangling({"members": _absent(members, clusters), "parents": _absent(parents, clusters)})
+
+
+def labeled_paths_exist(frames: Frames, inputs: Tables) -> Finding:
+    """Every cluster label names a cluster."""
+    paths = inputs["clusters"].select("path").collect()
+    return _dangling({"cluster labels": _absent(frames["cluster_labels"].select("path"), paths)})
+
+
+def _absent(rows: pl.DataFrame, known: pl.DataFrame) -> int:
+    """How many rows are not among the known ones (same columns)."""
+    return rows.join(known.unique(), on=rows.columns, how="anti").height
+
+
+def _dangling(lost: Mapping[str, int]) -> Finding:
+    bad = {what: n for what, n in lost.items() if n}
+    says = "points nowhere: " + ", ".join(f"{n} {what}" for what, n in bad.items()) if bad else "every reference is met"
+    return Finding(not bad, says, lost)
+
+
+CHECKS: dict[str, tuple[Check, ...]] = {
+    "raw_graphs": (
+        Check("graphs_traced", "At least one prompt was traced.", graphs_traced),
+        Check("graphs_conserve", "Effects add up in every graph, to 1e-4 relative.", graphs_conserve),
+        Check("graphs_refer", "Edges and targets name nodes of their own graph.", graphs_refer),
+        Check("few_quarantined", "At most a tenth of the prompts were set aside.", few_quarantined, is_blocking=False),
+    ),
+    "graph_stats": (not_empty("set_sums", "edge_sums", "neuron_sums"),),
+    "edge_stats": (
+        not_empty("edge_stats", "neuron_profiles"),
+        within("edge_stats", 0, 1, "frequency", "sign_agreement"),
+    ),
+    "activation_stats": (
+        not_empty("activation_stats"),
+        within("activation_stats", 0, 1, "density_positive", "density_negative"),
+    ),
+    "output_projections": (not_empty("output_projections"),),
+    "input_projections": (not_empty("input_projections"),),
+    "der_scores": (not_empty("der_scores"), within("der_scores", 0, 1, "der", "der_pooled", "der_intervention")),
+    "output_labels": (neurons_exist("output_labels", "output_projections"), mostly_labeled("output_labels")),
+    "input_labels": (neurons_exist("input_labels", "input_projections"), mostly_labeled("input_labels")),
+    "label_scores": (Check("labels_exist", "Every score belongs to a label.", scored_labels_exist),),
+    "clusters": (
+        not_empty("clusters", "cluster_members"),
+        Check("paths_exist", "Members and parents point to clusters.", cluster_paths_exist),
+    ),
+    "cluster_labels": (Check("paths_exist", "Every label names a cluster.", labeled_paths_exist),),
+}
+"""The checks of each asset, in the order in which they run."""

@@ -1,0 +1,207 @@
+"""What shapes results besides tables: the model, how it is traced, prompts, corpora, the labeler, the embedder.
+
+Thin factories, config in, object out. Each is an `Ingredient`: its identity becomes part of every recipe it took part in, so
+a changed model, prompt file or threshold makes exactly what was made with it out of date. The Dagster UI shows the values,
+which come from `Settings`, and lets one run override them. API keys are no configuration: they are read from the environment
+when a client is made, and Dagster never sees them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from neuron_atlas.adapters.corpora import corpus_hash, read_corpus
+from neuron_atlas.adapters.model_config import find_folder, read_model_config
+from neuron_atlas.adapters.prompt_sets import read_prompt_set
+from neuron_atlas.core.records import ModelSpec, PromptSet, TraceOptions, content_hash
+from neuron_atlas.defs.recipes import Ingredient
+from neuron_atlas.errors import BadInput, Incomplete
+
+if TYPE_CHECKING:
+    from neuron_atlas.adapters.subject_model_huggingface import HuggingFaceModel
+    from neuron_atlas.adapters.subject_model_tokens import TokenReader
+    from neuron_atlas.core.ports import Embedder, Labeler
+
+
+class ModelResource(Ingredient):
+    """The model under study, loaded once per process; its sizes, revision and tokens are known without loading it."""
+
+    id_or_path: str = Field(description="Hugging Face id or local folder.")
+    device: str | None = Field(default=None, description="torch device; default cuda where there is one, else cpu.")
+    dtype: str | None = Field(
+        default=None, description="dtype of the forward pass; default float32 on CPU, bfloat16 on CUDA."
+    )
+
+    def identity(self, partition: str | None) -> str:
+        return f"{self.spec().revision} {self.spec().dtype}"
+
+    def spec(self) -> ModelSpec:
+        """What the model is, without loading its weights."""
+        return _model_spec(self.id_or_path, self.dtype)
+
+    def tokens(self) -> TokenReader:
+        """The tokenizer alone."""
+        return _load_tokens(self.id_or_path)
+
+    def facts(self) -> dict[str, str]:
+        """What the atlas says of its model."""
+        spec = self.spec()
+        return {
+            "model_id": spec.model_id,
+            "model_revision": spec.revision,
+            "architecture": spec.architecture,
+            "n_layers": str(spec.n_layers),
+            "n_neurons": str(spec.n_neurons),
+        }
+
+    def vocabulary(self) -> Mapping[int, str]:
+        """Token id to readable text."""
+        reader = self.tokens()
+        return {token_id: reader.token_text(token_id) for token_id in range(self.spec().vocab_size)}
+
+    def load(self) -> HuggingFaceModel:
+        """The model itself; imports torch."""
+        return _load_model(self.id_or_path, self.device, self.dtype)
+
+
+@lru_cache(maxsize=4)
+def _model_spec(id_or_path: str, dtype: str | None) -> ModelSpec:
+    from neuron_atlas.adapters.subject_model import model_revision
+
+    config, folder = read_model_config(id_or_path), find_folder(id_or_path)
+    return ModelSpec(
+        model_id=folder.resolve().name if Path(id_or_path).expanduser().is_dir() else id_or_path,
+        revision=model_revision(folder),
+        architecture=config.architecture,
+        n_layers=config.n_layers,
+        n_neurons=config.n_neurons,
+        d_model=config.d_model,
+        vocab_size=config.vocab_size,
+        dtype=dtype or "float32",
+    )
+
+
+@lru_cache(maxsize=1)
+def _load_tokens(id_or_path: str) -> TokenReader:
+    from neuron_atlas.adapters.subject_model_tokens import load_tokenizer
+
+    return load_tokenizer(find_folder(id_or_path), max_positions=read_model_config(id_or_path).max_positions)
+
+
+@lru_cache(maxsize=1)
+def _load_model(id_or_path: str, device: str | None, dtype: str | None) -> HuggingFaceModel:
+    from neuron_atlas.adapters.subject_model import load_model
+
+    return load_model(id_or_path, device=device, dtype=dtype)
+
+
+class TracingResource(Ingredient):
+    """How prompts are traced: what is a target, what is kept, which linearisation rules."""
+
+    k: int = Field(description="Top logits to trace when a prompt names no targets.")
+    tau: float = Field(description="Node threshold, relative to |goal|.")
+    rules: str = Field(description="Linearisation rule set.")
+    fresh: bool = Field(
+        default=False, description="Drop the unfinished prompts of an earlier run instead of resuming it."
+    )
+
+    def identity(self, partition: str | None) -> str:
+        return json.dumps(asdict(self.options()), sort_keys=True)
+
+    def options(self) -> TraceOptions:
+        """The options of a graph."""
+        return TraceOptions(k=self.k, tau=self.tau, rules=self.rules)
+
+
+class PromptSetsResource(Ingredient):
+    """The prompt folder; a partition of `raw_graphs` is one of its files."""
+
+    folder: str
+
+    def identity(self, partition: str | None) -> str:
+        prompt_set = self.read(_named("prompt set", partition))
+        return content_hash(
+            [prompt_set.kind, [p.prompt_id for p in prompt_set.prompts], [dict(p.tags) for p in prompt_set.prompts]]
+        )
+
+    def read(self, name: str) -> PromptSet:
+        """One prompt set; raises `UnknownName` or `BadInput`."""
+        return read_prompt_set(Path(self.folder), name)
+
+
+class CorporaResource(Ingredient):
+    """The corpus folder; a partition of `activation_stats` is one of its files."""
+
+    folder: str
+
+    def identity(self, partition: str | None) -> str:
+        return corpus_hash(Path(self.folder), _named("corpus", partition))
+
+    def read(self, name: str) -> list[str]:
+        """The texts of one corpus; raises `UnknownName` or `BadInput`."""
+        return read_corpus(Path(self.folder), name)
+
+
+class ClusteringResource(Ingredient):
+    """How neurons are clustered."""
+
+    seed: int = Field(description="Random seed; the same seed gives the same clusters.")
+    min_count: int = Field(description="Smallest number of instances of an edge in the flow graph.")
+
+    def identity(self, partition: str | None) -> str:
+        return f"seed {self.seed}, edges seen {self.min_count} times"
+
+
+class LabelerResource(Ingredient):
+    """Who writes the labels: `rules` works offline and without a key."""
+
+    kind: str = Field(description="rules")
+
+    def identity(self, partition: str | None) -> str:
+        return self.version()
+
+    def version(self) -> str:
+        """Who labels, in which version: the name of the label set in the search database."""
+        labeler = self.load()
+        return f"{labeler.name} {labeler.version}"
+
+    def load(self) -> Labeler:
+        """The labeler; raises `BadInput` on a kind that does not exist."""
+        from neuron_atlas.core.labeling.rules import RulesLabeler
+
+        if self.kind != "rules":
+            raise BadInput(f"NEURON_ATLAS_LABELER={self.kind!r}; expected 'rules'")
+        return RulesLabeler()
+
+
+class EmbedderResource(Ingredient):
+    """Turns label texts into vectors for semantic search; runs locally. Its weights are fetched once when missing."""
+
+    name: str
+    folder: str = Field(description="Where fetched weights are kept.")
+
+    def identity(self, partition: str | None) -> str:
+        return self.name
+
+    def load(self) -> Embedder:
+        """The embedder; raises `Unreachable` when its weights are nowhere and cannot be fetched."""
+        from neuron_atlas.adapters.embedder import fetch_weights, load_embedder
+
+        try:
+            return load_embedder(self.name, folder=Path(self.folder))
+        except Incomplete:
+            fetch_weights(Path(self.folder), self.name)
+            return load_embedder(self.name, folder=Path(self.folder))
+
+
+def _named(kind: str, partition: str | None) -> str:
+    if partition is None:
+        raise BadInput(f"a {kind} is a partition; expected --partition NAME, got none")
+    return partition

@@ -1,0 +1,89 @@
+"""The Dagster instance that every door shares: DAGSTER_HOME where it is set, else `<home>/dagster`.
+
+The folder gets a copy of the project's dagster.yaml when it has none. Opening it here also creates its databases, once and
+under a lock: two Dagster processes that meet on a fresh SQLite instance can leave its schema with two heads, which no later
+command survives. And it clears up after runs of this module whose process was killed: they would hold their pools for ever.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+
+import dagster as dg
+
+from neuron_atlas.adapters.files import make_folder, write_atomically
+from neuron_atlas.settings import Settings
+
+PROCESS_TAG = "neuron_atlas/process"
+"""On every in-process run: host, process id and its start time, so that a run whose process is gone can be told."""
+
+
+@contextmanager
+def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
+    """The instance, ready for use."""
+    home = instance_home(settings)
+    with (make_folder(home) / "neuron_atlas.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (home / "dagster.yaml").exists():
+            write_atomically(home / "dagster.yaml", instance_config())
+        with dg.DagsterInstance.from_config(str(home)) as instance:
+            instance.get_runs_count()  # the first question creates the databases
+            instance.get_latest_materialization_event(dg.AssetKey("raw_graphs"))
+            fail_dead_runs(instance)
+            fcntl.flock(lock, fcntl.LOCK_UN)
+            yield instance
+
+
+def instance_home(settings: Settings) -> Path:
+    """Dagster's own folder."""
+    given = os.environ.get("DAGSTER_HOME")
+    return Path(given).expanduser() if given else settings.root / "dagster"
+
+
+def instance_config() -> str:
+    """The project's dagster.yaml: beside the package in a checkout, inside it when installed."""
+    checkout = Path(__file__).parents[2] / "dagster.yaml"
+    if checkout.exists():
+        return checkout.read_text()
+    return files("neuron_atlas.defs").joinpath("dagster.yaml").read_text()
+
+
+def process_tag(pid: int | None = None) -> str:
+    """Names one process of one machine, so that a later process with the same id is not taken for it."""
+    pid = os.getpid() if pid is None else pid
+    return f"{socket.gethostname()}/{pid}/{_start_time(pid)}"
+
+
+def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
+    """Mark runs of killed processes of this machine as failed and free their pools; returns their run ids."""
+    dead: list[str] = []
+    unfinished = dg.RunsFilter(
+        statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.NOT_STARTED]
+    )
+    for run in instance.get_runs(unfinished):
+        tag = run.tags.get(PROCESS_TAG, "")
+        host, _, rest = tag.partition("/")
+        pid = rest.partition("/")[0]
+        if host != socket.gethostname() or not pid.isdigit() or process_tag(int(pid)) == tag:
+            continue
+        instance.report_run_failed(
+            run, message="the process of this run ended without a word; its work is resumed by the next run"
+        )
+        if instance.event_log_storage.supports_global_concurrency_limits:
+            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+        dead.append(run.run_id)
+    return dead
+
+
+def _start_time(pid: int) -> str:
+    """When a process started, in the kernel's ticks since boot; empty when there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return ""

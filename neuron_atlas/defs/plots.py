@@ -1,0 +1,98 @@
+"""Small pictures and tables for the Dagster UI, as markdown.
+
+Plots are SVG inside an image link, which the UI renders and cannot execute. Text that comes from prompts, tokens or labels
+is escaped: it may be anything.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK = "#4F43DD"
+MAX_CELL = 80
+
+
+def histogram(values: Sequence[float], *, title: str, unit: str, bins: int = 30) -> str:
+    """A histogram of finite values as a markdown image; a sentence when there are none."""
+    if not values:
+        return f"{escaped(title)}: no values"
+    figure, axes = _canvas(title)
+    axes.hist(values, bins=bins, color=INK)
+    axes.set_xlabel(unit)
+    axes.set_ylabel("count")
+    return _image(figure, title)
+
+
+def bars(names: Sequence[str], values: Sequence[float], *, title: str, unit: str) -> str:
+    """One bar per name as a markdown image; a sentence when there are none."""
+    if not names:
+        return f"{escaped(title)}: no values"
+    figure, axes = _canvas(title)
+    places = list(range(len(names)))
+    axes.bar(places, list(values), color=INK)
+    axes.set_xticks(places, [plain(name) for name in names], rotation=45 if len(names) > 6 else 0, fontsize=8)
+    axes.set_ylabel(unit)
+    return _image(figure, title)
+
+
+def scatter(x: Sequence[float], y: Sequence[float], *, title: str, x_unit: str, y_unit: str) -> str:
+    """Points as a markdown image; a sentence when there are none."""
+    if not x:
+        return f"{escaped(title)}: no values"
+    figure, axes = _canvas(title)
+    axes.scatter(list(x), list(y), s=14, color=INK, alpha=0.6)
+    axes.set_xlabel(x_unit)
+    axes.set_ylabel(y_unit)
+    return _image(figure, title)
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A markdown table with every cell escaped."""
+    lines = [_row(header), "|" + "---|" * len(header), *(_row([_shown(cell) for cell in row]) for row in rows)]
+    return "\n".join(lines)
+
+
+def escaped(text: str) -> str:
+    """Text that markdown shows as it stands, on one line, at most MAX_CELL characters."""
+    return re.sub(r"([\\`*_{}\[\]()#+\-.!|<>&~$])", lambda m: f"&#{ord(m[1])};", plain(text))
+
+
+def plain(text: str) -> str:
+    """Text on one line, without control characters or matplotlib's formula sign, at most MAX_CELL characters."""
+    text = re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]", "␣", text).replace("$", "＄")
+    return text if len(text) <= MAX_CELL else text[: MAX_CELL - 1] + "…"
+
+
+def _shown(cell: object) -> str:
+    return f"{cell:.3g}" if isinstance(cell, float) else str(cell) if cell is not None else "–"
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(escaped(cell) for cell in cells) + " |"
+
+
+def _canvas(title: str) -> tuple[Figure, Axes]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.2, 2.6), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_title(plain(title), fontsize=10)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _image(figure: Figure, title: str) -> str:
+    import matplotlib
+
+    stream = io.BytesIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "neuron_atlas"}):
+        figure.savefig(stream, format="svg", metadata={"Date": None})
+    return f"![{escaped(title)}](data:image/svg+xml;base64,{base64.b64encode(stream.getvalue()).decode()})"

@@ -1,0 +1,166 @@
+"""Running assets in this process, in the order their dependencies ask for, without Dagster's daemon.
+
+The walk goes over groups of assets that share their partitions: all prompt sets, all layers from the last down, and so on.
+Each stop is one Dagster run on the shared instance, so that it shows in the UI like any other. With `only_missing`, a unit
+whose recipe has not changed is left alone; the answer is sought just before its stop, when everything it reads is settled.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import dagster as dg
+
+from neuron_atlas.defs.catalog import Catalog, Unit, open_catalog
+from neuron_atlas.defs.instance import PROCESS_TAG, process_tag
+from neuron_atlas.defs.inventory import INVENTORY
+from neuron_atlas.defs.partitions import Partitions
+from neuron_atlas.defs.resources import Resources
+from neuron_atlas.errors import AtlasError, PermanentError, UnknownName
+
+LEGS: tuple[tuple[str, ...], ...] = (
+    ("raw_graphs", "graph_stats"),
+    ("activation_stats",),
+    ("output_projections", "input_projections"),
+    ("edge_stats", "der_scores"),
+    ("output_labels",),
+    ("input_labels",),
+    ("label_scores",),
+    ("clusters", "cluster_labels", "atlas", "neuron_db"),
+)
+"""Assets that run together, partition by partition; what an asset reads comes before it. Tested against the asset graph."""
+LAST_FIRST = frozenset({"output_labels"})
+"""Assets whose partitions run from the last to the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """One stop of the walk: which units, what became of them, and for how long it ran (seconds)."""
+
+    units: tuple[Unit, ...]
+    state: Literal["started", "done", "current"]
+    seconds: float = 0.0
+    run_id: str | None = None
+
+
+Listener: TypeAlias = Callable[[Stop, int, int], None]
+"""Called as (stop, number of the stop from 1, number of stops), when a stop starts and when it has ended."""
+
+
+@dataclass(frozen=True)
+class Walk:
+    """A walk over some assets of one atlas."""
+
+    definitions: dg.Definitions
+    resources: Resources
+    partitions: Partitions
+    instance: dg.DagsterInstance
+
+    def run(
+        self,
+        assets: Sequence[str],
+        *,
+        partition: str | None,
+        only_missing: bool,
+        fresh: bool,
+        listener: Listener | None,
+    ) -> list[Stop]:
+        """Run every unit of the assets, or those of one partition; returns what became of each stop.
+
+        Raises the first error as it was raised by the asset, and stops there: what is done stays done.
+        """
+        stops = list(plan(assets, self.partitions, partition=partition))
+        tell = listener or (lambda stop, number, of: None)
+        done: list[Stop] = []
+        for number, units in enumerate(stops, start=1):
+            if only_missing:
+                units = self._outdated(units)
+            if not units:
+                stop = Stop(stops[number - 1], "current")
+            else:
+                tell(Stop(units, "started"), number, len(stops))
+                began = time.monotonic()
+                run_id = self._run(units, fresh=fresh)
+                stop = Stop(units, "done", time.monotonic() - began, run_id)
+            done.append(stop)
+            tell(stop, number, len(stops))
+        return done
+
+    def _outdated(self, units: tuple[Unit, ...]) -> tuple[Unit, ...]:
+        """The units that have to run: out of date themselves, or reading one that runs in the same stop."""
+        catalog, running = self._catalog(), dict[Unit, None]()
+        for unit in units:
+            definition = self.definitions.resolve_assets_def(dg.AssetKey(unit.asset))
+            if running.keys() & set(catalog.reads(unit, definition)) or not catalog.is_current(
+                unit, definition, self.resources
+            ):
+                running[unit] = None
+        return tuple(running)
+
+    def _catalog(self) -> Catalog:
+        r = self.resources
+        return open_catalog(r.lake, r.duckdb, r.postgres, r.published, self.partitions)
+
+    def _run(self, units: tuple[Unit, ...], *, fresh: bool) -> str:
+        """One Dagster run; returns its id. Raises what the asset raised."""
+        config: dict[str, object] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+        if fresh and any(unit.asset == "raw_graphs" for unit in units):
+            config["resources"] = {"tracing": {"config": {"fresh": True}}}
+        job = self.definitions.resolve_implicit_global_asset_job_def()
+        try:
+            result = job.execute_in_process(
+                run_config=config,
+                instance=self.instance,
+                partition_key=units[0].partition,
+                asset_selection=[dg.AssetKey(unit.asset) for unit in units],
+                tags={PROCESS_TAG: process_tag()},
+                raise_on_error=True,
+            )
+        except dg.Failure as failure:
+            if isinstance(failure.__cause__, AtlasError):
+                raise failure.__cause__ from failure
+            raise PermanentError(failure.description or "the run failed") from failure
+        return result.run_id
+
+
+def plan(assets: Sequence[str], partitions: Partitions, *, partition: str | None) -> Iterator[tuple[Unit, ...]]:
+    """The units of each stop, in order. With a partition, only assets that have it take part.
+
+    Raises `UnknownName` when no selected asset has that partition.
+    """
+    found = False
+    for leg in LEGS:
+        chosen = [asset for asset in leg if asset in assets]
+        if not chosen:
+            continue
+        keys = partitions.keys(INVENTORY[chosen[0]].by)
+        for key in reversed(keys) if chosen[0] in LAST_FIRST else keys:
+            if partition is None or key == partition:
+                found = True
+                yield tuple(Unit(asset, key) for asset in chosen)
+    if partition is not None and not found:
+        known = {key for asset in assets for key in partitions.keys(INVENTORY[asset].by) if key}
+        raise UnknownName("partition", partition, known, hint=f"Selected are {', '.join(assets)}.")
+
+
+def select(selection: str | Sequence[str], definitions: dg.Definitions) -> list[str]:
+    """Asset names from asset and group names (`aggregation`), `*`, or a Dagster selection (`+atlas`, `kind:duckdb`).
+
+    Raises `UnknownName`.
+    """
+    graph = definitions.resolve_asset_graph()
+    groups = {graph.get(key).group_name: None for key in graph.toposorted_asset_keys}
+    chosen: set[str] = set()
+    for name in [selection] if isinstance(selection, str) else selection:
+        if name in INVENTORY:
+            chosen.add(name)
+        elif name in groups:
+            chosen |= {key.path[-1] for key in graph.toposorted_asset_keys if graph.get(key).group_name == name}
+        elif name.isidentifier():
+            raise UnknownName("asset or stage", name, [*INVENTORY, *map(str, groups)])
+        else:
+            chosen |= {key.path[-1] for key in dg.AssetSelection.from_string(name).resolve(graph)}
+    return [asset for leg in LEGS for asset in leg if asset in chosen]
