@@ -229,14 +229,15 @@ class AttributionGraph:
         return graph_page(self, labels=labels or {})
 
     def save(self, path: str | Path, *, labels: NeuronLabels | None = None) -> Path:
-        """Write the graph: `.json` as Neuronpedia's format (named after the file), `.html` as a page. Returns the path.
+        """Write the graph: `.json` as Neuronpedia's format (named after the file), `.html` as a page; its folder is made.
 
-        Raises `BadInput` for another ending. `neuron_atlas.read_graph` reads the JSON back as the same graph.
+        Returns the path. Raises `BadInput` for another ending. `neuron_atlas.read_graph` reads the JSON back as the same graph.
         """
         from neuron_atlas.core.attribution.exchange.documents import document_text
 
         target = Path(path)
         text = document_text(self, target.name, labels=labels or {})
+        target.parent.mkdir(parents=True, exist_ok=True)
         beside = target.with_name(f".{target.name}.part")
         beside.write_text(text, encoding="utf-8")
         return beside.replace(target)
