@@ -1,8 +1,8 @@
 """Edges of many graphs become one row per pair of ends, positions dropped.
 
 Edges outnumber everything else by far, so this is the one place written for speed. Nodes are held in memory; the edges of a
-few prompts at a time find their ends by array index (node numbers are dense within a graph), not by a join, and are grouped by
-one 64-bit key. The partial sums of each chunk add up exactly, so the chunk size changes nothing but the memory used.
+few prompts at a time find their ends by array index (node numbers are dense within a graph), not by a join, and flow through one
+grouping by a 64-bit key. Memory is that of the sums, about 400 bytes for each distinct edge, and of one chunk of edges.
 
 **Flow.** An edge s -> t carries `weight / v_t * relevance_t` logits: the part of t's effect on the goal that came along it. For
 a logit t that factor is its weight in the goal. A neuron whose value is exactly 0 passes nothing on: flow 0.
@@ -14,12 +14,13 @@ from collections.abc import Iterator
 
 import numpy as np
 import polars as pl
+from polars.io.plugins import register_io_source
 
-from neuron_atlas.core.aggregation.fixed_point import collected, quantized, total, unsigned_zero
+from neuron_atlas.core.aggregation.fixed_point import collected, quantized, unsigned_zero
 from neuron_atlas.errors import DamagedData
 
-CHUNK_EDGES = 4_000_000
-"""Edges in memory at a time, about 50 bytes each while they are summed (one prompt is never split)."""
+CHUNK_EDGES = 1_000_000
+"""Edges read at a time, about 50 bytes each (one prompt is never split)."""
 
 EDGE_WAYS = {
     "n": "sum",
@@ -47,39 +48,43 @@ def sum_edges(
     """
     ends, code, slope, start = _index(nodes, targets, traced["prompt_id"])
     n_ends = max(ends.height, 1)
-    partial: pl.DataFrame | None = None
     seen = 0
-    for first, last in _spans(traced, chunk):
-        some = edges.filter(pl.col("prompt_id").is_between(pl.lit(first), pl.lit(last)))
-        prompt, source, target, weight = _located(some, nodes["prompt_id"].dtype, start)
-        seen += len(prompt)
-        rows = pl.DataFrame(
-            {
-                "key": code[source] * np.uint64(n_ends) + code[target],
-                "prompt": prompt,
-                "weight": weight,
-                "flow": weight.astype(np.float64) * slope[target],
-            }
-        )
-        sums = collected(_grouped(rows.lazy()), what=f"edges of prompts {first} to {last}")
-        partial = sums if partial is None else _merged(partial, sums)
+
+    def rows(
+        columns: list[str] | None, _predicate: pl.Expr | None, _n_rows: int | None, _batch: int | None
+    ) -> Iterator[pl.DataFrame]:
+        nonlocal seen
+        for first, last in _spans(traced, chunk):
+            some = edges.filter(pl.col("prompt_id").is_between(pl.lit(first), pl.lit(last)))
+            prompt, source, target, weight = _located(some, nodes["prompt_id"].dtype, start)
+            seen += len(prompt)
+            frame = pl.DataFrame(
+                {
+                    "key": code[source] * np.uint64(n_ends) + code[target],
+                    "prompt": prompt,
+                    "weight": weight,
+                    "flow": weight.astype(np.float64) * slope[target],
+                },
+                schema=_ROWS,
+            )
+            yield frame if columns is None else frame.select(columns)
+
+    sums = collected(_grouped(register_io_source(rows, schema=_ROWS)), what="edges")
     present = edges.select(pl.len()).collect().item()
     if present != seen:
         raise DamagedData(
             f"{present - seen} of {present} edges belong to no traced prompt of this set; trace the set again"
         )
-    if partial is None:
-        partial = collected(_grouped(pl.LazyFrame(schema=_ROWS)), what="no edges")
-    source_end, target_end = partial["key"] // n_ends, partial["key"] % n_ends
+    source_end, target_end = sums["key"] // n_ends, sums["key"] % n_ends
     named = {
         f"{side}{suffix}": ends[column].gather(end)
         for side, end in (("source", source_end), ("target", target_end))
         for suffix, column in (("_kind", "kind"), ("_layer", "layer"), ("", "id"))
     }
-    return pl.DataFrame(named).hstack(partial.drop("key"))
+    return pl.DataFrame(named).hstack(sums.drop("key"))
 
 
-_ROWS = {"key": pl.UInt64(), "prompt": pl.UInt32(), "weight": pl.Float32(), "flow": pl.Float64()}
+_ROWS = pl.Schema({"key": pl.UInt64(), "prompt": pl.UInt32(), "weight": pl.Float32(), "flow": pl.Float64()})
 
 
 def _grouped(rows: pl.LazyFrame) -> pl.LazyFrame:
@@ -100,10 +105,6 @@ def _grouped(rows: pl.LazyFrame) -> pl.LazyFrame:
             weight_max=pl.col("weight").max(),
         )
     )
-
-
-def _merged(one: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:
-    return collected(total(pl.concat([one, other]).lazy(), ("key",), EDGE_WAYS), what="edge sums")
 
 
 def _index(
