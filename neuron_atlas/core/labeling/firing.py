@@ -1,8 +1,9 @@
 """Where a neuron fires, read off its exemplars: which tokens, what stands before them, which position.
 
-Only exemplars that are not held out are read. A token counts as fired on when its activation reaches half of the text's
-peak. What stands before the peak is compared with what stands before the same tokens in texts where the neuron stays low
-(random texts and near misses): the difference is what the token alone does not say.
+Only exemplars that are not held out are read. A token counts as fired on when its activation reaches half of the median
+peak of the top texts, wherever it stands: top texts alone would name only the strongest of several tokens. What stands
+before the peak is compared with what stands before the same tokens in texts where the neuron stays low (random texts and
+near misses): the difference is what the token alone does not say.
 """
 
 from __future__ import annotations
@@ -14,23 +15,23 @@ from dataclasses import dataclass
 import polars as pl
 
 from neuron_atlas.core.labeling.evidence import Exemplar, PeakPosition
-from neuron_atlas.core.labeling.lexicon import WINDOW
+from neuron_atlas.core.labeling.lexicon import WINDOW, binomial_tail
 from neuron_atlas.core.records import Tables
 
 SHOWN_EXEMPLARS = 8
 SHOWN_OTHERS = 8
 FIRING_SHARE = 0.5
 _MIN_BEFORE = 0.4
-_MIN_CONTRAST = 0.3
+_P_BEFORE = 0.05
 
 
 @dataclass(frozen=True)
 class Firing:
     """tokens: (token id, share of the summed activation), strongest first; before: (token id, share of exemplars) of tokens
-    that stand within `WINDOW` before the peak, and clearly more often than before the same tokens elsewhere, largest difference
-    first; position: of the peaks; precision: of the occurrences of the strongest tokens (half the top token's share or
-    more) in random texts, the share on which the neuron fires, missing when they do not occur; near_misses: occurrences
-    of these tokens, in any text that is not a top one, that leave the neuron low."""
+    that stand within `WINDOW` before the peak, more often than chance would put them there, largest difference first;
+    position: of the peaks; precision: of the occurrences of the strongest tokens (half the top token's share or more) in
+    random texts, the share on which the neuron fires, missing when they do not occur; near_misses: occurrences of these
+    tokens, in any text that is not a top one, that leave the neuron low."""
 
     tokens: tuple[tuple[int, float], ...] = ()
     before: tuple[tuple[int, float], ...] = ()
@@ -58,19 +59,17 @@ def read_firing(here: Tables, before_rate: Mapping[int, float]) -> dict[tuple[in
 
 def _firing(kinds: Mapping[str, Sequence[Exemplar]], before_rate: Mapping[int, float]) -> Firing:
     tops = kinds["top"]
+    peaks = sorted(exemplar.activations[exemplar.peak] for exemplar in tops)
+    least = FIRING_SHARE * peaks[len(peaks) // 2]
     fired: dict[int, float] = defaultdict(float)
-    positions = Counter[int]()
-    for exemplar in tops:
-        least = FIRING_SHARE * exemplar.activations[exemplar.peak]
-        for token, activation in zip(exemplar.token_ids, exemplar.activations, strict=True):
+    for text in (text for texts in kinds.values() for text in texts):
+        for token, activation in zip(text.token_ids, text.activations, strict=True):
             if activation >= least:
                 fired[token] += activation
-        positions[exemplar.peak] += 1
     total = sum(fired.values())
     tokens = sorted(((t, a / total) for t, a in fired.items()), key=lambda t: (-t[1], t[0]))
     strongest = {t for t, share in tokens if share >= FIRING_SHARE * tokens[0][1]}
-    peaks = sorted(exemplar.activations[exemplar.peak] for exemplar in tops)
-    least = FIRING_SHARE * peaks[len(peaks) // 2]
+    positions = Counter(exemplar.peak for exemplar in tops)
     low = [at for kind, texts in kinds.items() if kind != "top" for at in _occurrences(texts, strongest, below=least)]
     random = _occurrences(kinds.get("random", ()), strongest)
     position, n = min(positions.items(), key=lambda item: (-item[1], item[0]))
@@ -104,9 +103,10 @@ def _special_before(
     elsewhere = _before_shares(low)
     special: list[tuple[float, int, float]] = []
     for token, share in shares.items():
-        contrast = share - max(elsewhere.get(token, 0.0), before_rate.get(token, 0.0))
-        if share >= _MIN_BEFORE and contrast >= _MIN_CONTRAST:
-            special.append((-contrast, token, share))
+        usual = max(elsewhere.get(token, 0.0), before_rate.get(token, 0.0), 0.5 / (len(low) + 1))
+        by_chance = binomial_tail(round(share * len(tops)), len(tops), min(1.0, usual))
+        if share >= _MIN_BEFORE and share > usual and by_chance < _P_BEFORE:
+            special.append((usual - share, token, share))
     return tuple((token, share) for _, token, share in sorted(special))
 
 

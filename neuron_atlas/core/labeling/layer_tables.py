@@ -12,9 +12,10 @@ import polars as pl
 
 from neuron_atlas.core.aggregation.token_words import readable_token
 from neuron_atlas.core.labeling.evidence import Appearance, Association, DirectEffect
+from neuron_atlas.core.labeling.wording import FULL_LIST
 from neuron_atlas.core.records import Tables
 
-SHOWN_TOKENS = 10
+SHOWN_TOKENS = FULL_LIST
 _READ_TOKENS = 15
 """A few more are read than shown, for markers such as `<bos>` are dropped."""
 _MOST_TEXTS = 20_000

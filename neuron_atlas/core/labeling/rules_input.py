@@ -19,6 +19,7 @@ from neuron_atlas.core.labeling.evidence import (
     InputEvidence,
     InputType,
     Label,
+    Neighbour,
     TokenList,
     TokenWeight,
     Unlabeled,
@@ -26,7 +27,7 @@ from neuron_atlas.core.labeling.evidence import (
 from neuron_atlas.core.labeling.score_input import HeldOut, detection, simulation
 from neuron_atlas.core.labeling.simulate import FlatTexts, flatten, simulate
 from neuron_atlas.core.labeling.word_classes import FUNCTION_WORDS
-from neuron_atlas.core.labeling.wording import Theme, enumerate_words, is_quotable, phrase, quoted, theme_of
+from neuron_atlas.core.labeling.wording import FULL_LIST, Theme, enumerate_words, is_quotable, phrase, quoted, theme_of
 
 MIN_CONFIDENCE = 0.3
 """Below this the rules say that they do not know."""
@@ -63,31 +64,52 @@ def explain_input(evidence: InputEvidence) -> Label | Unlabeled:
     confidence = round(min(0.95, max(0.0, _SHRINK * fit)), 3)
     if confidence < MIN_CONFIDENCE:
         why = f"weak: the best of {len(tried)} hypotheses tells its texts apart by {fit:.2f} of 1"
-        return _position(evidence) or _gated(evidence) or Unlabeled(reason=why)
+        return _position(evidence) or Unlabeled(reason=why)
+    if best.kind == "upstream-gated" and best.theme is not None:
+        return _gated_label(best.theme, evidence, confidence)
     return _worded(best, evidence, confidence)
 
 
 def _hypotheses(evidence: InputEvidence) -> Iterator[_Hypothesis]:
     """Simplest first: the themes of the firing tokens, each alone and after the words that precede it."""
     before = _telling(evidence.before.tokens)
-    themes = _themes(evidence.firing)
+    themes = _themes(evidence)
     for theme in themes:
         yield _Hypothesis("token-pattern", theme)
     for n in range(1, len(before) + 1):
         for theme in themes:
             yield _Hypothesis("combination", theme, tuple(before[:n]))
         yield _Hypothesis("context", None, tuple(before[:n]))
+    gated = theme_of(evidence.gated)
+    if gated is not None and gated.words and _drivers(evidence):
+        yield _Hypothesis("upstream-gated", gated)
 
 
-def _themes(firing: TokenList) -> list[Theme]:
-    """What they share, the strong ones together, and the strongest alone."""
-    shared = theme_of(firing)
-    if shared is None:
-        return []
-    plain = theme_of(TokenList(tokens=firing.tokens))
-    alone = theme_of(TokenList(tokens=firing.tokens[:1]))
-    found = {tuple(token.token_id for token in theme.tokens): theme for theme in (alone, plain, shared) if theme}
-    return [theme for theme in reversed(found.values()) if theme.words]
+def _themes(evidence: InputEvidence) -> list[Theme]:
+    """What they share, the strong ones together, with those over-represented in graphs, and the strongest alone."""
+    firing = evidence.firing
+    listed = [
+        firing,
+        TokenList(tokens=firing.tokens),
+        TokenList(tokens=_with_associated(evidence)),
+        TokenList(tokens=firing.tokens[:1]),
+    ]
+    themes = [theme for theme in map(theme_of, listed) if theme is not None and theme.words]
+    return list({frozenset(token.token_id for token in theme.tokens): theme for theme in reversed(themes)}.values())[
+        ::-1
+    ]
+
+
+def _with_associated(evidence: InputEvidence) -> tuple[TokenWeight, ...]:
+    """The firing tokens and those clearly over-represented at the neuron's place in graphs, as strong as the strongest."""
+    found = [a for a in evidence.associations if a.lift >= _LIFT]
+    if not found or not evidence.firing.tokens:
+        return ()
+    top, often = evidence.firing.tokens[0].weight, max(a.frequency for a in found)
+    known = {token.token_id for token in evidence.firing.tokens}
+    more = [TokenWeight(token_id=a.token_id, text=a.text, weight=top * a.frequency / often) for a in found]
+    tokens = (*evidence.firing.tokens, *(token for token in more if token.token_id not in known))
+    return tuple(sorted(tokens, key=lambda token: (-token.weight, token.token_id)))[:FULL_LIST]
 
 
 def _telling(before: Sequence[TokenWeight]) -> list[TokenWeight]:
@@ -149,24 +171,27 @@ def _position(evidence: InputEvidence) -> Label | None:
     )
 
 
-def _gated(evidence: InputEvidence) -> Label | None:
-    theme = theme_of(evidence.gated)
-    drivers = [n for n in evidence.upstream if n.weight > 0 and n.label("input")]
-    if theme is None or not theme.words or not drivers:
-        return None
-    share = min(1.0, sum(n.weight * n.frequency for n in drivers))
-    confidence = 0.1 + 0.4 * share + (0.2 if theme.name else 0.1 * theme.focus)
-    if confidence < MIN_CONFIDENCE:
-        return None
+def _drivers(evidence: InputEvidence) -> list[Neighbour]:
+    """Earlier neurons that excite it and have an input label, strongest first."""
+    return [neighbour for neighbour in evidence.upstream if neighbour.weight > 0 and neighbour.label("input")]
+
+
+def _gated_label(theme: Theme, evidence: InputEvidence, confidence: float) -> Label:
+    drivers = _drivers(evidence)
     seen = drivers[0].label("input")
-    described = f"Driven by {len(drivers)} labeled earlier neurons, first {drivers[0].name}"
-    return _label(
-        phrase("driven by", theme),
-        f"{described}{f' ({seen.text})' if seen else ''}.",
-        "upstream-gated",
-        confidence,
-        theme.tokens,
-    )
+    named = f"{drivers[0].name}{f' ({seen.text})' if seen else ''}"
+    described = f"Driven by {len(drivers)} labeled earlier neurons, first {named}."
+    return _label(phrase("driven by", theme), described, "upstream-gated", confidence, theme.tokens)
+
+
+def _gated(evidence: InputEvidence) -> Label | None:
+    """From graphs alone: what its excitatory upstream neurons are labeled to fire on."""
+    theme = theme_of(evidence.gated)
+    if theme is None or not theme.words or not _drivers(evidence):
+        return None
+    share = min(1.0, sum(neighbour.weight * neighbour.frequency for neighbour in _drivers(evidence)))
+    confidence = 0.1 + 0.4 * share + (0.2 if theme.name else 0.1 * theme.focus)
+    return _gated_label(theme, evidence, confidence) if confidence >= MIN_CONFIDENCE else None
 
 
 def _without_exemplars(evidence: InputEvidence) -> Label | Unlabeled:

@@ -12,6 +12,8 @@ from typing import Literal
 
 from neuron_atlas.core.labeling.evidence import SharedTrait, TokenList, TokenWeight, is_safe
 
+FULL_LIST = 10
+"""Tokens in a list of evidence, at most."""
 _LONGEST = 20
 _HEAD = 0.5
 _MOST = 10
@@ -22,7 +24,8 @@ ThemeKind = Literal["class", "form", "context", "tokens"]
 @dataclass(frozen=True, slots=True)
 class Theme:
     """What tokens are about. `name` reads as a plural ("number words") and is empty for kind `tokens`; `tokens` are the
-    strongest that belong to it; `focus` (0..1) is how far the strongest stand above the weakest listed."""
+    strongest that belong to it; `focus` (0..1) is how far the strongest stands above the weakest of a full list, and 1 where
+    the list is not full: nothing else takes part."""
 
     kind: ThemeKind
     name: str
@@ -42,7 +45,7 @@ def theme_of(listed: TokenList, *, sign: int = 1) -> Theme | None:
         return None
     top = abs(tokens[0].weight)
     head = [token for token in tokens if abs(token.weight) >= _HEAD * top]
-    focus = 1 - abs(tokens[-1].weight) / top if len(tokens) > 1 else 1.0
+    focus = 1 - abs(tokens[-1].weight) / top if len(tokens) >= FULL_LIST else 1.0
     for trait in sorted(listed.shared, key=_plainness):
         carriers = tuple(token for token in tokens if token.token_id in trait.token_ids)
         if len(carriers) >= 3:
