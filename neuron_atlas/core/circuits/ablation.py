@@ -31,8 +31,8 @@ class AblationBudget:
     """How much of the model's time the scores may take: forward passes in all, prompts and random sets per module."""
 
     passes: int = 4000
-    prompts: int = 6
-    random_sets: int = 8
+    prompts: int = 5
+    random_sets: int = 6
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,7 +107,8 @@ def _texts(tokens: pl.DataFrame) -> Mapping[str, list[str]]:
 
 def _lists(shares: pl.DataFrame) -> Mapping[str, list[Share]]:
     """Shares by module, in order."""
+    tokens = shares["tokens"].to_list() if "tokens" in shares.columns else [()] * shares.height
     found: dict[str, list[Share]] = {}
-    for path, text, share in shares.select("path", "text", "share").iter_rows():
-        found.setdefault(path, []).append(Share(text, share))
+    for (path, text, share), known in zip(shares.select("path", "text", "share").iter_rows(), tokens, strict=True):
+        found.setdefault(path, []).append(Share(text, share, tuple(known)))
     return found

@@ -1,7 +1,8 @@
-"""The members of every module, with what each brings: flow, the polarity that matters, labels, tokens, a home.
+"""The members of every module, with what each brings: a voice, the polarity that matters, labels, tokens, a home.
 
-A member speaks with the polarity in which it matters most in the graphs (n * mean |relevance|), and with the weight of its
-flow within the module.
+A member speaks with the polarity in which it matters most in the graphs (n * mean |relevance|). Its **voice** is the |flow| that
+passes through it in all graphs, in logits. This is not the walker's flow of `modules`: there the links may be weighted otherwise,
+and a few strong ones would drown all other members.
 """
 
 from __future__ import annotations
@@ -37,42 +38,49 @@ def at_level(level: int) -> pl.Expr:
 def module_members(tables: Tables) -> pl.DataFrame:
     """One row per module at any level and neuron inside it.
 
-    Columns path, layer, neuron, share (of the module's flow, 0..1; equal shares where it has none), polarity, der (1 where
-    unknown).
+    Columns path, layer, neuron, share (of the voices in the module, 0..1), polarity, der (1 where unknown). Where edge_stats is
+    not given, the walker's flow is the voice; where a module has neither, all members count alike.
     """
     members = given(tables, "cluster_members").drop_nulls("path")
     depth = pl.col("path").str.split(".").list.len()
     deepest = members.select(depth.max()).item() or 0
     levels = [
         members.filter(depth >= level).select("layer", "neuron", "flow", path=at_level(level))
-        for level in range(1, deepest + 1)
+        for level in range(1, max(deepest, 1) + 1)
     ]
-    if not levels:
-        return members.select("path", "layer", "neuron", share="flow").with_columns(
-            polarity=pl.lit(1, pl.Int8), der=pl.lit(1.0)
-        )
-    polarity = (
-        given(tables, "neuron_profiles")
-        .with_columns(matters=pl.col("n") * pl.col("relevance_abs_mean"))
+    voice = "voice" if "edge_stats" in tables else "flow"
+    total = pl.col(voice).sort().sum().over("path")
+    share = pl.when(total > 0).then(pl.col(voice) / total).otherwise(1 / pl.len().over("path"))
+    at = ["layer", "neuron"]
+    return (
+        pl.concat(levels)
+        .join(_voices(given(tables, "edge_stats")), on=at, how="left")
+        .with_columns(pl.col("voice").fill_null(0.0))
+        .with_columns(share=share)
+        .join(_main_polarity(given(tables, "neuron_profiles")), on=at, how="left")
+        .join(given(tables, "der_scores").select(*at, pl.col("der").cast(pl.Float64)), on=at, how="left")
+        .select("path", *at, "share", pl.col("polarity").fill_null(1), pl.col("der").fill_null(1.0))
+        .sort("path", *at)
+    )
+
+
+def _voices(edges: pl.DataFrame) -> pl.DataFrame:
+    """The |flow| in and out of every neuron, summed over all instances: columns layer, neuron, voice (logits)."""
+    flow = pl.col("n") * pl.col("flow_abs_mean").cast(pl.Float64)
+    ends = [
+        edges.filter(pl.col(f"{end}_kind") == "neuron").select(layer=f"{end}_layer", neuron=end, voice=flow)
+        for end in ("source", "target")
+    ]
+    return pl.concat(ends).group_by("layer", "neuron").agg(pl.col("voice").sort().sum())
+
+
+def _main_polarity(profiles: pl.DataFrame) -> pl.DataFrame:
+    """The sign with which every neuron matters most: columns layer, neuron, polarity."""
+    return (
+        profiles.with_columns(matters=pl.col("n") * pl.col("relevance_abs_mean"))
         .sort("layer", "neuron", "matters", "polarity", descending=[False, False, True, True])
         .unique(subset=["layer", "neuron"], keep="first", maintain_order=True)
         .select("layer", "neuron", "polarity")
-    )
-    total = pl.col("flow").sort().sum().over("path")
-    return (
-        pl.concat(levels)
-        .with_columns(share=pl.when(total > 0).then(pl.col("flow") / total).otherwise(1 / pl.len().over("path")))
-        .join(polarity, on=["layer", "neuron"], how="left")
-        .join(given(tables, "der_scores").select("layer", "neuron", "der"), on=["layer", "neuron"], how="left")
-        .select(
-            "path",
-            "layer",
-            "neuron",
-            "share",
-            pl.col("polarity").fill_null(1),
-            pl.col("der").cast(pl.Float64).fill_null(1.0),
-        )
-        .sort("path", "layer", "neuron")
     )
 
 
@@ -90,6 +98,7 @@ def module_tokens(tables: Tables, members: pl.DataFrame) -> pl.DataFrame:
         .join(members, left_on=["layer", "neuron", "direction"], right_on=["layer", "neuron", "polarity"])
         .group_by("path", "token_id")
         .agg(score=(pl.col("relative") * pl.col("share") * pl.col("der")).sort().sum(), token=pl.col("token").min())
+        .filter(pl.col("score") > 0)
         .sort("path", pl.col("score").round(12), "token_id", descending=[False, True, False])
         .group_by("path", maintain_order=True)
         .head(N_TOKENS)
@@ -100,21 +109,45 @@ def module_tokens(tables: Tables, members: pl.DataFrame) -> pl.DataFrame:
 def themes(tables: Tables, side: str, members: pl.DataFrame) -> pl.DataFrame:
     """What the members' labels of one side (`output_labels` or `input_labels`) say before their examples.
 
-    A label that only lists tokens ("promotes Salem, Boise and Austin") has no theme that another neuron could share. Columns
-    path, text, share: of the flow in members that carry such a label, largest first.
+    A label that only lists tokens ("promotes Salem, Boise and Austin") has no theme that another neuron could share, and one
+    that falls back on a prompt set's name ("promotes geography words") says where the neuron is at home (`homes`). Columns
+    path, text, share (of the voices that carry any label of this side), tokens (those the labels of this theme predict, by
+    voice and place); largest share first.
     """
+    sets = given(tables, "neuron_profiles")["domain"].drop_nulls().unique()
+    fallbacks = pl.lit((sets + " words").implode(), dtype=pl.List(pl.String))
     spoken = (
         best_labels(given(tables, side))
         .drop_nulls("label")
-        .select("layer", "neuron", "polarity", text=pl.col("label").str.replace(_THEME, "").str.strip_chars())
-        .filter(pl.col("text") != "", ~pl.col("text").str.contains(",", literal=True))
+        .select("layer", "neuron", "polarity", "tokens", text=pl.col("label").str.replace(_THEME, "").str.strip_chars())
         .join(members, on=["layer", "neuron", "polarity"])
+        .with_columns(share=pl.col("share") / pl.col("share").sort().sum().over("path"))
+        .filter(pl.col("text") != "", ~pl.col("text").str.contains(",", literal=True))
+        .filter(~pl.col("text").str.contains_any(fallbacks))
     )
-    return _by_share(spoken.with_columns(share=pl.col("share") / pl.col("share").sort().sum().over("path")))
+    found = _by_share(spoken)
+    return found.join(_theme_tokens(spoken), on=["path", "text"], how="left").with_columns(
+        pl.col("tokens").fill_null([])
+    )
+
+
+def _theme_tokens(spoken: pl.DataFrame) -> pl.DataFrame:
+    """The tokens of every theme, as lists: columns path, text, tokens. A label's first token counts whole, its second half …"""
+    place = pl.int_ranges(1, pl.col("tokens").list.len() + 1)
+    ranked = (
+        spoken.filter(pl.col("tokens").list.len() > 0)
+        .with_columns(place=place)
+        .explode("tokens", "place")
+        .group_by("path", "text", "tokens")
+        .agg(score=(pl.col("share") / pl.col("place")).sort().sum())
+        .filter(pl.col("score") > 0)
+        .sort("path", "text", pl.col("score").round(12), "tokens", descending=[False, False, True, False])
+    )
+    return ranked.group_by("path", "text", maintain_order=True).agg(pl.col("tokens").head(N_TOKENS))
 
 
 def homes(tables: Tables, members: pl.DataFrame) -> pl.DataFrame:
-    """The prompt sets the members are at home in: columns path, text, share (of all the module's flow), largest first."""
+    """The prompt sets the members are at home in: columns path, text, share (of all the module's voices), largest first."""
     at_home = (
         given(tables, "neuron_profiles")
         .filter(pl.col("domain").is_not_null(), pl.col("domain_z") >= HOME_Z)

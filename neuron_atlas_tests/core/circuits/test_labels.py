@@ -34,8 +34,12 @@ def _table(table: Table, rows: list[dict[str, object]]) -> pl.LazyFrame:
     return table.checked(pl.DataFrame(filled, schema=table.schema)).lazy()
 
 
-def _label(neuron: int, label: str | None, *, labeler: str = "rules", polarity: int = 1) -> dict[str, object]:
-    return {"layer": 0, "neuron": neuron, "polarity": polarity, "labeler": labeler, "label": label}
+def _label(
+    neuron: int, label: str | None, *tokens: str, labeler: str = "rules", polarity: int = 1
+) -> dict[str, object]:
+    return {
+        "layer": 0, "neuron": neuron, "polarity": polarity, "labeler": labeler, "label": label, "tokens": list(tokens)
+    }  # fmt: skip
 
 
 @pytest.fixture
@@ -78,9 +82,9 @@ def tables() -> dict[str, pl.LazyFrame]:
         "output_labels": _table(
             OUTPUT_LABELS,
             [
-                _label(0, "promotes state capitals: Salem, Boise"),
+                _label(0, "promotes state capitals: Salem, Boise", " Salem", " Boise"),
                 _label(1, "promotes plural verbs: are", polarity=1),  # not the polarity in which neuron 1 matters
-                _label(1, "promotes state capitals: Austin", polarity=-1),
+                _label(1, "promotes state capitals: Austin", " Austin", " Boise", polarity=-1),
                 _label(2, "promotes Salem, Boise and Austin"),  # a list, no theme
                 _label(3, None),
             ],
@@ -134,9 +138,31 @@ def test_what_only_routes_says_little_about_tokens(tables):
 
 def test_themes_are_shares_of_the_labeled_flow(tables):
     found = themes(tables, "output_labels", module_members(tables))
-    # Neurons 0 and 1 (0.6 + 0.3) say the same; neuron 2 only lists tokens.
-    assert found.filter(pl.col("path") == "1").rows() == [("1", "promotes state capitals", pytest.approx(1.0))]
+    # Neurons 0 and 1 (0.6 + 0.3) say the same; neuron 2 (0.1) only lists tokens.
+    assert found.filter(pl.col("path") == "1").drop("tokens").rows() == [
+        ("1", "promotes state capitals", pytest.approx(0.9))
+    ]
     assert found.filter(pl.col("path") == "2").is_empty()
+
+
+def test_the_name_of_a_prompt_set_is_a_home_and_no_theme(tables):
+    named = {**tables, "output_labels": _table(OUTPUT_LABELS, [_label(0, "promotes geography words: fast, bad")])}
+    assert themes(named, "output_labels", module_members(named)).is_empty()
+    first = label_clusters(named, named, named, evidence=named)["cluster_labels"]["label"][0]
+    assert first == "geography circuit: Salem, Boise, are"
+
+
+def test_a_theme_brings_the_tokens_of_its_labels(tables):
+    # Salem first of 0.6; Boise second of 0.6 and of 0.3 (0.3 + 0.15); Austin first of 0.3.
+    found = themes(tables, "output_labels", module_members(tables)).filter(pl.col("path") == "1")
+    assert found["tokens"].to_list() == [[" Salem", " Boise", " Austin"]]
+
+
+def test_a_members_voice_is_the_flow_through_it_where_known(tables, wired):
+    # 0 hears 10 instances of 3 logits; 1 says 10 of 1 to a token and hears 10 of 2; 2 is silent.
+    wires = [("token 4", "L0/N0", -3.0), ("L0/N1", "token 5", 1.0), ("token 6", "L0/N1", 2.0)]
+    found = module_members({**tables, **wired(wires)}).filter(pl.col("path") == "1")
+    assert found["share"].to_list() == [0.5, 0.5, 0.0]
 
 
 def test_homes_need_evidence(tables):
@@ -169,12 +195,12 @@ def test_the_doorway(tables, wired):
     found = label_clusters(tables, tables, tables, evidence=evidence)["cluster_labels"]
     assert_frame_equal(CLUSTER_LABELS.checked(found), found)
     assert found["label"].to_list() == [
-        "promotes state capitals: Salem, Boise, are",
+        "promotes state capitals: Salem, Boise",  # only neuron 0 is wired, so only it has a voice
         "promotes state capitals: Salem, Boise",
         None,
     ]
     assert found["unlabeled_reason"].to_list()[2] == "no member has a label and none promotes a readable token"
-    assert found["tokens"].to_list() == [[" Salem", " Boise", " are"], [" Salem", " Boise"], []]
+    assert found["tokens"].to_list() == [[" Salem", " Boise"], [" Salem", " Boise"], []]
     assert found["score"].null_count() == 3  # no model, no score
     assert "tells most to cluster 2 (100%)" in found["description"][0]
 

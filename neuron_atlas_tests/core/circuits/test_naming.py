@@ -16,10 +16,13 @@ EVIDENCE = ModuleEvidence(
     flow=0.0321,
     layer_min=2,
     layer_max=4,
-    does=[Share("promotes state capitals", 0.6), Share("promotes verbs", 0.1)],
+    does=[
+        Share("promotes state capitals", 0.6, [" Salem", " Boise", " Austin", " Bend"]),
+        Share("promotes verbs", 0.1),
+    ],
     fires_on=[Share("fires on city names", 0.5)],
     homes=[Share("geography", 0.8)],
-    tokens=[" Salem", " Boise", " Austin", " Dover"],
+    tokens=[" red", " Salem", " blue", " green"],
     receives=[Share("1", 0.9)],
     sends=[Share("2", 0.4)],
 )
@@ -39,16 +42,18 @@ def test_the_description_says_where_what_when_and_with_whom():
 
 def test_without_agreement_the_home_names_it():
     found = name_module(replace(EVIDENCE, does=[Share("promotes verbs", 0.2)]))
-    assert found.label == "geography circuit: Salem, Boise, Austin"
+    assert found.label == "geography circuit: red, Salem, blue"
 
 
 def test_without_agreement_or_home_its_tokens_do():
     found = name_module(replace(EVIDENCE, does=[], homes=[Share("geography", 0.3)]))
-    assert found.label == "promotes Salem, Boise and Austin"
+    assert found.label == "promotes red, Salem and blue"
 
 
 def test_a_theme_needs_no_tokens():
-    assert name_module(replace(EVIDENCE, tokens=[])).label == "promotes state capitals"
+    assert (
+        name_module(replace(EVIDENCE, does=[Share("promotes state capitals", 0.6)])).label == "promotes state capitals"
+    )
 
 
 def test_without_labels_and_tokens_it_stays_unlabeled_with_a_reason():
@@ -63,8 +68,8 @@ def test_one_layer_is_said_as_one():
 
 
 def test_tokens_that_the_theme_names_or_that_repeat_are_not_said_twice():
-    found = name_module(replace(EVIDENCE, does=[Share("promotes Salem", 1.0)], tokens=[" Salem", " Boise", "Boise"]))
-    assert found.label == "promotes Salem: Boise"
+    found = name_module(replace(EVIDENCE, does=[Share("promotes “Salem”", 1.0, [" Salem", " Boise", "Boise"])]))
+    assert found.label == "promotes “Salem”: Boise"
 
 
 _words = st.lists(st.sampled_from(["one", "two", "three", "four five"]), min_size=1, max_size=10)
@@ -72,7 +77,7 @@ _words = st.lists(st.sampled_from(["one", "two", "three", "four five"]), min_siz
 
 @given(theme=_words, tokens=st.lists(st.text(min_size=1, max_size=8), max_size=6), share=st.floats(0, 1))
 def test_a_label_never_has_more_than_eight_words(theme, tokens, share):
-    found = name_module(replace(EVIDENCE, does=[Share(" ".join(theme), share)], tokens=tokens))
+    found = name_module(replace(EVIDENCE, does=[Share(" ".join(theme), share, tokens)], tokens=tokens))
     if found.label is not None:
         assert 1 <= len(found.label.split()) <= 8
     assert (found.label is None) == (found.unlabeled_reason is not None)
