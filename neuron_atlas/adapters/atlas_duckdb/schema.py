@@ -94,6 +94,11 @@ def duckdb_type(dtype: pl.DataType) -> str:
     return f"{_TYPES[dtype.inner]}[]" if isinstance(dtype, pl.List) else _TYPES[dtype]
 
 
+def sql_text(value: str) -> str:
+    """A text as an SQL literal, for statements that take no parameters."""
+    return "'" + value.replace("'", "''") + "'"
+
+
 def statement(name: str) -> str:
     """The SQL of `adapters/sql/atlas/<name>.sql`."""
     return resources.files("neuron_atlas.adapters").joinpath("sql", "atlas", f"{name}.sql").read_text()
@@ -117,10 +122,9 @@ def open_read_only(path: Path, *, memory_limit: str = "1GB", threads: int = 2) -
         )
     connection = duckdb.connect(":memory:")
     try:
-        quoted = str(path).replace("'", "''")
-        connection.execute(f"ATTACH '{quoted}' AS atlas (READ_ONLY, TYPE duckdb)")
+        connection.execute(f"ATTACH {sql_text(str(path))} AS atlas (READ_ONLY, TYPE duckdb)")
         connection.execute("USE atlas")
-        connection.execute(f"SET memory_limit = '{memory_limit}'")
+        connection.execute(f"SET memory_limit = {sql_text(memory_limit)}")
         connection.execute(f"SET threads = {int(threads)}")
         connection.execute("SET temp_directory = ''")
         connection.execute("SET enable_external_access = false")

@@ -152,6 +152,21 @@ def test_a_full_disk_leaves_the_old_atlas(tmp_path, tables_of, facts, room):
         assert atlas.metadata["model_id"] == "new"
 
 
+def test_a_flush_that_fails_publishes_nothing(tmp_path, tables_of, facts, monkeypatch):
+    path = tmp_path / "a.duckdb"
+    build_atlas(path, tables_of(), facts=facts)
+    before = path.read_bytes()
+
+    def fail(_: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("neuron_atlas.adapters.files.os.fsync", fail)
+        with pytest.raises(PermanentError, match="The old atlas is untouched"):
+            build_atlas(path, tables_of(), facts={**facts, "model_id": "new"})
+    assert path.read_bytes() == before
+
+
 def test_leftovers_of_a_killed_build_are_removed(tmp_path, tables_of, facts):
     (tmp_path / "a.duckdb.building").write_bytes(b"half an atlas")
     (tmp_path / "a.duckdb.building.wal").write_bytes(b"and its log")
