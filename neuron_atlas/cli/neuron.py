@@ -39,13 +39,24 @@ def neuron(neuron_id: str, edges: int, exemplars: int, as_json: bool) -> None:
         out.print(Text(cell(card.description)))
     _labels(card)
     _numbers(card)
-    shown = ["other", "label", "weight_mean", "sign_agreement", "n_prompts", "frequency", "flow_mean"]
-    out.print()
-    print_frame(card.upstream.select(shown), title="Driven by")
-    out.print()
-    print_frame(card.downstream.select(shown), title="Acts on")
+    for title, edges_of in (("Driven by", card.upstream), ("Acts on", card.downstream)):
+        out.print()
+        print_frame(_wiring(edges_of), title=title)
     _tokens(card)
     _exemplars(card, exemplars)
+
+
+def _wiring(found: pl.DataFrame) -> pl.DataFrame:
+    """Edges as read: the other end, excites or inhibits, in how many prompts and with how much flow."""
+    return found.select(
+        "other",
+        effect=pl.when(pl.col("weight_mean") >= 0).then(pl.lit("excites")).otherwise(pl.lit("inhibits")),
+        weight="weight_mean",
+        same_sign=pl.col("sign_agreement"),
+        prompts="n_prompts",
+        flow="flow_mean",
+        label="label",
+    )
 
 
 def _labels(card: NeuronCard) -> None:

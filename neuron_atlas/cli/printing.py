@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 
 import click
@@ -11,7 +12,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-out = Console(highlight=False, soft_wrap=False)
+PIPE_WIDTH = 140
+"""Columns of a table that no terminal measures."""
+
+out = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 progress = Console(stderr=True, highlight=False)
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
@@ -28,7 +32,7 @@ def print_json(value: object) -> None:
 def print_frame(
     frame: pl.DataFrame, *, title: str = "", columns: Sequence[str] | None = None, empty: str = "none"
 ) -> None:
-    """A frame as a table; numbers to the right, floats with four digits."""
+    """A frame as a table; numbers to the right, floats with four digits, long text wrapped at words."""
     shown = frame.select(columns) if columns else frame
     if shown.is_empty():
         out.print(Text(f"{title + ': ' if title else ''}{empty}", style="dim"))
@@ -38,7 +42,8 @@ def print_frame(
         title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False, show_edge=False
     )
     for column in shown.columns:
-        table.add_column(column, justify="right" if column in numeric else "left", overflow="fold")
+        side = "right" if column in numeric else "left"
+        table.add_column(column, justify=side, overflow="ellipsis", no_wrap=column in numeric or column.endswith("_id"))
     for row in shown.iter_rows():
         table.add_row(*(Text(cell(value)) for value in row))
     out.print(table)

@@ -33,7 +33,8 @@ FROM (SELECT 'output' AS side, label FROM output_labels UNION ALL SELECT 'input'
 GROUP BY side ORDER BY side DESC
 """
 SCORES = """
-SELECT side, metric, count(corrected) AS labels, avg(score) AS score, avg(null_score) AS shuffled_label, avg(corrected) AS above_chance
+SELECT side, metric, count(corrected) AS labels, avg(score) AS score, avg(null_score) AS shuffled_label,
+       avg(corrected) AS above_chance
 FROM label_scores GROUP BY side, metric ORDER BY side DESC, metric
 """
 TOP_CLUSTER = """
