@@ -28,6 +28,9 @@ from neuron_atlas.errors import BadInput, DamagedData
 BATCH_TOKENS = 1024
 """Tokens that go through the model together."""
 
+MOST_CHARACTERS = 32
+"""A text is cut to this many characters per token it may have before it is read: no one needs all of a long document."""
+
 
 @dataclass(frozen=True)
 class Text:
@@ -61,8 +64,10 @@ def activation_stats(
 
     Per neuron and polarity: the `top_k` texts of largest peak, `n_random` other texts, and `n_hard` texts that hold a token on
     which the neuron peaked elsewhere, but stay below its threshold. `held_out_share` of the texts, chosen by `seed` and the
-    text's own id, are marked for scoring. A text is read up to its first `max_tokens` tokens; `progress` hears (texts done,
-    texts). Raises `BadInput` without any token to count, `DamagedData` on activations that are not finite.
+    text's own id, are marked for scoring. A text is read up to its first `max_tokens` tokens or what the model's context
+    holds; one the model cannot read at all is left out. `progress` hears (texts done, texts).
+
+    Raises `BadInput` without any token to count, `DamagedData` on activations that are not finite.
     """
     read = read_texts(model, texts, max_tokens=max_tokens)
     if not read:
@@ -89,31 +94,46 @@ def activation_stats(
         return _again(model, read, wanted) if blocks is None else _slices(blocks, read, wanted)
 
     chosen = choose_exemplars(top, [t.token_ids for t in read], thresholds, fetch, plan)
-    held_out = [int(content_hash([seed, t.text_id])[:8], 16) < held_out_share * 16**8 for t in read]
+    shown = _shown(model, read, seed=seed, held_out_share=held_out_share)
+    exemplars = chosen.join(shown, on="text", how="left").drop("text").with_columns(corpus=pl.lit(corpus))
+    return {ACTIVATION_STATS.name: ACTIVATION_STATS.checked(stats), EXEMPLARS.name: EXEMPLARS.checked(exemplars)}
+
+
+def _shown(model: SubjectModel, read: Sequence[Text], *, seed: int, held_out_share: float) -> pl.DataFrame:
+    """What an exemplar says of its text, by number of the text. Whether it is held out hangs on seed and text id alone."""
     words = {i: model.token_text(i) for i in {i for t in read for i in t.token_ids}}
-    shown = pl.DataFrame(
+    return pl.DataFrame(
         {
             "text": range(len(read)),
-            "is_held_out": held_out,
+            "is_held_out": [int(content_hash([seed, t.text_id])[:8], 16) < held_out_share * 16**8 for t in read],
             "text_id": [t.text_id for t in read],
             "token_ids": [t.token_ids for t in read],
             "tokens": [[words[i] for i in t.token_ids] for t in read],
         }
     )
-    exemplars = chosen.join(shown, on="text", how="left").drop("text").with_columns(corpus=pl.lit(corpus))
-    return {ACTIVATION_STATS.name: ACTIVATION_STATS.checked(stats), EXEMPLARS.name: EXEMPLARS.checked(exemplars)}
 
 
 def read_texts(model: SubjectModel, texts: Sequence[str], *, max_tokens: int) -> list[Text]:
-    """Distinct texts with at least one token that is not special, in order."""
+    """Distinct texts with at least one token that is not special, in order; those the model cannot read are left out."""
     special = model.special_ids
     read: list[Text] = []
     for text in dict.fromkeys(texts):
-        ids = tuple(model.encode(Prompt(text=text, raw=True))[:max_tokens])
+        ids = _readable_ids(model, text, max_tokens)
         kept = tuple(i for i, token in enumerate(ids) if token not in special)
         if kept:
             read.append(Text(content_hash(text)[:16], ids, kept))
     return read
+
+
+def _readable_ids(model: SubjectModel, text: str, max_tokens: int) -> tuple[int, ...]:
+    """The first ids of a text. What the model refuses is halved until it fits its context; none are left of what it cannot read."""
+    text = text[: MOST_CHARACTERS * max_tokens]
+    while text:
+        try:
+            return tuple(model.encode(Prompt(text=text, raw=True))[:max_tokens])
+        except BadInput:
+            text = text[: len(text) // 2]
+    return ()
 
 
 def batches(texts: Sequence[Text]) -> Iterator[list[Text]]:

@@ -65,7 +65,7 @@ def der_scores(sums: Tables, interventions: pl.DataFrame | None = None) -> Frame
     frame = (
         sums["neuron_sums"]
         .group_by("layer", "neuron")
-        .agg(pl.selectors.ends_with("_q").sum(), pl.col("n").sum(), pl.col("der_min").min(), pl.col("der_max").max())
+        .agg(pl.selectors.ends_with("_q").cast(pl.Int128).sum(), pl.col("n").sum(), pl.col("der_min").min(), pl.col("der_max").max())
         .select(
             "layer",
             "neuron",
@@ -101,13 +101,10 @@ def measure_direct_effects(
     if n_neurons < 1 or n_prompts < 1:
         raise BadInput(f"expected at least 1 neuron and 1 prompt to ablate, got {n_neurons} and {n_prompts}")
     chosen = _chosen(raw["nodes"], n_neurons, n_prompts, np.random.default_rng(seed))
-    prompts = chosen["prompt_id"].unique()
-    graphs = (
-        raw["graphs"].filter(pl.col("prompt_id").is_in(prompts.implode())).select("prompt_id", "token_ids", "position")
-    )
-    goals = (
-        raw["targets"].select("prompt_id", "token_id", "goal_weight").collect().partition_by("prompt_id", as_dict=True)
-    )
+    wanted = pl.col("prompt_id").is_in(chosen["prompt_id"].unique().implode())
+    graphs = raw["graphs"].filter(wanted).select("prompt_id", "token_ids", "position").unique("prompt_id")
+    targets = raw["targets"].filter(wanted).select("prompt_id", "node", "token_id", "goal_weight")
+    goals = targets.unique(("prompt_id", "node")).collect().partition_by("prompt_id", as_dict=True)
     work = chosen.sort("layer", "neuron").partition_by("prompt_id", as_dict=True)
     decoders = _decoders(model, chosen)
     vocab = model.vocab_weights()

@@ -20,7 +20,7 @@ from neuron_atlas.errors import DamagedData
 WINDOW = 5
 """How many tokens before an instance count as its surroundings."""
 
-PAIR_LIMIT = 400
+PAIR_LIMIT = 256
 """Pairs are counted among at most this many neurons of a prompt, those of largest |relevance|."""
 
 _WHERE = ("layer", "neuron", "polarity")

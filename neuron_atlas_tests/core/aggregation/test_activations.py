@@ -122,6 +122,21 @@ def test_a_long_text_is_read_up_to_the_limit(tiny_model: Any) -> None:
     assert stats["n_tokens"].to_list() == [10] * 4  # one of the 11 is <s>
 
 
+def test_a_text_beyond_the_context_is_read_as_far_as_it_fits(tiny_model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = tiny_model.encode
+
+    def strict(prompt: Any) -> list[int]:
+        ids = whole(prompt) if prompt.text.strip() and "?" not in prompt.text else []
+        if not 1 < len(ids) <= 9:
+            raise BadInput("empty, unreadable or too long")
+        return ids
+
+    monkeypatch.setattr(tiny_model, "encode", strict)
+    texts = ["dog " * 32, "?", ""]  # 128 characters, halved twice: 8 dogs
+    stats = activation_stats(tiny_model, texts, corpus="pets")["activation_stats"]
+    assert stats["n_tokens"].to_list() == [8] * 4
+
+
 def test_an_empty_corpus_and_broken_activations_are_refused(tiny_model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BadInput, match="'pets' has no text with a countable token"):
         activation_stats(tiny_model, ["", " "], corpus="pets")

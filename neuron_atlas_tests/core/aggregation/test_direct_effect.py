@@ -102,3 +102,9 @@ def test_no_graphs_no_ablations(tiny_model: Any, make_raw: Raw) -> None:
     assert measure_direct_effects(tiny_model, make_raw([])).height == 0
     with pytest.raises(BadInput, match="at least 1 neuron"):
         measure_direct_effects(tiny_model, make_raw([]), n_neurons=0)
+
+
+def test_a_prompt_of_two_sets_is_ablated_once(tiny_model: Any, cat_and_dog: dict[str, pl.LazyFrame]) -> None:
+    twice = {name: pl.concat([frame, frame]) for name, frame in cat_and_dog.items()}
+    once = measure_direct_effects(tiny_model, cat_and_dog, n_neurons=9, n_prompts=9)
+    assert measure_direct_effects(tiny_model, twice, n_neurons=9, n_prompts=9).equals(once)
