@@ -74,7 +74,12 @@ def write_graph(
 
 def check_graph_file(path: str | Path) -> CheckedGraph:
     """What is wrong with a file, level by level. Raises `BadInput` only where it cannot be opened at all."""
-    return check_graph_json(_content(Path(path)))
+    file = Path(path)
+    try:
+        content = _content(file)
+    except BadInput as error:
+        raise BadInput(f"{file}: {error}") from error
+    return check_graph_json(content)
 
 
 def read_graphs(folder: str | Path, *, n_layers: int | None = None) -> Iterator[AttributionGraph | Quarantined]:

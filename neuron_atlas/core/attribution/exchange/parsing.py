@@ -83,7 +83,7 @@ def document_of(value: object) -> Document:
         metadata=outline.metadata,
         nodes=nodes,
         links=links,
-        form="legacy" if is_legacy else "circuit-tracer",
+        form="legacy" if is_legacy else "neuronpedia",
         is_trimmed=outline.nodes_exceeded is True,
     )
 

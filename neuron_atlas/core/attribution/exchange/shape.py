@@ -215,7 +215,7 @@ class Document(BaseModel):
     metadata: Metadata
     nodes: list[Node]
     links: list[Link]
-    form: Literal["circuit-tracer", "legacy"]
+    form: Literal["neuronpedia", "legacy"]
     """How it is written: as circuit-tracer and Neuronpedia do, or as tools of the older viewer."""
     is_trimmed: bool
     """Whether it says that more neurons qualified than it holds."""

@@ -35,7 +35,7 @@ def test_a_small_good_document_has_no_faults() -> None:
     checked = check_graph_json(json.dumps(MINIMAL).encode())
     assert checked.faults == ()
     assert (checked.form, checked.slug, checked.scan, checked.nodes, checked.links) == (
-        "circuit-tracer",
+        "neuronpedia",
         "s",
         "m",
         5,
