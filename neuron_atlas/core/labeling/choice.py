@@ -65,22 +65,36 @@ def label_ref(row: LabelRow) -> str:
     return f"{polar_name(row['layer'], row['neuron'], row['polarity'])}@{content_hash(seen)[:12]}"
 
 
+_STALE = pl.Schema(
+    {
+        "side": pl.String(),
+        "layer": pl.Int16(),
+        "neuron": pl.Int32(),
+        "polarity": pl.Int8(),
+        "labeler": pl.String(),
+        "changed": pl.List(pl.String()),
+    }
+)
+
+
 def stale_labels(labels: Mapping[str, pl.LazyFrame]) -> pl.DataFrame:
     """Labels that were made from neighbour labels which have changed or gone since.
 
-    `labels` holds `output_labels` and, where they exist, `input_labels`. Returns one row per stale label: side, layer,
-    neuron, polarity, labeler and `changed`, the recorded neighbours (`L18/N6721+@<hash>`) that no longer stand.
+    `labels` holds `output_labels` and, where they exist, `input_labels`, of all layers. Returns one row per stale label: side,
+    layer, neuron, polarity, labeler and `changed`, the recorded neighbours (`L18/N6721+@<hash>`) that no longer stand.
     """
     frames = {name: labels[name].collect() for name in ("output_labels", "input_labels") if name in labels}
-    current = {label_ref(row) for frame in frames.values() for row in rows_of(best_labels(frame))}
+    refs = [label_ref(row) for frame in frames.values() for row in rows_of(best_labels(frame))]
+    current = pl.DataFrame({"changed": refs}, schema={"changed": pl.String()}).unique()
+    key = [name for name in _STALE if name != "changed"]
     found = [
-        frame.select(
-            pl.lit(name.removesuffix("_labels")).alias("side"),
-            *("layer", "neuron", "polarity", "labeler"),
-            pl.col("neighbours").list.filter(~pl.element().is_in(list(current))).alias("changed"),
-        ).filter(pl.col("changed").list.len() > 0)
+        frame.with_columns(side=pl.lit(name.removesuffix("_labels")), changed=pl.col("neighbours"))
+        .select(*_STALE)
+        .explode("changed")
+        .drop_nulls("changed")
+        .join(current, on="changed", how="anti")
+        .group_by(key)
+        .agg(pl.col("changed").sort())
         for name, frame in frames.items()
     ]
-    empty = {"side": pl.String(), "layer": pl.Int16(), "neuron": pl.Int32(), "polarity": pl.Int8()}
-    schema = empty | {"labeler": pl.String(), "changed": pl.List(pl.String())}
-    return pl.concat([pl.DataFrame(schema=schema), *found]).sort("side", "layer", "neuron", "polarity", "labeler")
+    return pl.concat([pl.DataFrame(schema=_STALE), *found], how="vertical_relaxed").sort(key)

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import polars as pl
 
 from neuron_atlas.core.labeling.assemble import Gathered, gather
-from neuron_atlas.core.labeling.evidence import INPUT_TYPES, OUTPUT_TYPES, Label, Side, Unlabeled
+from neuron_atlas.core.labeling.evidence import INPUT_TYPES, OUTPUT_TYPES, Label, Side, Unlabeled, polar_name
 from neuron_atlas.core.labeling.lexicon import Lexicon
+from neuron_atlas.core.labeling.priority import labeling_order
 from neuron_atlas.core.ports import Labeler
 from neuron_atlas.core.records import Frames, Tables
 from neuron_atlas.core.tables import INPUT_LABELS, OUTPUT_LABELS
@@ -28,6 +29,7 @@ def label_layer(
     labeler: Labeler,
     model_revision: str,
     token_text: Mapping[int, str] | None = None,
+    budget: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Frames:
     """Table `output_labels` or `input_labels` of one layer: a row, labeled or not, for every labelable neuron and polarity.
@@ -36,19 +38,38 @@ def label_layer(
     der_scores, exemplars and activation_stats, of the whole model (other layers' profiles tell which labels must exist).
     `labels` holds the label tables of the layers this one reads: for outputs `output_labels` of later layers; for inputs
     `output_labels` of this and earlier layers and `input_labels` of earlier ones. Rows of this layer by `human` found in
-    there are kept beside the new ones. `token_text` names tokens that no table spells out. `progress` gets (done, total).
+    there are kept beside the new ones. `token_text` names tokens that no table spells out. With a `budget`, only so many
+    neurons are shown to the labeler, in the order of `priority.py`; the others get a row that says so. `progress` gets
+    (done, total).
     Raises `Incomplete` when a neighbour's row is missing, `PermanentError` when the labeler answers out of step.
     """
     gathered, lexicon = gather(side, layer, evidence=evidence, labels=labels, token_text=token_text)
-    answers = list(_answers(side, gathered, labeler, progress))
+    chosen = _affordable(side, layer, gathered, evidence, labels, budget)
+    answers = _answers(side, [gathered[n] for n in chosen], labeler, progress)
+    answered = dict(zip(chosen, answers, strict=True))
     by_text = {text.strip(): token for token, text in sorted(lexicon.text.items(), reverse=True)}
     table = OUTPUT_LABELS if side == "output" else INPUT_LABELS
     rows = [
-        _row(one, answer, labeler, model_revision, by_text, lexicon)
-        for one, answer in zip(gathered, answers, strict=True)
+        _row(one, answered.get(n, _left_out(budget)), labeler, model_revision, by_text, lexicon)
+        for n, one in enumerate(gathered)
     ]
     made = pl.DataFrame(rows, schema=table.schema, orient="row") if rows else table.empty()
     return {table.name: table.checked(_with_human(made, labels, table.name, layer, labeler))}
+
+
+def _affordable(
+    side: Side, layer: int, gathered: Sequence[Gathered], evidence: Tables, labels: Tables, budget: int | None
+) -> list[int]:
+    """Which of the gathered neurons the budget buys."""
+    if budget is None:
+        return list(range(len(gathered)))
+    order = labeling_order(side, layer, evidence=evidence, labels=labels).head(max(0, budget))
+    bought = {polar_name(at, neuron, polarity) for at, neuron, polarity, _ in order.iter_rows()}
+    return [n for n, one in enumerate(gathered) if one.evidence.name in bought]
+
+
+def _left_out(budget: int | None) -> Unlabeled:
+    return Unlabeled(reason=f"left out: the budget was {budget} labels for this layer")
 
 
 def _answers(

@@ -46,10 +46,11 @@ def score_layer(
 ) -> Frames:
     """Table `label_scores` of one layer, for every labeler's labels in `labels` (`output_labels`, `input_labels`).
 
-    `evidence` holds `exemplars` (only held-out ones are used) and, if at hand, `neuron_profiles`. Without a model, or
-    without texts, output labels are not scored. `budget` caps the steered runs of the layer: neurons are taken by how many
-    prompts they appear in. A label that predicts no tokens, or has too little held out, has no row. `progress` gets
-    (labels done, labels).
+    `evidence` holds `exemplars` (only held-out ones are used) and, if at hand, `neuron_profiles` and
+    `projection_agreement` (rows of `aggregation.validation`, stored beside the input label as metric `projection_rank`:
+    how far the input projection may be believed). Without a model, or without texts, output labels are not scored.
+    `budget` caps the steered runs of the layer: neurons are taken by how many prompts they appear in. A label that
+    predicts no tokens, or has too little held out, has no row. `progress` gets (labels done, labels).
     """
     inputs = _scorable(labels, "input_labels", layer)
     outputs = _scorable(labels, "output_labels", layer)
@@ -59,6 +60,7 @@ def score_layer(
         rows += made
         if progress is not None:
             progress(done, total)
+    rows += _agreement_rows(layer, inputs, evidence)
     if model is not None:
         rows += _output_rows(model, layer, outputs, evidence, seed, budget)
     if progress is not None:
@@ -108,6 +110,26 @@ def _input_rows(layer: int, labels: Sequence[LabelRow], evidence: Tables, seed: 
             for metric, (score, nulls) in found.items()
             if score is not None and nulls
         ]
+
+
+def _agreement_rows(layer: int, labels: Sequence[LabelRow], evidence: Tables) -> list[_Row]:
+    """Spearman's rho of the input projection, one row per input label; no null, for no label takes part."""
+    if "projection_agreement" not in evidence:
+        return []
+    measured = (pl.col("layer") == layer) & (pl.col("side") == "input") & pl.col("rank_correlation").is_not_null()
+    rows = evidence["projection_agreement"].filter(measured).select("neuron", "rank_correlation", "n_tokens").collect()
+    found = {neuron: (rho, n) for neuron, rho, n in rows.iter_rows()}
+    return [
+        (
+            *_key(label, "input", "projection_rank"),
+            found[label["neuron"]][0],
+            *[None] * 4,
+            found[label["neuron"]][1],
+            None,
+        )
+        for label in labels
+        if label["neuron"] in found
+    ]
 
 
 def _others(labels: Sequence[LabelRow], at: int, rng: np.random.Generator) -> list[LabelRow]:
@@ -199,6 +221,10 @@ def _usual_length(model: SubjectModel, layer: int, evidence: Tables) -> float:
 
 
 def _row(label: LabelRow, side: str, metric: str, score: Measured, null: float) -> _Row:
-    key = (label["layer"], label["neuron"], label["polarity"], label["labeler"], side, metric)
+    key = _key(label, side, metric)
     grade = interpretability(score.value, null, score.low)
     return (*key, score.value, null, correct(score.value, null), score.low, score.high, score.n, grade)
+
+
+def _key(label: LabelRow, side: str, metric: str) -> _Row:
+    return (label["layer"], label["neuron"], label["polarity"], label["labeler"], side, metric)
