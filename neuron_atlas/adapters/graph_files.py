@@ -57,7 +57,10 @@ class GraphShards:
         self.folder = make_folder(folder)
         self._prompt_set, self._options = prompt_set, options
         self._model_revision, self._code_version = model_revision, code_version
-        unique = list({prompt.prompt_id: prompt for prompt in reversed(prompt_set.prompts)}.values())[::-1]
+        first: dict[str, Prompt] = {}
+        for prompt in prompt_set.prompts:
+            first.setdefault(prompt.prompt_id, prompt)
+        unique = list(first.values())
         self._shards = [unique[start : start + shard_prompts] for start in range(0, len(unique), shard_prompts)]
         self._check_configuration(shard_prompts)
         for leftover in self.folder.glob(".*.tmp"):
