@@ -65,7 +65,12 @@ def der_scores(sums: Tables, interventions: pl.DataFrame | None = None) -> Frame
     frame = (
         sums["neuron_sums"]
         .group_by("layer", "neuron")
-        .agg(pl.selectors.ends_with("_q").cast(pl.Int128).sum(), pl.col("n").sum(), pl.col("der_min").min(), pl.col("der_max").max())
+        .agg(
+            pl.selectors.ends_with("_q").cast(pl.Int128).sum(),
+            pl.col("n").sum(),
+            pl.col("der_min").min(),
+            pl.col("der_max").max(),
+        )
         .select(
             "layer",
             "neuron",

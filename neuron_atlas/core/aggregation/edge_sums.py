@@ -2,7 +2,8 @@
 
 Edges outnumber everything else by far, so this is the one place written for speed. Nodes are held in memory; the edges of a
 few prompts at a time find their ends by array index (node numbers are dense within a graph), not by a join, and flow through one
-grouping by a 64-bit key. Memory is that of the sums, about 400 bytes for each distinct edge, and of one chunk of edges.
+grouping by a 64-bit key. Grouping takes about 400 bytes for each distinct edge, so very many edges are read several times, for a
+share of the keys each time; what stays is about 90 bytes for each.
 
 **Flow.** An edge s -> t carries `weight / v_t * relevance_t` logits: the part of t's effect on the goal that came along it. For
 a logit t that factor is its weight in the goal. A neuron whose value is exactly 0 passes nothing on: flow 0.
@@ -10,7 +11,7 @@ a logit t that factor is its weight in the goal. A neuron whose value is exactly
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import polars as pl
@@ -21,6 +22,9 @@ from neuron_atlas.errors import DamagedData
 
 CHUNK_EDGES = 1_000_000
 """Edges read at a time, about 50 bytes each (one prompt is never split)."""
+
+GROUPED_EDGES = 32_000_000
+"""Edges grouped together; for more there is one pass over them for every so many."""
 
 EDGE_WAYS = {
     "n": "sum",
@@ -38,43 +42,47 @@ EDGE_WAYS = {
 
 
 def sum_edges(
-    traced: pl.DataFrame, nodes: pl.DataFrame, targets: pl.LazyFrame, edges: pl.LazyFrame, *, chunk: int = CHUNK_EDGES
+    traced: pl.DataFrame,
+    nodes: pl.DataFrame,
+    targets: pl.LazyFrame,
+    edges: pl.LazyFrame,
+    *,
+    chunk: int = CHUNK_EDGES,
+    grouped: int = GROUPED_EDGES,
 ) -> pl.DataFrame:
     """Table `edge_sums` (unsorted) of one prompt set.
 
     `traced`: prompt_id and n_edges (a hint for chunking), sorted by prompt_id. `nodes`: sorted by (prompt_id, node), prompt_id an
-    enumeration in that order. `targets`, `edges`: tables of `raw_graphs`. Raises `DamagedData` when node numbers are not
-    dense or an edge names a node or prompt that does not exist.
+    enumeration in that order. `targets`, `edges`: tables of `raw_graphs`. `chunk` and `grouped` bound memory and change nothing
+    else. Raises `DamagedData` when node numbers are not dense or an edge names a node or prompt that does not exist.
     """
     ends, code, slope, start = _index(nodes, targets, traced["prompt_id"])
     n_ends = max(ends.height, 1)
-    seen = 0
+    present = edges.select(pl.len()).collect().item()
+    passes = max(1, -(-present // grouped))
 
-    def rows(
-        columns: list[str] | None, _predicate: pl.Expr | None, _n_rows: int | None, _batch: int | None
-    ) -> Iterator[pl.DataFrame]:
-        nonlocal seen
+    def rows(share: int) -> Iterator[pl.DataFrame]:
+        seen = 0
         for first, last in _spans(traced, chunk):
             some = edges.filter(pl.col("prompt_id").is_between(pl.lit(first), pl.lit(last)))
             prompt, source, target, weight = _located(some, nodes["prompt_id"].dtype, start)
             seen += len(prompt)
-            frame = pl.DataFrame(
-                {
-                    "key": code[source] * np.uint64(n_ends) + code[target],
-                    "prompt": prompt,
-                    "weight": weight,
-                    "flow": weight.astype(np.float64) * slope[target],
-                },
-                schema=_ROWS,
-            )
-            yield frame if columns is None else frame.select(columns)
+            flow = weight.astype(np.float64) * slope[target]
+            columns = {
+                "key": code[source] * np.uint64(n_ends) + code[target],
+                "prompt": prompt,
+                "weight": weight,
+                "flow": flow,
+            }
+            if passes > 1:
+                mine = columns["key"] % np.uint64(passes) == share
+                columns = {name: column[mine] for name, column in columns.items()}
+            yield pl.DataFrame(columns, schema=_ROWS)
+        if present != seen:
+            lost = present - seen
+            raise DamagedData(f"{lost} of {present} edges belong to no traced prompt of this set; trace the set again")
 
-    sums = collected(_grouped(register_io_source(rows, schema=_ROWS)), what="edges")
-    present = edges.select(pl.len()).collect().item()
-    if present != seen:
-        raise DamagedData(
-            f"{present - seen} of {present} edges belong to no traced prompt of this set; trace the set again"
-        )
+    sums = pl.concat(collected(_grouped(_streamed(rows, share)), what="edges") for share in range(passes))
     source_end, target_end = sums["key"] // n_ends, sums["key"] % n_ends
     named = {
         f"{side}{suffix}": ends[column].gather(end)
@@ -85,6 +93,18 @@ def sum_edges(
 
 
 _ROWS = pl.Schema({"key": pl.UInt64(), "prompt": pl.UInt32(), "weight": pl.Float32(), "flow": pl.Float64()})
+
+
+def _streamed(rows: Callable[[int], Iterator[pl.DataFrame]], share: int) -> pl.LazyFrame:
+    """The rows of one share of the keys as a query's source, so that they are grouped as they are read."""
+
+    def read(
+        columns: list[str] | None, _predicate: pl.Expr | None, _n_rows: int | None, _batch: int | None
+    ) -> Iterator[pl.DataFrame]:
+        for frame in rows(share):
+            yield frame if columns is None else frame.select(columns)
+
+    return register_io_source(read, schema=_ROWS)
 
 
 def _grouped(rows: pl.LazyFrame) -> pl.LazyFrame:

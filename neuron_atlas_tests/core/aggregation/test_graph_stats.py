@@ -187,12 +187,12 @@ def test_a_plain_loop_counts_the_same(make_raw: Raw, graph: Any) -> None:
     assert {row[:3]: row[3] for row in sums["neuron_sums"].iter_rows()} == dict(neuron_n)
 
 
-@pytest.mark.parametrize("chunk", [1, 7, 1000])
-def test_the_chunk_size_changes_nothing(make_raw: Raw, graph: Any, chunk: int) -> None:
+@pytest.mark.parametrize(("chunk", "grouped"), [(1, 1000), (7, 1000), (1000, 7), (3, 1)])
+def test_how_edges_are_read_changes_nothing(make_raw: Raw, graph: Any, chunk: int, grouped: int) -> None:
     raw = make_raw(random_graphs(graph, np.random.default_rng(1), 9))
     traced = raw["graphs"].collect()
     nodes = raw["nodes"].collect().with_columns(pl.col("prompt_id").cast(pl.Enum(traced["prompt_id"])))
-    sums = sum_edges(traced, nodes, raw["targets"], raw["edges"], chunk=chunk)
+    sums = sum_edges(traced, nodes, raw["targets"], raw["edges"], chunk=chunk, grouped=grouped)
     whole = summarize(raw, prompt_set="tiny", kind="domain", special_ids=NO_SPECIAL)["edge_sums"]
     assert sums.sort(whole.columns[:6]).equals(whole)
 
