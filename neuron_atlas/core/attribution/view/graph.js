@@ -62,7 +62,7 @@
   const slider = html("input", { type: "range", min: "0", max: "100", step: "1", value: String(Math.round(state.share * 100)) });
   slider.addEventListener("input", () => { state.share = Number(slider.value) / 100; draw(); });
   const search = html("input", { type: "search", placeholder: "Find a neuron or label" });
-  search.addEventListener("input", () => { state.words = search.value.trim().toLowerCase(); draw(); list(); });
+  search.addEventListener("input", () => { state.words = search.value.trim().toLowerCase(); choose(null); });
   document.getElementById("app").append(header(), html("div", { class: "stage" }, html("div", { class: "controls" },
     html("label", { title: "Neurons are ranked by their share of all influence on the answer" }, "Show the most influential", slider, shown),
     search, html("div", { class: "key" }, html("span", { class: "plus" }, "raises the answer"), html("span", { class: "minus" }, "lowers it"))),

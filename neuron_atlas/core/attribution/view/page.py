@@ -43,7 +43,7 @@ def graph_page(graph: AttributionGraph, *, labels: NeuronLabels = NO_LABELS) -> 
 def graph_cell(graph: AttributionGraph, *, labels: NeuronLabels = NO_LABELS) -> str:
     """HTML for a notebook cell: a table of the strongest neurons, and the page in a frame of its own."""
     rows = graph_rows(graph)
-    answers = ", ".join(f"{a.token!r} {a.probability:.1%}" for a in rows.logits.values())
+    answers = ", ".join(f"{a.token!r} {a.probability:.2%}" for a in rows.logits.values())
     strongest = sorted(rows.of_kind("neuron"), key=lambda row: -abs(row.relevance))[:CELL_NEURONS]
     body = "".join(
         f"<tr><td>{escape(row.text(labels))}</td><td>{escape(graph.summary.tokens[row.position])}</td>"
