@@ -117,7 +117,7 @@ def graphs_from_folder(
     `model_revision` and `n_layers` stand in where a file does not say. Raises `BadInput` as `read_graphs`, or for a name that
     no prompt set may have.
     """
-    if not NAME.match(prompt_set):
+    if not NAME.fullmatch(prompt_set):
         raise BadInput(f"{prompt_set!r} cannot name a prompt set; expected lower-case letters, digits, - and _")
     items = list(read_graphs(folder, n_layers=n_layers))
     frames = graph_frames(

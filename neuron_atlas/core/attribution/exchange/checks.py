@@ -31,7 +31,7 @@ SHOWN_FAULTS = 20
 """Most faults that are named of one level."""
 
 KNOWN_TYPES = frozenset({"cross layer transcoder", "unexplored node", "lorsa", "embedding", "logit", "bias", "unknown"})
-_NAME = re.compile(r"^[A-Za-z0-9_.-]+$")
+_NAME = re.compile(r"[A-Za-z0-9_.-]+")
 _PROBABILITY = re.compile(r"\(p=\d*\.?\d+(?:e-?\d+)?\)")
 
 
@@ -82,7 +82,7 @@ def viewer_faults(document: Document) -> Iterator[str]:
     """What the viewer and the upload need beyond the schema."""
     metadata, nodes = document.metadata, document.nodes
     for name, value in (("slug", metadata.slug), ("scan", metadata.scan)):
-        if not _NAME.match(value):
+        if not _NAME.fullmatch(value):
             yield f"metadata.{name} is {value[:60]!r}; the upload takes letters, digits, '_', '.' and '-'"
     counts = Counter(node.node_id for node in nodes)
     yield from _some(

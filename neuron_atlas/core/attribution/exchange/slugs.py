@@ -8,8 +8,8 @@ import unicodedata
 from neuron_atlas.core.records import Prompt
 from neuron_atlas.errors import BadInput
 
-SLUG = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")
-"""What a slug must look like. It cannot begin with a dot or hold a slash, so it never leaves its folder."""
+SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+"""What a slug must look like, whole. It cannot begin with a dot or hold a slash, so it never leaves its folder."""
 
 LONGEST = 50
 """Most characters that a slug takes from a text."""
@@ -33,7 +33,7 @@ def default_slug(prompt: Prompt) -> str:
 
 def checked_slug(slug: str) -> str:
     """The slug itself; raises `BadInput` when it could not be a file name everywhere."""
-    if not SLUG.match(slug) or ".." in slug:
+    if not SLUG.fullmatch(slug):
         raise BadInput(
             f"{slug!r} is not a slug; expected 1 to 128 letters, digits, '_', '.' or '-', beginning with a letter or digit, "
             f"e.g. {slugify(slug) or 'aspirin-cox'!r}"

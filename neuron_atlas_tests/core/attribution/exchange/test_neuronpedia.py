@@ -89,7 +89,7 @@ def test_the_same_graph_gives_the_same_document(cat: AttributionGraph) -> None:
     assert cat.to_neuronpedia() == cat.to_neuronpedia()
 
 
-@pytest.mark.parametrize("slug", ["", "../up", "a/b", ".hidden", "a b", "x" * 129, "a..b"])
+@pytest.mark.parametrize("slug", ["", "../up", "a/b", ".hidden", "a b", "x" * 129, "..", "a\n"])
 def test_a_slug_that_could_leave_its_folder_is_refused(cat: AttributionGraph, slug: str) -> None:
     with pytest.raises(BadInput, match="is not a slug"):
         cat.to_neuronpedia(slug=slug)
