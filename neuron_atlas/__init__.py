@@ -23,16 +23,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from neuron_atlas.adapters.atlas_duckdb import open_atlas
     from neuron_atlas.adapters.neuron_db import open_neuron_db
+    from neuron_atlas.adapters.neuronpedia_json import read_graph
     from neuron_atlas.adapters.subject_model import load_model
     from neuron_atlas.core.attribution.trace import trace
 
 __version__ = version("neuron_atlas")
-__all__ = ["__version__", "load_model", "open_atlas", "open_neuron_db", "trace"]
+__all__ = ["__version__", "load_model", "open_atlas", "open_neuron_db", "read_graph", "trace"]
 
 _HOMES = {
     "load_model": "neuron_atlas.adapters.subject_model",
     "open_atlas": "neuron_atlas.adapters.atlas_duckdb",
     "open_neuron_db": "neuron_atlas.adapters.neuron_db",
+    "read_graph": "neuron_atlas.adapters.neuronpedia_json",
     "trace": "neuron_atlas.core.attribution.trace",
 }
 
