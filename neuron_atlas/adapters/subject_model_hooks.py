@@ -1,6 +1,7 @@
 """Reading and changing a running Hugging Face model through hooks; the model's own code stays as it is.
 
-`record` keeps what the frozen model needs of one forward pass; `edited` changes neurons' activations while a pass runs.
+`recording` keeps what the frozen model needs of one forward pass; `edited` and `passed_through` change neurons' activations
+while a pass runs.
 """
 
 from __future__ import annotations
@@ -121,6 +122,21 @@ def edited(parts: Parts, edits: Sequence[Sequence[Edit]]) -> Generator[None]:
         parts.layers[layer].down.module.register_forward_pre_hook(_editor(changes))
         for layer, changes in by_layer.items()
     ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def passed_through(parts: Parts, change: Callable[[int, Tensor], Tensor]) -> Generator[None]:
+    """Every down projection reads `change(layer, activations [B, T, I])` in the pass that runs inside."""
+
+    def hook_of(layer: int) -> Callable[[nn.Module, tuple[Tensor, ...]], tuple[Tensor, ...]]:
+        return lambda _module, inputs: (change(layer, inputs[0]), *inputs[1:])
+
+    handles = [layer.down.module.register_forward_pre_hook(hook_of(index)) for index, layer in enumerate(parts.layers)]
     try:
         yield
     finally:

@@ -180,6 +180,32 @@ EDGES = Table(
         ("weight", F32, "in units of the target's value; flow = weight / v_t * relevance_t"),
     ),
 )
+FAITHFULNESS = Table(
+    "faithfulness",
+    "How well each rule set's attributions predict what interventions in the model itself do.",
+    ("prompt_set", "protocol", "method", "n"),
+    _columns(
+        ("prompt_set", TEXT, "the prompt set's name"),
+        (
+            "protocol",
+            TEXT,
+            "patch_output | ablate_subset | ablate_one | keep_top | circuit | complement | edge | logit_edge",
+        ),
+        ("method", TEXT, "linearisation rule set and version, e.g. relp/1, or random for random circuits"),
+        ("n", I32, "nodes kept, or neurons of the circuit; 0 where the protocol has no size"),
+        ("n_prompts", I32, "prompts (pairs of prompts for patch_output)"),
+        ("n_runs", I32, "measurements: interventions, or edges"),
+        ("pearson", F32, "correlation of predicted and measured effects within a prompt, mean over prompts", True),
+        ("pearson_low", F32, "lower end of its 95 % interval over prompts", True),
+        ("pearson_high", F32, "upper end", True),
+        ("spearman", F32, "the same for ranks", True),
+        ("spearman_low", F32, "lower end of its 95 % interval", True),
+        ("spearman_high", F32, "upper end", True),
+        ("share", F32, "share of the goal that is left, 0 with none of the neurons, 1 with all of them", True),
+        ("share_low", F32, "lower end of its 95 % interval over prompts", True),
+        ("share_high", F32, "upper end", True),
+    ),
+)
 
 # ---------------------------------------------------------------------------------------------------------------- aggregation
 # Sums are exact integers so that any order of merging gives the same bytes: a float x is stored as round(x * 2**SCALE_BITS).
@@ -552,6 +578,7 @@ CLUSTER_LABELS = Table(
 
 ASSETS: dict[str, tuple[Table, ...]] = {
     "raw_graphs": (GRAPHS, TARGETS, NODES, EDGES),
+    "faithfulness": (FAITHFULNESS,),
     "graph_stats": (
         SET_SUMS,
         EDGE_SUMS,
