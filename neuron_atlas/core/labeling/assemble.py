@@ -127,7 +127,7 @@ def _inputs(room: _Layer) -> list[Gathered]:
             polarity=_polarity(polarity),
             appearance=appearances.get(key),
             drives=_tokens(room.lexicon, projected.get(key, ()), turn=polarity),
-            firing=_tokens(room.lexicon, firing.tokens),
+            firing=_tokens(room.lexicon, firing.tokens, head=0.0),
             before=_tokens(room.lexicon, firing.before),
             position=firing.position,
             precision=firing.precision,
@@ -179,7 +179,7 @@ def _predicted(neighbours: Sequence[Neighbour], side: Side) -> list[Scored]:
         seen = neighbour.label(side)
         for rank, token in enumerate(seen.tokens if seen else ()):
             passed = neighbour.flow * neighbour.frequency * (1 if neighbour.weight > 0 else -1)
-            total[token.token_id] += passed * (seen.direction if seen else 1) / (1 + rank)
+            total[token.token_id] += passed * (seen.direction if seen else 1) / (1 + rank / 4)
     return sorted(((i, weight) for i, weight in total.items() if weight), key=lambda t: (-abs(t[1]), t[0]))
 
 
@@ -187,13 +187,13 @@ def _linked(links: Sequence[Connection]) -> list[Scored]:
     return sorted(((link.token_id, link.weight) for link in links), key=lambda link: (-abs(link[1]), link[0]))
 
 
-def _tokens(lexicon: Lexicon, scored: Sequence[Scored], *, turn: int = 1) -> TokenList:
-    """A list of known tokens, strongest first, with what its head shares."""
+def _tokens(lexicon: Lexicon, scored: Sequence[Scored], *, turn: int = 1, head: float = _HEAD) -> TokenList:
+    """A list of known tokens, strongest first, with what those share that have at least a share `head` of the top weight."""
     known = [(i, weight * turn) for i, weight in scored if not _is_special(lexicon.text.get(i, ""))]
     known = known[: layer_tables.SHOWN_TOKENS]
     if not known:
         return TokenList()
-    least = _HEAD * max(abs(weight) for _, weight in known)
+    least = head * max(abs(weight) for _, weight in known)
     shared = lexicon.shared([i for i, weight in known if abs(weight) >= least])
     return TokenList(
         tokens=tuple(TokenWeight(token_id=i, text=lexicon.text[i], weight=weight) for i, weight in known), shared=shared

@@ -8,6 +8,7 @@ instruction or close the block; angle brackets are escaped too. Numbers are roun
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 
 from neuron_atlas.core.labeling.evidence import (
@@ -20,6 +21,7 @@ from neuron_atlas.core.labeling.evidence import (
     TokenList,
 )
 
+_ESCAPED = re.compile(r"[\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ud800-\udfff\ufeff<>]")
 _STEPS = 9
 """Activations in exemplars are shown in whole steps of the strongest, 0 to 9."""
 
@@ -33,8 +35,8 @@ def render(evidence: Evidence) -> str:
 
 
 def quote(text: str) -> str:
-    """A JSON string that also leaves no angle brackets."""
-    return json.dumps(text, ensure_ascii=False).replace("<", "\\u003c").replace(">", "\\u003e")
+    """A JSON string on one line, whatever a reader takes for a line break, without angle brackets or invisible characters."""
+    return _ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(text, ensure_ascii=False))
 
 
 def _appearance(evidence: Evidence) -> list[str]:

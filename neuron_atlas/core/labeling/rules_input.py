@@ -86,15 +86,16 @@ def _hypotheses(evidence: InputEvidence) -> Iterator[_Hypothesis]:
 
 
 def _themes(evidence: InputEvidence) -> list[Theme]:
-    """What they share, the strong ones together, with those over-represented in graphs, and the strongest alone."""
-    firing = evidence.firing
-    listed = [
-        firing,
-        TokenList(tokens=firing.tokens),
-        TokenList(tokens=_with_associated(evidence)),
-        TokenList(tokens=firing.tokens[:1]),
-    ]
-    themes = [theme for theme in map(theme_of, listed) if theme is not None and theme.words]
+    """What the firing tokens share; all of them; the frequent ones; with those over-represented in graphs; the first alone."""
+    fired = TokenList(tokens=evidence.firing.tokens)
+    found = (
+        theme_of(evidence.firing),
+        theme_of(fired, head=0.0),
+        theme_of(fired),
+        theme_of(TokenList(tokens=_with_associated(evidence))),
+        theme_of(fired, head=1.0),
+    )
+    themes = [theme for theme in found if theme is not None and theme.words]
     return list({frozenset(token.token_id for token in theme.tokens): theme for theme in reversed(themes)}.values())[
         ::-1
     ]

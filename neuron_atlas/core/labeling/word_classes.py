@@ -55,7 +55,7 @@ _BREAKS = frozenset({"\\n", "\\n\\n", "\\t", "\\r\\n"})
 
 
 def classes_of(token: str) -> list[str]:
-    """The classes a token belongs to; marks and digits are recognised by their characters."""
+    """The classes a token belongs to, all parts of a hyphened one; marks and digits are recognised by their characters."""
     word = token.strip()
     if not word.strip("␣") or word in _BREAKS:
         return ["white space"] if token else []
@@ -63,4 +63,5 @@ def classes_of(token: str) -> list[str]:
         return ["digits"]
     if not any(character.isalnum() for character in word):
         return ["brackets and quotes" if all(c in "()[]{}<>\"'`«»“”‘’" for c in word) else "punctuation marks"]
-    return [name for name, words in CLASSES.items() if word.lower() in words]
+    parts = word.lower().split("-")
+    return [name for name, words in CLASSES.items() if all(part in words for part in parts)]

@@ -38,19 +38,22 @@ class Theme:
         return list(dict.fromkeys(token.text.strip() for token in self.tokens if is_quotable(token.text)))
 
 
-def theme_of(listed: TokenList, *, sign: int = 1) -> Theme | None:
-    """The theme of the tokens whose weight has the given sign; None when there are none."""
+def theme_of(listed: TokenList, *, sign: int = 1, head: float = _HEAD) -> Theme | None:
+    """The theme of the tokens whose weight has the given sign; None when there are none.
+
+    Without a shared trait it is the tokens with at least a share `head` of the strongest weight.
+    """
     tokens = [token for token in listed.tokens if token.weight * sign > 0]
     if not tokens:
         return None
     top = abs(tokens[0].weight)
-    head = [token for token in tokens if abs(token.weight) >= _HEAD * top]
     focus = 1 - abs(tokens[-1].weight) / top if len(tokens) >= FULL_LIST else 1.0
     for trait in sorted(listed.shared, key=_plainness):
         carriers = tuple(token for token in tokens if token.token_id in trait.token_ids)
         if len(carriers) >= 3:
             return Theme(trait.kind, trait_name(trait), carriers[:_MOST], focus)
-    return Theme("tokens", "", tuple(head[:_MOST]), focus)
+    strong = tuple(token for token in tokens if abs(token.weight) >= head * top)
+    return Theme("tokens", "", strong[:_MOST], focus)
 
 
 def _plainness(trait: SharedTrait) -> tuple[int, float]:
