@@ -47,16 +47,24 @@ class AutogradDerivatives:
 
     def relevance(self, over_logits: Tensor) -> tuple[Tensor, Tensor]:
         """Relevance to over_logits [V] · logits: of neurons [L, P, I] and embeddings [P], through everything."""
-        with torch.enable_grad(), _followed(self._parts, self._rules, is_cut=False) as run:
+        gradients, leaves = self._differentiated(over_logits)
+        neurons = torch.cat([gradient * value for gradient, value in zip(gradients[:-1], leaves[:-1], strict=True)])
+        return neurons.detach().float(), (gradients[-1] * leaves[-1]).sum(-1)[0].detach().float()
+
+    def gradient(self, over_logits: Tensor) -> Tensor:
+        """Derivative of over_logits [V] · logits by every activation, [L, P, I]: relevance is this times the activation."""
+        return torch.cat(self._differentiated(over_logits)[0][:-1]).detach().float()
+
+    def _differentiated(self, over_logits: Tensor) -> tuple[tuple[Tensor, ...], list[Tensor]]:
+        """Derivatives by every layer's activations [1, P, I], then the embeddings [1, P, D]; and those values."""
+        with torch.enable_grad(), followed(self._parts, self._rules, is_cut=False) as run:
             goal = over_logits @ self._logits_of()
-            embedded, sources = _given(run.embedded), run.sources
-            gradients = torch.autograd.grad(goal, [*sources, embedded], materialize_grads=True)
-        neurons = torch.cat([gradient * value for gradient, value in zip(gradients, sources, strict=False)])
-        return neurons.detach().float(), (gradients[-1] * embedded).sum(-1)[0].detach().float()
+            leaves = [*run.sources, _given(run.embedded)]
+            return torch.autograd.grad(goal, leaves, materialize_grads=True), leaves
 
     def direct_effects(self, nodes: Nodes, over_logits: Tensor) -> tuple[Tensor, Tensor]:
         """Direct effects [N + k, P + N] between nodes and on over_logits [k, V] · logits; inflow [N + k] from all neurons."""
-        with torch.enable_grad(), _followed(self._parts, self._rules, is_cut=True) as run:
+        with torch.enable_grad(), followed(self._parts, self._rules, is_cut=True) as run:
             logits = self._logits_of()
             embedded = _given(run.embedded)
             values: list[Tensor] = [
@@ -84,7 +92,7 @@ class AutogradDerivatives:
 
 
 @contextmanager
-def _followed(parts: Parts, rules: RuleSet, *, is_cut: bool) -> Generator[Pass]:
+def followed(parts: Parts, rules: RuleSet, *, is_cut: bool) -> Generator[Pass]:
     """Hooks for the pass that runs inside. `is_cut` makes what each MLP writes a leaf of its own."""
     run = Pass()
 

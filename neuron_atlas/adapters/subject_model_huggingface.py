@@ -7,7 +7,7 @@ a time: hooks belong to the module, so a lock guards it.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from neuron_atlas.adapters.families.parts import NormPart, Parts, model_weights
 from neuron_atlas.adapters.subject_model_autograd import AutogradDerivatives
-from neuron_atlas.adapters.subject_model_hooks import Kept, activations_kept, edited, recording
+from neuron_atlas.adapters.subject_model_hooks import Kept, activations_kept, edited, passed_through, recording
 from neuron_atlas.adapters.subject_model_tokens import TokenReader
 from neuron_atlas.core.attribution.fold import FoldedModel, fold
 from neuron_atlas.core.attribution.record import Recording
@@ -144,6 +144,12 @@ class HuggingFaceModel:
                 hidden = self._run([token_ids[:end]] * len(batch))
                 rows.append(_array(self._capped(self._head(hidden[:, end - 1]))))
         return np.concatenate(rows) if rows else np.zeros((0, self._spec.vocab_size), np.float32)
+
+    def intervene(self, token_ids: Sequence[Sequence[int]], change: Callable[[int, Tensor], Tensor]) -> Tensor:
+        """Logits [B, V] at the last tokens of sequences of one length, run as one batch while every layer's activations
+        [B, T, I] are replaced by `change(layer, activations)`."""
+        with self._lock, torch.no_grad(), passed_through(self._parts, change):
+            return self._capped(self._head(self._run(token_ids)[:, -1]))
 
     def frozen_scales(self, token_ids: Sequence[int], *, position: int = -1) -> Array:
         """Frozen factors [L + 1] of every layer's post-MLP norm (1 without one) and of the final norm at one position."""

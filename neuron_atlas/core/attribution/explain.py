@@ -11,7 +11,7 @@ from torch import Tensor
 from neuron_atlas.core.attribution.nodes import NodeScores, score_nodes
 from neuron_atlas.core.attribution.plan import Machine
 from neuron_atlas.core.attribution.record import Frozen, Recording, freeze
-from neuron_atlas.core.attribution.replay import CONSTANTS, NEURONS, replay
+from neuron_atlas.core.attribution.replay import Part, has_constants, replay
 from neuron_atlas.core.attribution.rules import RuleSet
 from neuron_atlas.core.attribution.scores import Inflow
 from neuron_atlas.core.attribution.select import Nodes, select_nodes
@@ -78,7 +78,7 @@ def _explain_one(
     nodes = select_nodes(relevance.cpu().numpy(), goal_value=traced.goal_value, options=request.options)
     vectors = node_vectors(model.folded, frozen, nodes, traced.vectors)
     effects = direct_effects(model.folded, frozen, vectors, machine=request.machine)
-    neurons, bias = _whole_inflow(model, frozen, nodes, traced, vectors)
+    neurons, bias = whole_inflow(model, frozen, nodes, traced, vectors)
     where = _index(nodes, relevance.device)
     activation = torch.stack([layer.activation for layer in frozen.layers])[where]
     values = torch.cat([activation, traced.values])
@@ -86,23 +86,23 @@ def _explain_one(
     return Explained(goal, traced, nodes, relevance[where], scores.embeddings[0], inflow, frozen.logits)
 
 
-def _whole_inflow(
+def whole_inflow(
     model: TraceableModel, frozen: Frozen, nodes: Nodes, traced: Traced, vectors: Vectors
 ) -> tuple[Tensor, Tensor]:
-    """What all neurons together, and the constants, give to every target: two vectors [N + k]."""
-    streams = replay(model.folded, frozen)
-    layers = torch.as_tensor(nodes.layers, device=vectors.read.device)
-    positions = torch.as_tensor(nodes.positions, device=vectors.read.device)
+    """What all neurons together, and the constants, give to every target: two float64 vectors [N + k]."""
+    parts: tuple[Part, ...] = ("neurons", "constants") if has_constants(frozen) else ("neurons",)
+    streams = replay(model.folded, frozen, parts=parts)
+    layers, positions, _ = _index(nodes, vectors.read.device)
     inflows: list[Tensor] = []
-    for part in (NEURONS, CONSTANTS):
-        at_neurons = streams.before_mlp[layers, part, positions]
-        at_logits = streams.final[part, -1].expand(traced.values.shape[0], -1)
-        inflows.append((vectors.read * torch.cat([at_neurons, at_logits])).sum(1, dtype=torch.float64))
+    for row in range(len(parts)):
+        at_logits = streams.final[row, -1].expand(traced.values.shape[0], -1)
+        at_targets = torch.cat([streams.before_mlp[layers, row, positions], at_logits])
+        inflows.append((vectors.read * at_targets).sum(1, dtype=torch.float64))
     own = [torch.zeros(len(nodes), dtype=torch.float64, device=layers.device), traced.constants.double()]
-    if frozen.layers[0].neuron_bias is not None:
-        biases = [layer.neuron_bias for layer in frozen.layers if layer.neuron_bias is not None]
+    biases = [layer.neuron_bias for layer in frozen.layers if layer.neuron_bias is not None]
+    if biases:
         own[0] = torch.stack(biases)[_index(nodes, layers.device)].double()
-    return inflows[0], inflows[1] + torch.cat(own)
+    return inflows[0], torch.cat(own) + (inflows[1] if len(inflows) > 1 else 0.0)
 
 
 def explain_differentiated(

@@ -8,6 +8,7 @@ selected nodes leave out is then a difference, not an estimate. Added up, the th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
@@ -15,32 +16,42 @@ from torch import Tensor
 from neuron_atlas.core.attribution.fold import FoldedModel
 from neuron_atlas.core.attribution.record import Frozen
 
-EMBEDDINGS, NEURONS, CONSTANTS = 0, 1, 2
+Part: TypeAlias = Literal["embeddings", "neurons", "constants"]
+PARTS: tuple[Part, ...] = ("embeddings", "neurons", "constants")
 
 
 @dataclass(frozen=True)
 class Replay:
-    """The stream in three parts (embeddings, neurons, constants): `before_mlp` is [L, 3, P, D] after every layer's attention,
-    `final` [3, P, D] after the last layer."""
+    """The stream in parts: `before_mlp` [L, n, P, D] after every layer's attention, `final` [n, P, D] after the last layer,
+    with one row for each of `parts`."""
 
+    parts: tuple[Part, ...]
     before_mlp: Tensor
     final: Tensor
 
 
-def replay(model: FoldedModel, frozen: Frozen) -> Replay:
+def replay(model: FoldedModel, frozen: Frozen, *, parts: tuple[Part, ...] = PARTS) -> Replay:
     """Run the frozen prompt with its sources apart."""
-    parts = torch.zeros(3, *frozen.embedded.shape, dtype=frozen.embedded.dtype, device=frozen.embedded.device)
-    parts[EMBEDDINGS] = frozen.embedded
-    before_mlp = parts.new_empty(len(model.layers), *parts.shape)
+    rows = frozen.embedded.new_zeros(len(parts), *frozen.embedded.shape)
+    at: dict[Part, Tensor] = {part: rows[index] for index, part in enumerate(parts)}
+    if "embeddings" in at:
+        at["embeddings"] += frozen.embedded
+    before_mlp = rows.new_empty(len(model.layers), *rows.shape)
     for index, (weights, layer) in enumerate(zip(model.layers, frozen.layers, strict=True)):
-        attend_up(parts, weights.value, weights.out, layer.mix)
-        if layer.attention_constant is not None:
-            parts[CONSTANTS] += layer.attention_constant
-        before_mlp[index] = parts
-        parts[NEURONS] += layer.neurons_written
-        if layer.mlp_constant is not None:
-            parts[CONSTANTS] += layer.mlp_constant
-    return Replay(before_mlp, parts)
+        attend_up(rows, weights.value, weights.out, layer.mix)
+        if "constants" in at and layer.attention_constant is not None:
+            at["constants"] += layer.attention_constant
+        before_mlp[index] = rows
+        if "neurons" in at:
+            at["neurons"] += layer.neurons_written
+        if "constants" in at and layer.mlp_constant is not None:
+            at["constants"] += layer.mlp_constant
+    return Replay(parts, before_mlp, rows)
+
+
+def has_constants(frozen: Frozen) -> bool:
+    """Whether the frozen prompt adds anything to the stream that is neither embedding nor neuron."""
+    return any(layer.attention_constant is not None or layer.mlp_constant is not None for layer in frozen.layers)
 
 
 def attend_up(rows: Tensor, value: Tensor, out: Tensor, mix: Tensor) -> None:

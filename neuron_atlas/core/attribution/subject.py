@@ -53,6 +53,10 @@ class Derivatives(Protocol):
         """Relevance to a goal over_logits [V] · logits: of neurons [L, P, I] and embeddings [P]."""
         ...
 
+    def gradient(self, over_logits: Tensor) -> Tensor:
+        """Derivative of a goal over_logits [V] · logits by every activation, [L, P, I]."""
+        ...
+
     def direct_effects(self, nodes: Nodes, over_logits: Tensor) -> tuple[Tensor, Tensor]:
         """Direct effects [N + k, P + N] between nodes and on k goals over_logits [k, V] · logits; and the inflow [N + k] from
         all neurons together."""

@@ -19,15 +19,22 @@ from neuron_atlas.core.attribution.sweep import Vectors, placed
 
 
 def total_effects(
-    model: FoldedModel, frozen: Frozen, nodes: Nodes, vectors: Vectors, *, machine: Machine | None = None
+    model: FoldedModel,
+    frozen: Frozen,
+    nodes: Nodes,
+    vectors: Vectors,
+    *,
+    n_sources: int | None = None,
+    machine: Machine | None = None,
 ) -> Tensor:
     """Total effects [N + k, P + N] of every source (column) on every target (row), in units of the target's value.
 
-    `vectors` are those of `node_vectors`. Sources are swept a block at a time; within one layer they do not meet.
+    `vectors` are those of `node_vectors`; `n_sources` takes only the first so many sources (the P embeddings come first).
+    Sources are swept a block at a time; within one layer they do not meet.
     """
     step = max(1, (machine or Machine()).cells // frozen.length)
-    layers, positions = vectors.sources.layers, vectors.sources.positions
-    effects = vectors.read.new_zeros(vectors.read.shape[0], vectors.written.shape[0])
+    layers, positions = vectors.sources.layers[:n_sources], vectors.sources.positions[:n_sources]
+    effects = vectors.read.new_zeros(vectors.read.shape[0], len(layers))
     for start in range(0, len(layers), step):
         rows = np.arange(start, min(start + step, len(layers)))
         buffer = placed(vectors.written, rows, positions[rows], frozen.length)

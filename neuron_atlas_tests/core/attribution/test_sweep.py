@@ -11,7 +11,7 @@ from torch.testing import assert_close
 
 from neuron_atlas.core.attribution.nodes import score_nodes
 from neuron_atlas.core.attribution.plan import Ends, Machine, Sizes, make_plan
-from neuron_atlas.core.attribution.replay import CONSTANTS, EMBEDDINGS, NEURONS, replay
+from neuron_atlas.core.attribution.replay import replay
 from neuron_atlas.core.attribution.select import Nodes
 from neuron_atlas.core.attribution.sweep import direct_effects, node_vectors
 from neuron_atlas.core.attribution.total import total_effects
@@ -34,8 +34,14 @@ def some(world, seed: int, count: int) -> tuple[Nodes, np.ndarray]:
 def test_replay_parts_add_up_to_the_model(world) -> None:
     streams = replay(world.model, world.frozen)
     assert_close(streams.final.sum(0)[-1] @ world.last_logits.T, world.frozen.logits, rtol=1e-5, atol=1e-6)
-    assert_close(streams.before_mlp[0, EMBEDDINGS] + streams.before_mlp[0, CONSTANTS], streams.before_mlp[0].sum(0))
-    assert streams.before_mlp[0, NEURONS].abs().max() == 0
+    assert streams.parts == ("embeddings", "neurons", "constants")
+    assert streams.before_mlp[0, 1].abs().max() == 0, "no neuron lies below the first MLP"
+
+
+def test_a_part_is_the_same_alone(world) -> None:
+    whole, alone = replay(world.model, world.frozen), replay(world.model, world.frozen, parts=("constants",))
+    assert_close(alone.before_mlp[:, 0], whole.before_mlp[:, 2], rtol=1e-5, atol=1e-6)
+    assert_close(alone.final[0], whole.final[2], rtol=1e-5, atol=1e-6)
 
 
 def test_direct_effects_equal_automatic_differentiation(world, slow) -> None:

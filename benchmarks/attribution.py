@@ -1,0 +1,299 @@
+"""How fast exact direct edges are, beside other ways to them, and how time grows with nodes and tokens.
+
+    python benchmarks/attribution.py            all rows; writes benchmarks/results/attribution.md (tens of minutes)
+    python benchmarks/attribution.py --quick    the small model at 100 nodes, nothing written (seconds)
+
+Random Llama models: S = 8 layers of width 512 with 1,792 neurons, M = 16 layers of width 1,024 with 3,584. 24 tokens, 5
+logits, float32. A time goes from token ids to kept edges (1/100 of their target's value): one pass, relevance of every neuron,
+selection of the N largest, edges. All ways share the first three steps; the last is theirs. Before a time is reported the
+ways are compared: every edge agrees to 1e-4 of its target's largest, and the kept sets are compared.
+
+Times are the best of several runs, by the wall clock or (`--clock cpu`) in processor seconds, which a busy machine does not
+stretch. `peak` is the best matrix product of this process in the same clock; the share of peak counts all floating point
+operations of the run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from attribution_baselines import lean_edges, naive_edges, published_edges
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from neuron_atlas.adapters.families import family_of
+from neuron_atlas.adapters.subject_model_huggingface import HuggingFaceModel
+from neuron_atlas.core.attribution.explain import whole_inflow
+from neuron_atlas.core.attribution.nodes import score_nodes
+from neuron_atlas.core.attribution.record import Frozen, freeze
+from neuron_atlas.core.attribution.rules import rule_set
+from neuron_atlas.core.attribution.scores import Inflow, score_graph
+from neuron_atlas.core.attribution.select import Nodes, select_nodes
+from neuron_atlas.core.attribution.sweep import Vectors, direct_effects, node_vectors
+from neuron_atlas.core.attribution.targets import Traced, choose_goal, trace_goal
+from neuron_atlas.core.attribution.total import total_effects
+from neuron_atlas.core.attribution.trace import trace_prompts
+from neuron_atlas.core.records import ModelSpec, Prompt, TraceOptions
+
+SHAPES = {"S": (8, 512, 1792), "M": (16, 1024, 3584)}
+VOCABULARY = 4096
+LOGITS = 5
+EDGE_TAU = 0.01
+RESULTS = Path(__file__).parent / "results" / "attribution.md"
+
+
+class NoTokenizer:
+    """Ids stand for themselves."""
+
+    special_ids = frozenset[int]()
+    unknown_id = None
+
+    def encode(self, prompt: Prompt) -> list[int]:
+        return [int(word) for word in prompt.text.split()]
+
+    def token_text(self, token_id: int) -> str:
+        return str(token_id)
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What every way starts its edges from."""
+
+    ids: list[int]
+    frozen: Frozen
+    traced: Traced
+    nodes: Nodes
+    vectors: Vectors
+    logit_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: seconds by way (None: not run)."""
+
+    name: str
+    dense: int
+    kept: int
+    published: float | None
+    naive: float | None
+    lean: float | None
+    ours: float
+    with_map: float
+    peak_share: float
+
+
+def build(name: str) -> HuggingFaceModel:
+    """A random Llama with one key/value head per two heads of width 64."""
+    n_layers, width, n_neurons = SHAPES[name]
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=width,
+        intermediate_size=n_neurons,
+        num_hidden_layers=n_layers,
+        num_attention_heads=width // 64,
+        num_key_value_heads=width // 128,
+        attn_implementation="eager",
+    )
+    module = LlamaForCausalLM(config).eval().requires_grad_(False)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            if parameter.ndim > 1:
+                parameter.mul_(2.0)
+    spec = ModelSpec(name, "", "LlamaForCausalLM", n_layers, n_neurons, width, VOCABULARY, "float32")
+    return HuggingFaceModel(module, family_of("LlamaForCausalLM")(module), NoTokenizer(), spec, max_positions=2048)
+
+
+def share(model: HuggingFaceModel, ids: list[int], count: int) -> Shared:
+    """The pass, the relevances and the selection."""
+    recording = model.record([ids])[0]
+    frozen = freeze(model.folded, recording, rule_set("relp"))
+    goal = choose_goal(model, Prompt(""), frozen.logits, k=LOGITS)
+    traced = trace_goal(model.folded, frozen, goal, centre=False)
+    relevance = score_nodes(model.folded, [frozen], [traced.goal_vector[None]])[0].neurons[0].numpy()
+    nodes = select_nodes(relevance, goal_value=traced.goal_value, options=TraceOptions(top_n=count))
+    vectors = node_vectors(model.folded, frozen, nodes, traced.vectors)
+    return Shared(ids, frozen, traced, nodes, vectors, goal.token_ids)
+
+
+def keep(given: Shared, effects: Tensor) -> Tensor:
+    """Kept edges as flat places: the same last step for every way."""
+    values = values_of(given)
+    return (effects.abs() >= EDGE_TAU * values.abs()[:, None]).logical_and_(effects != 0).flatten().nonzero()[:, 0]
+
+
+def values_of(given: Shared) -> Tensor:
+    """Values [N + k] of all targets."""
+    activations = torch.stack([layer.activation for layer in given.frozen.layers])
+    places = [torch.as_tensor(array) for array in (given.nodes.layers, given.nodes.positions, given.nodes.neurons)]
+    return torch.cat([activations[places[0], places[1], places[2]], given.traced.values])
+
+
+def ours(model: HuggingFaceModel, ids: list[int], count: int) -> None:
+    """The whole graph: edges, exact remainder of every target, scores."""
+    given = share(model, ids, count)
+    effects = direct_effects(model.folded, given.frozen, given.vectors)
+    neurons, bias = whole_inflow(model, given.frozen, given.nodes, given.traced, given.vectors)
+    inflow = Inflow(effects, neurons, bias, values_of(given), given.frozen.length)
+    layers = given.vectors.targets.layers
+    score_graph(inflow, goal_shares=np.full(LOGITS, 1 / LOGITS), layers=layers, edge_tau=EDGE_TAU)
+
+
+def ours_with_map(model: HuggingFaceModel, ids: list[int], count: int) -> None:
+    """The same, and the total effect of every token on every node."""
+    ours(model, ids, count)
+    given = share(model, ids, count)
+    total_effects(model.folded, given.frozen, given.nodes, given.vectors, n_sources=len(ids))
+
+
+def naive(model: HuggingFaceModel, ids: list[int], count: int) -> None:
+    given = share(model, ids, count)
+    keep(given, naive_edges(model.folded, given.frozen, given.nodes, given.vectors))
+
+
+def lean(model: HuggingFaceModel, ids: list[int], count: int) -> None:
+    given = share(model, ids, count)
+    keep(given, lean_edges(model.folded, given.frozen, given.nodes, given.vectors))
+
+
+def published(model: HuggingFaceModel, ids: list[int], count: int) -> None:
+    given = share(model, ids, count)
+    keep(given, published_edges(model, ids, given.nodes, given.logit_ids))
+
+
+def best(work: Callable[[], object], *, clock: Callable[[], float], repeats: int) -> float:
+    """The shortest of several runs, in seconds."""
+    times: list[float] = []
+    for _ in range(repeats):
+        start = clock()
+        work()
+        times.append(clock() - start)
+    return min(times)
+
+
+def measure_peak(clock: Callable[[], float]) -> float:
+    """Floating point operations a second of the best matrix product of width 1,536."""
+    a, b = torch.randn(2, 1536, 1536)
+    return 2 * 1536**3 / best(lambda: a @ b, clock=clock, repeats=12)
+
+
+def compare(model: HuggingFaceModel, ids: list[int], count: int, *, with_published: bool) -> tuple[int, int]:
+    """Check that all ways find the same edges; returns how many there are, dense and kept."""
+    given = share(model, ids, count)
+    mine = direct_effects(model.folded, given.frozen, given.vectors)
+    found = (model.folded, given.frozen, given.nodes, given.vectors)
+    others = {"naive": naive_edges(*found), "lean": lean_edges(*found)}
+    if with_published:
+        others["published"] = published_edges(model, ids, given.nodes, given.logit_ids)
+    kept = set(keep(given, mine).tolist())
+    size = mine.abs().amax(1, keepdim=True)
+    for name, effects in others.items():
+        worst = float(((effects - mine).abs() / size).max())
+        theirs = set(keep(given, effects).tolist())
+        same = len(kept & theirs) / len(kept | theirs)
+        if worst > 1e-4 or same < 0.9999:
+            raise SystemExit(f"{name} finds other edges: off by {worst:.1e} of the largest, kept sets share {same:.6f}")
+    return int((mine != 0).sum()), len(kept)
+
+
+def run_row(
+    model: HuggingFaceModel, count: int, *, tokens: int, clock: Callable[[], float], peak: float, ways: str
+) -> Row:
+    """Measure one line; `ways` says which of naive and published run (n, p)."""
+    ids = np.random.default_rng(tokens).integers(0, VOCABULARY, tokens).tolist()
+    with torch.no_grad():
+        dense, kept = compare(model, ids, count, with_published="p" in ways) if ways else (0, 0)
+        seconds = best(lambda: ours(model, ids, count), clock=clock, repeats=5)
+        with_map = best(lambda: ours_with_map(model, ids, count), clock=clock, repeats=3)
+        with_map = with_map - best(lambda: share(model, ids, count), clock=clock, repeats=3)
+        slow = best(lambda: naive(model, ids, count), clock=clock, repeats=3) if "n" in ways else None
+        lean_seconds = best(lambda: lean(model, ids, count), clock=clock, repeats=3) if "n" in ways else None
+        slower = best(lambda: published(model, ids, count), clock=clock, repeats=1) if "p" in ways else None
+        with FlopCounterMode(display=False) as counter:
+            ours(model, ids, count)
+    row = Row(
+        f"{model.spec.model_id} {count} nodes, {tokens} tokens", dense, kept, slower, slow, lean_seconds, seconds, with_map,
+        counter.get_total_flops() / seconds / peak,
+    )  # fmt: skip
+    print(line(row), flush=True)
+    return row
+
+
+def line(row: Row) -> str:
+    """A line of the Markdown table."""
+
+    def shown(value: float | None) -> str:
+        return "–" if value is None else f"{value:.3f} ({value / row.ours:.1f}x)"
+
+    edges = f"{row.dense:,} → {row.kept:,}" if row.dense else "–"
+    return (
+        f"| {row.name} | {shown(row.published)} | {shown(row.naive)} | {shown(row.lean)} | {row.ours:.3f} | {row.with_map:.3f} | "
+        f"{row.peak_share:.0%} | {edges} |"
+    )
+
+
+def many_prompts(model: HuggingFaceModel, count: int, clock: Callable[[], float]) -> str:
+    """Seconds a prompt alone and in groups of 16, through the public door (frames included)."""
+    rng = np.random.default_rng(0)
+    prompts = [Prompt(" ".join(map(str, rng.integers(0, VOCABULARY, 24).tolist()))) for _ in range(16)]
+    options = TraceOptions(top_n=count)
+    alone = (
+        best(lambda: [list(trace_prompts(model, [p], options=options)) for p in prompts[:4]], clock=clock, repeats=2)
+        / 4
+    )
+    together = best(lambda: list(trace_prompts(model, prompts, options=options)), clock=clock, repeats=2) / 16
+    name = model.spec.model_id
+    return f"{name} at {count} nodes: {alone * 1e3:.0f} ms a prompt alone, {together * 1e3:.0f} ms in a group of 16"
+
+
+HEADER = (
+    "| model | published s | naive s | lean s | ours s | ours + token map s | share of peak | edges dense → kept |",
+    "|---|---|---|---|---|---|---|---|",
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the rows and write the results."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="one small row, nothing written")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
+    given = parser.parse_args(arguments)
+    torch.set_num_threads(given.threads)
+    clock = time.perf_counter if given.clock == "wall" else time.process_time
+    peak = measure_peak(clock)
+    print(f"peak {peak / 1e9:.0f} GFLOP/s\n" + "\n".join(HEADER), flush=True)
+    small = build("S")
+    if given.quick:
+        run_row(small, 100, tokens=24, clock=clock, peak=peak, ways="np")
+        return
+    rows = [run_row(small, count, tokens=24, clock=clock, peak=peak, ways="np") for count in (100, 500, 2000)]
+    growth = [run_row(small, 500, tokens=tokens, clock=clock, peak=peak, ways="n") for tokens in (24, 96, 256)]
+    notes = [many_prompts(small, 100, clock)]
+    del small
+    large = build("M")
+    rows += [run_row(large, count, tokens=24, clock=clock, peak=peak, ways="np") for count in (100, 500, 2000)]
+    notes.append(many_prompts(large, 100, clock))
+    command = f"python benchmarks/attribution.py --threads {given.threads} --clock {given.clock}"
+    text = [
+        "# Direct edges: time, and share of the machine's peak", "", f"    {command}", "",
+        f"{platform.machine()}, {given.threads} thread(s), torch {torch.__version__}, float32, {given.clock} clock, "
+        f"peak {peak / 1e9:.0f} GFLOP/s. What is compared and how: see the head of `benchmarks/attribution.py`.", "",
+        *HEADER, *[line(row) for row in rows], "", "## Growth with tokens", "", *HEADER, *[line(row) for row in growth], "",
+        "## Several prompts at once", "", *[f"- {note}" for note in notes], "",
+    ]  # fmt: skip
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text("\n".join(text), encoding="utf-8")
+    print(f"wrote {RESULTS}")
+
+
+if __name__ == "__main__":
+    main()
