@@ -1,0 +1,139 @@
+"""The whole way on a model with hand-written weights: graphs, projections, exemplars, labels, scores.
+
+Every planted neuron has one right answer; the rules must find at least 95 % of them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+
+from neuron_atlas.adapters.subject_model import load_model
+from neuron_atlas.core.aggregation.activations import activation_stats
+from neuron_atlas.core.aggregation.direct_effect import der_scores
+from neuron_atlas.core.aggregation.edge_stats import profile
+from neuron_atlas.core.aggregation.graph_stats import summarize
+from neuron_atlas.core.aggregation.projections import project_inputs, project_outputs
+from neuron_atlas.core.attribution.trace import trace_prompts
+from neuron_atlas.core.labeling.passes import label_layer
+from neuron_atlas.core.labeling.rules import RulesLabeler
+from neuron_atlas.core.labeling.score import score_layer
+from neuron_atlas.core.ports import SubjectModel
+from neuron_atlas.core.records import AttributionGraph, Frames, Prompt, Tables, TraceOptions
+from neuron_atlas.demo.planted import PlantedTruth, write_planted_model
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> tuple[PlantedTruth, SubjectModel]:
+    truth = write_planted_model(tmp_path_factory.mktemp("planted"))
+    return truth, load_model(str(truth.folder), device="cpu")
+
+
+def traced(model: SubjectModel, truth: PlantedTruth) -> Tables:
+    """The tables of asset `raw_graphs`, as far as sums are made of them."""
+    prompts = [Prompt(text) for text in (*truth.prompts, *truth.silent_prompts)]
+    graphs = [g for g in trace_prompts(model, prompts, options=TraceOptions()) if isinstance(g, AttributionGraph)]  # type: ignore[arg-type]
+    rows = [
+        {"prompt_id": g.prompt.prompt_id, "prompt_set": "planted", "reason": None, "token_ids": list(g.summary.token_ids),
+         "n_edges": g.edges.height}
+        for g in graphs
+    ]  # fmt: skip
+    frame = pl.DataFrame(rows, schema_overrides={"token_ids": pl.List(pl.Int32), "reason": pl.String})
+    parts = {"nodes": "nodes", "edges": "edges", "targets": "logits"}
+    tables = {
+        name: pl.concat(getattr(g, part).with_columns(prompt_id=pl.lit(g.prompt.prompt_id)) for g in graphs).lazy()
+        for name, part in parts.items()
+    }
+    return {"graphs": frame.lazy(), **tables}
+
+
+@pytest.fixture(scope="module")
+def evidence(planted: tuple[PlantedTruth, SubjectModel]) -> Tables:
+    truth, model = planted
+    words = sorted({word for neuron in truth.neurons for word in (*neuron.fires_on, *neuron.promotes)})
+    rng = np.random.default_rng(0)
+    plain = [" the", " old", " tree", " see", " and"]
+    texts = ["see" + "".join(rng.choice([*words, *plain], size=6)) for _ in range(300)]
+    frames: Frames = dict(activation_stats(model, texts, corpus="planted"))
+    vocabulary = model.vocab_weights()
+    layers = [model.mlp_weights(layer) for layer in range(model.spec.n_layers)]
+    for project in (project_outputs, project_inputs):
+        made = [project(mlp, vocabulary, token_text=model.token_text) for mlp in layers]
+        frames |= {name: pl.concat(frame[name] for frame in made) for name in made[0]}
+    sums = summarize(traced(model, truth), prompt_set="planted", kind="domain", special_ids=model.special_ids)
+    lazy = {name: frame.lazy() for name, frame in sums.items()}
+    frames |= profile(lazy, token_text=model.token_text) | der_scores(lazy)
+    return {name: frame.lazy() for name, frame in frames.items()}
+
+
+@pytest.fixture(scope="module")
+def labels(evidence: Tables, planted: tuple[PlantedTruth, SubjectModel]) -> Frames:
+    made: dict[str, list[pl.DataFrame]] = {"output_labels": [], "input_labels": []}
+    layers = range(planted[1].spec.n_layers)
+    for side, order in (("output", reversed(layers)), ("input", layers)):
+        for layer in order:
+            known = {name: pl.concat(frames).lazy() for name, frames in made.items() if frames}
+            frames = label_layer(
+                side, layer, evidence=evidence, labels=known, labeler=RulesLabeler(), model_revision="r"
+            )
+            made[f"{side}_labels"].append(frames[f"{side}_labels"])
+    return {name: pl.concat(frames) for name, frames in made.items()}
+
+
+def rows_of_planted(labels: Frames, truth: PlantedTruth, side: str) -> list[dict[str, object]]:
+    frame = labels[f"{side}_labels"]
+    rows = {(row["layer"], row["neuron"], row["polarity"]): row for row in frame.iter_rows(named=True)}
+    return [rows[planted.id.layer, planted.id.neuron, planted.polarity] for planted in truth.neurons]
+
+
+def test_what_planted_neurons_promote(labels: Frames, planted: tuple[PlantedTruth, SubjectModel]) -> None:
+    truth, _ = planted
+    rows = rows_of_planted(labels, truth, "output")
+    hits = [
+        bool(row["tokens"])
+        and {f" {token}" for token in row["tokens"]} <= set(neuron.promotes)  # type: ignore[union-attr]
+        and (row["type"] == "routing") == (neuron.kind == "routing")
+        and row["direction"] == 1
+        for neuron, row in zip(truth.neurons, rows, strict=True)
+    ]
+    assert np.mean(hits) >= 0.95
+
+
+def test_what_planted_neurons_fire_on(labels: Frames, planted: tuple[PlantedTruth, SubjectModel]) -> None:
+    truth, _ = planted
+    rows = rows_of_planted(labels, truth, "input")
+    hits = [
+        bool(row["tokens"]) and {f" {token}" for token in row["tokens"]} <= set(neuron.fires_on)  # type: ignore[union-attr]
+        for neuron, row in zip(truth.neurons, rows, strict=True)
+    ]
+    assert np.mean(hits) >= 0.95
+
+
+def test_a_routing_label_names_the_neuron_it_works_through(
+    labels: Frames, planted: tuple[PlantedTruth, SubjectModel]
+) -> None:
+    truth, _ = planted
+    rows = rows_of_planted(labels, truth, "output")
+    for neuron, row in zip(truth.neurons, rows, strict=True):
+        if neuron.kind == "routing":
+            assert f"{neuron.via}+" in str(row["description"]), row["label"]
+
+
+def test_true_labels_pass_and_swapped_labels_do_not(
+    labels: Frames, evidence: Tables, planted: tuple[PlantedTruth, SubjectModel]
+) -> None:
+    """The last layer's planted neurons, with their own output labels and with each other's."""
+    truth, model = planted
+    last = [neuron for neuron in truth.neurons if neuron.id.layer == 3]
+    frame = labels["output_labels"].filter((pl.col("layer") == 3) & pl.col("neuron").is_in([n.id.neuron for n in last]))
+    frame = frame.filter(pl.col("polarity") == 1)
+    swapped = frame.with_columns(
+        pl.col(name).shift(1).fill_null(pl.col(name).last()) for name in ("tokens", "token_ids")
+    )
+    scores = [
+        score_layer(model, 3, evidence=evidence, labels={"output_labels": f.lazy()})["label_scores"]
+        for f in (frame, swapped)
+    ]
+    assert (scores[0]["score"] == 1.0).all()
+    assert scores[1]["score"].mean() < 0.2  # type: ignore[operator]
