@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -11,8 +13,16 @@ from neuron_atlas.adapters.postgres import Server, ensure_database, start_embedd
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("pg")
+def outside() -> Iterator[Path]:
+    """A folder outside pytest's own. Every session of pytest closes that one to other users, also under the sessions beside
+    it; as root, the server is another user."""
+    with tempfile.TemporaryDirectory(prefix="atlas-tests-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture(scope="session")
+def server(outside: Path) -> Iterator[Server]:
+    folder = outside / "session"
     server = start_embedded(folder)
     with server.connect(autocommit=True) as connection:  # nobody will miss this data after a power cut
         for setting in ("fsync", "full_page_writes", "synchronous_commit"):

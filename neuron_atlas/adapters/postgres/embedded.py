@@ -204,8 +204,11 @@ def _stop(folder: Path) -> bool:
         return False
     socket_folder = Path(_postmaster(data)[4].strip())
     arguments = ["stop", "--wait", "--timeout=30", "--mode=fast", "--pgdata", str(data)]
+    user = server_user(data)
+    if user is not None:
+        let_through(data, user)
     try:
-        run_program("pg_ctl", arguments, user=server_user(data), failure=f"the PostgreSQL of {folder} did not stop")
+        run_program("pg_ctl", arguments, user=user, failure=f"the PostgreSQL of {folder} did not stop")
     except PermanentError:
         if _running_pid(folder) is None:
             return True  # it ended by itself meanwhile

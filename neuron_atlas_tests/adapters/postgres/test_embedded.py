@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,16 +29,19 @@ if len(sys.argv) > 2:
 """
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("shared") / "pg"
+@pytest.fixture
+def folder(outside: Path) -> Iterator[Path]:
+    """A folder whose server is not running; the cluster in it is made by the first test that needs one."""
+    yield outside / "shared"
+    stop_embedded(outside / "shared")
 
 
 @pytest.fixture
-def folder(cluster: Path) -> Iterator[Path]:
-    """A folder whose server is not running; the cluster in it is made by the first test that needs one."""
-    yield cluster
-    stop_embedded(cluster)
+def new_folder(outside: Path) -> Iterator[Path]:
+    """A folder with nothing in it."""
+    folder = outside / uuid.uuid4().hex[:8]
+    yield folder
+    stop_embedded(folder)
 
 
 def start_process(folder: Path, *, stays: bool) -> subprocess.Popen[str]:
@@ -105,15 +109,14 @@ def test_a_pid_file_whose_number_another_program_has_now_is_overruled(folder: Pa
         assert connection.execute("select 1").fetchone() == (1,)
 
 
-def test_threads_that_start_it_at_once_get_the_same_server(tmp_path: Path) -> None:
-    folder = tmp_path / "pg"
+def test_threads_that_start_it_at_once_get_the_same_server(new_folder: Path) -> None:
+    folder = new_folder
     found: list[str] = []
     threads = [threading.Thread(target=lambda: found.append(start_embedded(folder).host)) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    stop_embedded(folder)
     assert found == [str(folder / "data")] * 4
 
 
@@ -124,8 +127,8 @@ def test_only_its_owner_may_open_the_socket_and_no_port_is_open(folder: Path) ->
         assert connection.execute("show listen_addresses").fetchone() == ("",)
 
 
-def test_a_path_too_long_for_a_socket_gets_a_short_private_one(tmp_path: Path) -> None:
-    folder = tmp_path / ("deep" * 20) / "pg"
+def test_a_path_too_long_for_a_socket_gets_a_short_private_one(new_folder: Path) -> None:
+    folder = new_folder / ("deep" * 20) / "pg"
     try:
         server = start_embedded(folder)
         assert len(server.host) < SOCKET_PATH_BYTES
