@@ -48,6 +48,11 @@ class HuggingFaceModel:
         return self._spec
 
     @property
+    def device(self) -> str:
+        """Kind of device it runs on: cpu or cuda."""
+        return self._device.type
+
+    @property
     def module(self) -> nn.Module:
         """The Hugging Face model itself."""
         return self._model

@@ -30,6 +30,11 @@ class Machine:
     cells: int = 2048
     stored_cells: int = 2**18
 
+    @classmethod
+    def of(cls, device: str) -> Machine:
+        """Settings for a torch device: a GPU wants fewer, larger calls."""
+        return cls() if device == "cpu" else cls(call_flops=3e9, cells=2**15, stored_cells=2**19)
+
 
 @dataclass(frozen=True, slots=True)
 class Sizes:

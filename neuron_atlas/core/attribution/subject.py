@@ -24,6 +24,11 @@ class TraceableModel(Protocol):
     def spec(self) -> ModelSpec: ...
 
     @property
+    def device(self) -> str:
+        """Kind of device it runs on: cpu or cuda."""
+        ...
+
+    @property
     def folded(self) -> FoldedModel: ...
 
     @property

@@ -94,7 +94,7 @@ def trace_prompts(
 
     check_selection(options)
     over_vocabulary = None if direction is None else torch.as_tensor(np.asarray(direction, dtype=np.float32))
-    request = Request(options, rule_set(options.rules), Machine(), over_vocabulary)
+    request = Request(options, rule_set(options.rules), Machine.of(model.device), over_vocabulary)
     done = 0
     for group in _groups(model, prompts):
         yield from _trace_group(model, group, request, left=TRIES)
@@ -147,7 +147,7 @@ def _trace_group(
     left -= 1
     if left == 0:
         reason = f"memory ran out {TRIES} times, last with {len(encoded)} prompts at once"
-        return [Quarantined(item.prompt, reason) for item in group]
+        return [item if isinstance(item, Quarantined) else Quarantined(item.prompt, reason) for item in group]
     cells = max(1, request.machine.cells // 2)
     machine = replace(request.machine, cells=cells, stored_cells=request.machine.stored_cells // 2)
     half = (len(group) + 1) // 2
@@ -163,7 +163,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    signs = ("can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)
 
 
 def _release_memory() -> None:

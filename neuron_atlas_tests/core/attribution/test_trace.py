@@ -275,9 +275,11 @@ def test_when_memory_runs_out_the_group_is_halved_and_the_graph_says_so(model) -
 
 def test_after_three_tries_without_memory_the_prompts_are_quarantined(model) -> None:
     watched = Watched(model, most=0)
-    results = list(trace_prompts(watched, [Prompt("the capital"), Prompt("the state")], options=TraceOptions()))
+    prompts = [Prompt("the capital"), Prompt(""), Prompt("the state")]
+    first, empty, last = trace_prompts(watched, prompts, options=TraceOptions())
     assert watched.batches == [2, 1, 1, 1, 1]
-    assert {result.reason for result in results} == {"memory ran out 3 times, last with 1 prompts at once"}
+    assert first.reason == last.reason == "memory ran out 3 times, last with 1 prompts at once"
+    assert empty.reason == "the prompt is empty"
 
 
 def test_errors_that_are_not_about_memory_are_not_hidden(model) -> None:
@@ -286,6 +288,14 @@ def test_errors_that_are_not_about_memory_are_not_hidden(model) -> None:
 
     with pytest.raises(RuntimeError, match="something else"):
         list(trace_prompts(Watched(model, spoil=spoil), [Prompt("the capital")], options=TraceOptions()))
+
+
+def test_bfloat16_gives_nearly_the_same_graph_and_tells_how_exact_it_is(graph: AttributionGraph) -> None:
+    folder = Path(neuron_atlas.__file__).parent / "demo" / "model"
+    rough = trace(load_model(str(folder), device="cpu", dtype="bfloat16"), FACT)
+    assert rough.summary.dtype == "bfloat16"
+    assert rough.summary.completeness == pytest.approx(graph.summary.completeness, abs=0.05)
+    assert graph.summary.conservation_error < 1e-4 < rough.summary.conservation_error < 0.1
 
 
 def test_options_are_checked_before_any_work(model) -> None:
