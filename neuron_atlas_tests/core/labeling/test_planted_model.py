@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 from neuron_atlas.adapters.subject_model import load_model
 from neuron_atlas.core.aggregation.activations import activation_stats
@@ -26,6 +27,7 @@ from neuron_atlas.demo.planted import PlantedTruth, write_planted_model
 
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory: pytest.TempPathFactory) -> tuple[PlantedTruth, SubjectModel]:
+    torch.set_num_threads(1)
     truth = write_planted_model(tmp_path_factory.mktemp("planted"))
     return truth, load_model(str(truth.folder), device="cpu")
 
