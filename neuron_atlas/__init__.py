@@ -25,12 +25,14 @@ if TYPE_CHECKING:
     from neuron_atlas.adapters.neuron_db import open_neuron_db
     from neuron_atlas.adapters.neuronpedia_json import read_graph
     from neuron_atlas.adapters.subject_model import load_model
+    from neuron_atlas.core.attribution.faithfulness.evaluate import evaluate
     from neuron_atlas.core.attribution.trace import trace
 
 __version__ = version("neuron_atlas")
-__all__ = ["__version__", "load_model", "open_atlas", "open_neuron_db", "read_graph", "trace"]
+__all__ = ["__version__", "evaluate", "load_model", "open_atlas", "open_neuron_db", "read_graph", "trace"]
 
 _HOMES = {
+    "evaluate": "neuron_atlas.core.attribution.faithfulness.evaluate",
     "load_model": "neuron_atlas.adapters.subject_model",
     "open_atlas": "neuron_atlas.adapters.atlas_duckdb",
     "open_neuron_db": "neuron_atlas.adapters.neuron_db",

@@ -189,10 +189,10 @@ FAITHFULNESS = Table(
         (
             "protocol",
             TEXT,
-            "patch_output | ablate_subset | ablate_one | keep_top | circuit | complement | edge | logit_edge",
+            "patch_output | ablate_one | ablate_subset | keep_top | circuit | complement | edge | direct",
         ),
         ("method", TEXT, "linearisation rule set and version, e.g. relp/1, or random for random circuits"),
-        ("n", I32, "nodes kept, or neurons of the circuit; 0 where the protocol has no size"),
+        ("n", I32, "nodes ablated or kept, or neurons of the circuit; 0 where the protocol has no size"),
         ("n_prompts", I32, "prompts (pairs of prompts for patch_output)"),
         ("n_runs", I32, "measurements: interventions, or edges"),
         ("pearson", F32, "correlation of predicted and measured effects within a prompt, mean over prompts", True),

@@ -2,7 +2,8 @@
 
 Measured: by how much the goal falls; predicted: Σ a · g over what is ablated. Candidates are the union of every method's
 `TOP` largest |a · g|, so that all methods are asked about the same ablations and a method that overrates a node pays for it.
-A subset takes each candidate with probability 1/2: subsets differ in what they hold and hardly in how much.
+Subsets of one size n are compared with each other: they differ in what they hold and not in how much. Size matters: a true
+derivative is made for small changes, a rule that conserves the goal for large ones.
 `keep_top` ablates everything else: the share (m(top n) - m(none)) / (m(all) - m(none)) says how much of the goal n nodes carry.
 """
 
@@ -23,7 +24,7 @@ from neuron_atlas.core.attribution.faithfulness.statistics import Comparison
 if TYPE_CHECKING:
     from torch import Tensor
 
-TOP = 32
+TOP = 64
 """Nodes that each method brings to the candidates."""
 
 
@@ -40,33 +41,32 @@ def ablate_nodes(
     clean: Run,
     relevances: Mapping[str, Tensor],
     *,
-    subsets: int,
-    singles: int,
+    counts: Mapping[int, int],
     rng: np.random.Generator,
-) -> tuple[Comparison, Comparison]:
-    """Joint ablations of random subsets, and ablations of single nodes. `relevances` [L, P, I] by method."""
+) -> dict[int, Comparison]:
+    """For each size n, `counts[n]` joint ablations of n random candidates. `relevances` [L, P, I] by method.
+
+    Single nodes (n = 1) are drawn without repeats; a size that is not below the number of candidates is left out.
+    """
     candidates = _candidates(relevances)
-    picked = rng.random((subsets, len(candidates))) < 0.5
-    alone = rng.permutation(len(candidates))[:singles]
-    chosen = np.concatenate([picked, np.eye(len(candidates), dtype=bool)[alone]])
+    drawn = {n: _draw(len(candidates), n, count, rng) for n, count in counts.items() if n < len(candidates)}
+    chosen = np.concatenate([np.zeros((1, len(candidates)), dtype=bool), *drawn.values()])
     rows = [_ablated(clean.activation, candidates[row]) for row in chosen]
-    goals = goals_under(
-        model, clean.token_ids, clean.over_logits, [_ablated(clean.activation, candidates[:0]), *rows]
-    )
-    measured = goals[0] - goals[1:]
-    predicted = {
-        method: chosen @ relevance.flatten()[torch.as_tensor(candidates)].double().numpy()
+    goals = goals_under(model, clean.token_ids, clean.over_logits, rows)
+    at = {
+        method: relevance.flatten()[torch.as_tensor(candidates)].double().numpy()
         for method, relevance in _on_cpu(relevances).items()
     }
-    return (
-        Comparison({method: values[:subsets] for method, values in predicted.items()}, measured[:subsets]),
-        Comparison({method: values[subsets:] for method, values in predicted.items()}, measured[subsets:]),
-    )
+    found: dict[int, Comparison] = {}
+    start = 1
+    for n, picked in drawn.items():
+        fall = goals[0] - goals[start : start + len(picked)]
+        found[n] = Comparison({method: picked.astype(np.float64) @ values for method, values in at.items()}, fall)
+        start += len(picked)
+    return found
 
 
-def keep_top(
-    model: InterventionModel, clean: Run, relevances: Mapping[str, Tensor], *, sizes: tuple[int, ...]
-) -> Kept:
+def keep_top(model: InterventionModel, clean: Run, relevances: Mapping[str, Tensor], *, sizes: tuple[int, ...]) -> Kept:
     """Ablate all but each method's n nodes of largest |relevance|."""
     keys = [(method, n) for method in relevances for n in sizes]
     rows = [_all_but(relevances[method], n) for method, n in keys]
@@ -81,6 +81,13 @@ def keep_top(
 def _candidates(relevances: Mapping[str, Tensor]) -> NDArray[np.int64]:
     tops = [largest(relevance, TOP) for relevance in _on_cpu(relevances).values()]
     return np.unique(np.concatenate(tops))
+
+
+def _draw(size: int, n: int, count: int, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Random subsets [count, size] of n of `size` candidates each; of single ones every candidate at most once."""
+    if n == 1:
+        return np.eye(size, dtype=bool)[rng.permutation(size)[:count]]
+    return rng.permuted(np.tile(np.arange(size) < n, (count, 1)), axis=1)
 
 
 def largest(values: Tensor, count: int) -> NDArray[np.int64]:

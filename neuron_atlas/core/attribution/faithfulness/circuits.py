@@ -43,15 +43,9 @@ class Curves:
 
 
 def split(cases: Sequence[Case]) -> tuple[list[int], list[int]]:
-    """Indices of the cases with a partner: every family is dealt in turn to training and test."""
-    seen: dict[tuple[str, int], int] = {}
-    sides: tuple[list[int], list[int]] = ([], [])
-    for index, case in enumerate(cases):
-        if case.corrupt is not None:
-            place = seen.get(case.family, 0)
-            seen[case.family] = place + 1
-            sides[place % 2].append(index)
-    return sides
+    """Indices of the cases that have a partner, dealt in turn to training and test."""
+    paired = [index for index, case in enumerate(cases) if case.corrupt is not None]
+    return paired[::2], paired[1::2]
 
 
 def mean_activations(cases: Sequence[Case]) -> dict[tuple[str, int], Tensor]:

@@ -1,9 +1,10 @@
-"""Protocols `edge` and `logit_edge`: does a direct effect happen when only the direct paths are left?
+"""Protocols `edge` and `direct`: does a direct effect happen when only the direct paths are left?
 
 In the model as it is, all MLPs are held at their clean activations and one source is set to 0. What a target would then read
-(its activation before it is held, or the logit) changes through the residual stream, live attention and live norms alone: by
-all paths from the source that cross no other MLP. Measured: the target's clean value minus this one; predicted: the weight
-w(s→t). One pass per source measures all its targets.
+(its activation before it is held, or the goal) changes through the residual stream, live attention and live norms alone: by
+all paths from the source that cross no other MLP. Measured: the target's clean value less this one; predicted: an edge's
+weight w(s→t), or a node's `direct` effect on the goal. Edges are compared as shares of their target's value, so that all
+targets count alike. One pass per source measures all its targets.
 """
 
 from __future__ import annotations
@@ -34,10 +35,11 @@ NODES = 64
 
 @dataclass(frozen=True)
 class EdgeComparison:
-    """Edges of one prompt's graph between neurons, and from neurons to logits, under one method."""
+    """One prompt's graph under one method: edges between neurons as shares of the target's value, and direct effects on the goal
+    in logits."""
 
-    to_neurons: Comparison
-    to_logits: Comparison
+    edges: Comparison
+    direct: Comparison
 
 
 def measure_edges(
@@ -60,7 +62,9 @@ def direct_changes(
     """By how much targets [S, N] and logits [S, V] fall when each source (layers, positions, neurons) is set to 0 and only its
     direct paths carry that on."""
     count = len(sources[0])
-    held = torch.cat([run.activation[:, None], run.activation[:, None].repeat(1, count, 1, 1)], 1)  # row 0: nothing is changed
+    held = torch.cat(
+        [run.activation[:, None], run.activation[:, None].repeat(1, count, 1, 1)], 1
+    )  # row 0: nothing is changed
     layers, positions, neurons = (torch.as_tensor(part, device=held.device) for part in sources)
     held[layers, torch.arange(1, count + 1, device=held.device), positions, neurons] = 0.0
     seen: list[Tensor] = []
@@ -80,36 +84,25 @@ def _holding(held: Tensor, seen: list[Tensor]) -> Callable[[int, Tensor], Tensor
     return change
 
 
-def _compare(
-    model: InterventionModel, run: Run, graph: AttributionGraph, method: str, sources: int
-) -> EdgeComparison:
-    neurons = graph.nodes.filter(pl.col("kind") == "neuron").sort("node")
+def _compare(model: InterventionModel, run: Run, graph: AttributionGraph, method: str, sources: int) -> EdgeComparison:
+    neurons = graph.nodes.filter(pl.col("kind") == "neuron").sort("node").with_row_index("column")
     chosen = neurons.gather(_spread(neurons.height, sources)).with_row_index("row")
-    logits = graph.nodes.filter(pl.col("kind") == "logit").sort("node")
     on_neurons, on_logits = direct_changes(model, run, _places(chosen), _places(neurons))
-    of_traced = on_logits[:, torch.as_tensor(logits["token_id"].to_numpy().copy())]
-    return EdgeComparison(
-        _compared(graph.edges, chosen, neurons, on_neurons, method),
-        _compared(graph.edges, chosen, logits, of_traced, method),
-    )
-
-
-def _compared(
-    edges: pl.DataFrame, sources: pl.DataFrame, targets: pl.DataFrame, changes: Tensor, method: str
-) -> Comparison:
     rows = (
-        edges.join(sources.select("row", source="node"), on="source")
-        .join(targets.with_row_index("column").select("column", target="node"), on="target")
+        graph.edges.join(chosen.select("row", source="node"), on="source")
+        .join(neurons.select("column", "activation", target="node"), on="target")
+        .filter(pl.col("activation") != 0)
         .sort("source", "target")
     )
-    measured = changes.cpu().numpy()[rows["row"].to_numpy(), rows["column"].to_numpy()]
-    return Comparison({method: rows["weight"].cast(pl.Float64).to_numpy()}, measured.astype(np.float64))
+    falls = on_neurons.double().cpu().numpy()[rows["row"].to_numpy(), rows["column"].to_numpy()]
+    value = rows["activation"].cast(pl.Float64).to_numpy()
+    weight, direct = (frame.cast(pl.Float64).to_numpy() for frame in (rows["weight"], chosen["direct"]))
+    on_goal = (on_logits @ run.over_logits).double().cpu().numpy()
+    return EdgeComparison(Comparison({method: weight / value}, falls / value), Comparison({method: direct}, on_goal))
 
 
 def _places(neurons: pl.DataFrame) -> tuple[Ints, Ints, Ints]:
-    layers, positions, numbers = (
-        neurons[name].to_numpy().astype(np.int64) for name in ("layer", "position", "neuron")
-    )
+    layers, positions, numbers = (neurons[name].to_numpy().astype(np.int64) for name in ("layer", "position", "neuron"))
     return layers, positions, numbers
 
 

@@ -31,13 +31,14 @@ Gradients = Mapping[str, Sequence["Tensor"]]
 
 @dataclass(frozen=True, slots=True)
 class EvaluationBudget:
-    """How much is measured: prompts; per prompt random subsets, single nodes and sources of edges; numbers of nodes kept; sizes of
-    circuits, and random circuits of each size. The default is a sample that takes about a second on a small model."""
+    """How much is measured: prompts; per prompt single nodes, random subsets of each size, sources of edges; numbers of nodes kept;
+    sizes of circuits, and random circuits of each size. The default is a sample that takes a second or two on a small model."""
 
-    prompts: int = 12
-    subsets: int = 16
-    singles: int = 16
-    sources: int = 8
+    prompts: int = 10
+    singles: int = 10
+    subsets: int = 10
+    subset_sizes: tuple[int, ...] = (4, 16, 64)
+    sources: int = 10
     kept: tuple[int, ...] = (10, 30, 100)
     circuits: tuple[int, ...] = (32, 128, 512)
     random_circuits: int = 2
@@ -99,12 +100,13 @@ def _ablation(
     from neuron_atlas.core.attribution.faithfulness.ablation import ablate_nodes, keep_top
 
     rng = np.random.default_rng([seed, 1])
+    counts = {1: budget.singles} | dict.fromkeys(budget.subset_sizes, budget.subsets)
     relevances = [
         {method: gradients[index] * case.clean.activation for method, gradients in clean.items()}
         for index, case in enumerate(cases)
     ]
     ablated = [
-        ablate_nodes(model, case.clean, relevance, subsets=budget.subsets, singles=budget.singles, rng=rng)
+        ablate_nodes(model, case.clean, relevance, counts=counts, rng=rng)
         for case, relevance in zip(cases, relevances, strict=True)
     ]
     kept = [
@@ -112,11 +114,11 @@ def _ablation(
         for case, relevance in zip(cases, relevances, strict=True)
     ]
     parts = {key: np.array([one.parts[key] for one in kept]) for key in kept[0].parts}
-    return [
-        *correlation_rows("ablate_subset", [jointly for jointly, _ in ablated], seed=seed),
-        *correlation_rows("ablate_one", [singly for _, singly in ablated], seed=seed),
-        *share_rows("keep_top", parts, np.array([one.whole for one in kept]), seed=seed),
-    ]
+    rows = share_rows("keep_top", parts, np.array([one.whole for one in kept]), seed=seed)
+    for n in counts:
+        of_size = [found[n] for found in ablated if n in found]
+        rows += correlation_rows("ablate_one" if n == 1 else "ablate_subset", of_size, n=n, seed=seed)
+    return rows
 
 
 def _circuits(
@@ -159,8 +161,8 @@ def _edges(
     rows: Rows = []
     for each in rules:
         compared = measure_edges(model, cases, each, sources=budget.sources)
-        rows += correlation_rows("edge", [one.to_neurons for one in compared], seed=seed)
-        rows += correlation_rows("logit_edge", [one.to_logits for one in compared], seed=seed)
+        rows += correlation_rows("edge", [one.edges for one in compared], seed=seed)
+        rows += correlation_rows("direct", [one.direct for one in compared], seed=seed)
     return rows
 
 
@@ -169,7 +171,9 @@ def _linear(rules: Sequence[RuleSet]) -> list[RuleSet]:
 
 
 def _checked(budget: EvaluationBudget) -> EvaluationBudget:
-    numbers = (budget.prompts, budget.subsets, budget.singles, budget.sources, *budget.kept, *budget.circuits)
-    if min(numbers) < 1 or budget.random_circuits < 0:
-        raise BadInput(f"every part of a budget must be at least 1, got {budget}")
+    counts = (budget.prompts, budget.singles, budget.subsets, budget.sources)
+    if min(*counts, *budget.kept, *budget.circuits, *budget.subset_sizes) < 1 or budget.random_circuits < 0:
+        raise BadInput(f"every part of a budget must be at least 1 (random_circuits: 0), got {budget}")
+    if 1 in budget.subset_sizes:
+        raise BadInput("subsets hold at least 2 nodes; how many single nodes are ablated is set by `singles`")
     return budget

@@ -49,7 +49,8 @@ def patch_outputs(
 def _differing(difference: Tensor) -> list[tuple[int, int]]:
     size = difference.abs().amax(-1)
     changed = size > SAME * size.max()
-    return [(int(layer), int(position)) for layer, position in changed.nonzero().tolist()]
+    layers, positions = np.nonzero(changed.cpu().numpy())
+    return list(zip(layers.tolist(), positions.tolist(), strict=True))
 
 
 def _nothing(like: Tensor) -> Replacement:

@@ -8,7 +8,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from neuron_atlas.core.attribution.faithfulness.statistics import Comparison, Estimate, mean_of, pearson, share_of, spearman
+from neuron_atlas.core.attribution.faithfulness.statistics import (
+    Comparison,
+    Estimate,
+    mean_of,
+    pearson,
+    share_of,
+    spearman,
+)
 
 RANDOM = "random"
 """The method of circuits drawn at random; several draws (`random 0`, `random 1`) are averaged."""
@@ -16,17 +23,19 @@ RANDOM = "random"
 Floats = NDArray[np.float64]
 
 
-def correlation_rows(protocol: str, compared: Sequence[Comparison], *, seed: int) -> list[dict[str, object]]:
+def correlation_rows(
+    protocol: str, compared: Sequence[Comparison], *, seed: int, n: int = 0
+) -> list[dict[str, object]]:
     """One row for each method: its correlations within each prompt, averaged over prompts."""
     if not compared:
         return []
     rows: list[dict[str, object]] = []
     for method in compared[0].predicted:
         pairs = [(one.predicted[method], one.measured) for one in compared]
-        drawn = _seed(seed, protocol, method, 0)
+        drawn = _seed(seed, protocol, method, n)
         rows.append(
             {
-                **_identity(protocol, method, 0),
+                **_identity(protocol, method, n),
                 "n_prompts": len(pairs),
                 "n_runs": sum(len(measured) for _, measured in pairs),
                 **_columns("pearson", mean_of([pearson(*pair) for pair in pairs], seed=drawn)),
