@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import platform
 import subprocess
@@ -314,9 +313,9 @@ def report(results: list[dict[str, float | str]], command: str) -> str:
         x = np.log([float(r["rows"]) for r in ours])
         y = np.log([float(r["cpu"]) for r in ours])
         slope = float(np.polyfit(x, y, 1)[0])
-        span = math.log10(float(ours[-1]["rows"]) / float(ours[0]["rows"]))
+        steps = ", ".join(f"{step:.2f}" for step in np.diff(y) / np.diff(x))
         lines.append(
-            f"Cost grows as rows^{slope:.2f} over {span:.0f} decades (1 is linear; least squares on logarithms)."
+            f"CPU time grows as rows^{slope:.2f} (1 is linear; least squares on logarithms); step by step: {steps}."
         )
     return "\n".join(lines) + "\n"
 
