@@ -16,6 +16,7 @@ import dagster as dg
 
 from neuron_atlas.defs.assets import build_assets
 from neuron_atlas.defs.automation import build_automation
+from neuron_atlas.defs.catalog import Catalog, open_catalog
 from neuron_atlas.defs.instance import open_instance
 from neuron_atlas.defs.io_managers import build_io_managers
 from neuron_atlas.defs.partitions import Partitions, read_partitions
@@ -76,6 +77,11 @@ def materialize(
     partitions = read_partitions(settings)
     definitions = build_definitions(settings, resources=resources, partitions=partitions)
     assets = select(selection, definitions)
+    r = resources
+
+    def catalog() -> Catalog:
+        return open_catalog(r.lake, r.duckdb, r.postgres, r.published, partitions)
+
     with open_instance(settings) as instance:
-        walk = Walk(definitions, resources, partitions, instance)
+        walk = Walk(definitions, resources.by_key(), partitions, instance, catalog)
         return walk.run(assets, partition=partition, only_missing=only_missing, fresh=fresh, listener=listener)

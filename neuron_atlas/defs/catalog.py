@@ -16,7 +16,6 @@ from neuron_atlas.defs.inventory import INVENTORY, StoreName
 from neuron_atlas.defs.partitions import Partitions
 from neuron_atlas.defs.places import LakeResource, PostgresResource, PublishedResource
 from neuron_atlas.defs.recipes import identities, recipe, source_name
-from neuron_atlas.defs.resources import Resources
 from neuron_atlas.defs.stores import DuckDBStore, LakeStore, PostgresStore, Store, Stored
 
 
@@ -50,7 +49,7 @@ class Catalog:
         """The units of an asset that are not stored."""
         return [unit for unit in self.units(asset) if self.find(unit) is None]
 
-    def is_current(self, unit: Unit, definition: dg.AssetsDefinition, resources: Resources) -> bool:
+    def is_current(self, unit: Unit, definition: dg.AssetsDefinition, resources: Mapping[str, object]) -> bool:
         """Whether a run of this unit now would have the recipe it was stored with."""
         stored = self.find(unit)
         if stored is None:
@@ -58,7 +57,7 @@ class Catalog:
         key = dg.AssetKey(unit.asset)
         expected = recipe(
             code_version=definition.code_versions_by_key[key] or "",
-            ingredients=identities(resources.by_key(), definition.required_resource_keys, unit.partition),
+            ingredients=identities(resources, definition.required_resource_keys, unit.partition),
             sources=[
                 {str(read): found.content_hash for read in self.reads(unit, definition) if (found := self.find(read))}
             ],

@@ -61,11 +61,12 @@ def checks_of(asset: str) -> list[dg.AssetCheckSpec]:
 
 
 def graphs_conserve(frames: Frames, inputs: Tables) -> Finding:
-    """Effects add up in every graph: kept edges + remainder + bias equal the value of each target."""
+    """Effects add up in every graph: kept edges + remainder + bias equal the value of each target.
+
+    A graph that was imported from elsewhere may lack what it takes to tell; it is missing then, and counts as unknown.
+    """
     graphs = frames["graphs"].filter(pl.col("reason").is_null())
-    bad = graphs.filter(
-        ~(pl.col("conservation_error") <= MAX_CONSERVATION_ERROR) | pl.col("conservation_error").is_null()
-    )
+    bad = graphs.filter(~(pl.col("conservation_error") <= MAX_CONSERVATION_ERROR))
     worst = float(graphs["conservation_error"].fill_nan(float("inf")).max() or 0.0) if graphs.height else 0.0  # pyright: ignore[reportArgumentType]
     says = f"{graphs.height} graphs, largest relative error {worst:.2g}; allowed {MAX_CONSERVATION_ERROR:g}"
     if bad.height:
@@ -203,6 +204,7 @@ CHECKS: dict[str, tuple[Check, ...]] = {
         Check("graphs_refer", "Edges and targets name nodes of their own graph.", graphs_refer),
         Check("few_quarantined", "At most a tenth of the prompts were set aside.", few_quarantined, is_blocking=False),
     ),
+    "faithfulness": (not_empty("faithfulness"), within("faithfulness", -1, 1, "pearson", "spearman")),
     "graph_stats": (not_empty("set_sums", "edge_sums", "neuron_sums"),),
     "edge_stats": (
         not_empty("edge_stats", "neuron_profiles"),

@@ -38,6 +38,24 @@ def _raw_graphs(frames: Frames) -> Metadata:
     }
 
 
+def _faithfulness(frames: Frames) -> Metadata:
+    rows = frames["faithfulness"].drop_nulls("pearson")
+    best = rows.group_by("protocol", "method").agg(pearson=pl.col("pearson").mean()).sort("protocol", "method")
+    relp = rows.filter(pl.col("method").str.starts_with("relp"))
+    return {
+        "relp_pearson_mean": _mean(relp, "pearson"),
+        "by_method": _md(markdown_table(["protocol", "rules", "mean correlation"], best.rows())),
+        "relp": _md(
+            bars(
+                relp["protocol"].to_list(),
+                _values(relp, "pearson"),
+                title="RelP against interventions",
+                unit="correlation",
+            )
+        ),
+    }
+
+
 def _graph_stats(frames: Frames) -> Metadata:
     layers = frames["neuron_sums"].group_by("layer").agg(n=pl.col("n").sum()).sort("layer")
     return {
@@ -210,6 +228,7 @@ def _largest(frame: pl.DataFrame, column: str) -> float:
 
 _DESCRIPTIONS: dict[str, Callable[[Frames], Metadata]] = {
     "raw_graphs": _raw_graphs,
+    "faithfulness": _faithfulness,
     "graph_stats": _graph_stats,
     "edge_stats": _edge_stats,
     "activation_stats": _activation_stats,

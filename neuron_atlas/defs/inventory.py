@@ -31,6 +31,7 @@ class Entry:
 INVENTORY: dict[str, Entry] = {
     "raw_graphs": Entry("lake", "prompt_set"),
     "graph_stats": Entry("lake", "prompt_set"),
+    "faithfulness": Entry("lake", "prompt_set"),
     "edge_stats": Entry("duckdb"),
     "activation_stats": Entry("lake", "corpus"),
     "output_projections": Entry("lake", "layer"),

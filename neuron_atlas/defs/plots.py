@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -38,7 +39,9 @@ def bars(names: Sequence[str], values: Sequence[float], *, title: str, unit: str
     figure, axes = _canvas(title)
     places = list(range(len(names)))
     axes.bar(places, list(values), color=INK)
-    axes.set_xticks(places, [plain(name) for name in names], rotation=45 if len(names) > 6 else 0, fontsize=8)
+    axes.set_xticks(
+        places, [plain(name) for name in names], rotation=45 if len(names) > 6 else 0, fontsize=8, parse_math=False
+    )
     axes.set_ylabel(unit)
     return _image(figure, title)
 
@@ -66,8 +69,8 @@ def escaped(text: str) -> str:
 
 
 def plain(text: str) -> str:
-    """Text on one line, without control characters or matplotlib's formula sign, at most MAX_CELL characters."""
-    text = re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]", "␣", text).replace("$", "＄")
+    """Text on one line, without control characters, at most MAX_CELL characters."""
+    text = re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]", "␣", text)
     return text if len(text) <= MAX_CELL else text[: MAX_CELL - 1] + "…"
 
 
@@ -82,9 +85,9 @@ def _row(cells: Sequence[str]) -> str:
 def _canvas(title: str) -> tuple[Figure, Axes]:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5.2, 2.6), layout="constrained")
-    axes = figure.add_subplot()
-    axes.set_title(plain(title), fontsize=10)
+    figure = Figure(figsize=(5.2, 2.6))
+    axes = figure.add_axes((0.14, 0.24, 0.82, 0.62))
+    axes.set_title(plain(title), fontsize=10, parse_math=False)
     axes.spines[["top", "right"]].set_visible(False)
     return figure, axes
 
@@ -93,6 +96,7 @@ def _image(figure: Figure, title: str) -> str:
     import matplotlib
 
     stream = io.BytesIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "neuron_atlas"}):
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "neuron_atlas"}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # text stays text: the browser draws it
         figure.savefig(stream, format="svg", metadata={"Date": None})
     return f"![{escaped(title)}](data:image/svg+xml;base64,{base64.b64encode(stream.getvalue()).decode()})"

@@ -8,22 +8,20 @@ Dagster reads the type of a check's context as it stands, so this module does wi
 from pathlib import Path
 
 import dagster as dg
-import polars as pl
 from dagster_duckdb import DuckDBResource
 
 from neuron_atlas.adapters.lake import Lake
-from neuron_atlas.core.records import layer_key
+from neuron_atlas.core.records import Tables, layer_key
+from neuron_atlas.defs.assets.publication import IN_ATLAS
 from neuron_atlas.defs.catalog import open_catalog
 from neuron_atlas.defs.errors import at_the_door
 from neuron_atlas.defs.ingredients import LabelerResource, ModelResource
 from neuron_atlas.defs.inventory import INVENTORY
 from neuron_atlas.defs.partitions import Partitions
 from neuron_atlas.defs.places import LakeResource, PostgresResource, PublishedResource
-from neuron_atlas.defs.stores import PostgresStore
 from neuron_atlas.errors import DamagedData
 
 WARN = dg.AssetCheckSeverity.WARN
-SIDES = ("output_labels", "input_labels")
 
 
 def build_stored_checks(partitions: Partitions) -> list[dg.AssetChecksDefinition]:
@@ -31,9 +29,8 @@ def build_stored_checks(partitions: Partitions) -> list[dg.AssetChecksDefinition
     return [
         *(files_match_manifest(asset) for asset, entry in INVENTORY.items() if entry.store == "lake"),
         covers_every_partition("edge_stats", ["graph_stats"], partitions),
-        covers_every_partition("atlas", [a for a, entry in INVENTORY.items() if entry.by], partitions),
-        labels_are_current("output_labels"),
-        labels_are_current("input_labels"),
+        covers_every_partition("atlas", [asset for asset in IN_ATLAS if INVENTORY[asset].by], partitions),
+        labels_are_current(),
         recall(),
     ]
 
@@ -81,36 +78,33 @@ def covers_every_partition(asset: str, reads: list[str], partitions: Partitions)
     return check
 
 
-def labels_are_current(asset: str) -> dg.AssetChecksDefinition:
-    """Labels against the neighbours' labels they were made from."""
+def labels_are_current() -> dg.AssetChecksDefinition:
+    """The labels in the atlas against the neighbours' labels they were made from."""
 
     @dg.asset_check(
-        asset=asset,
+        asset="atlas",
         name="labels_are_current",
         description="The neighbours' labels that each label leaned on still stand.",
+        additional_ins={name: dg.AssetIn(name) for name in ("output_labels", "input_labels")},
     )
-    def check(postgres: PostgresResource) -> dg.AssetCheckResult:
+    def check(output_labels: Tables, input_labels: Tables) -> dg.AssetCheckResult:
         from neuron_atlas.core.labeling.choice import stale_labels
 
-        with at_the_door():
-            store = PostgresStore(postgres.server())
-            labels = {name: table for side in SIDES for name, table in store.read(side, store.partitions(side)).items()}
-        side = asset.removesuffix("_labels")
-        stale = stale_labels(labels).filter(pl.col("side") == side)
-        layers = sorted(stale["layer"].unique())
-        says = f"{stale.height} labels lean on labels that have changed; rerun {asset} for {_keys(layers)}"
+        stale = stale_labels({**output_labels, **input_labels})
+        rerun = [
+            f"{side}_labels for {', '.join(layer_key(layer) for layer in sorted(rows['layer'].unique()))}"
+            for (side,), rows in stale.sort("side").group_by("side", maintain_order=True)
+        ]
         return dg.AssetCheckResult(
             passed=stale.is_empty(),
             severity=WARN,
-            description=says if layers else "every label leans on labels that stand",
+            description=f"{stale.height} labels lean on labels that have changed; rerun {' and '.join(rerun)}"
+            if rerun
+            else "every label leans on labels that stand",
             metadata={"stale": stale.height},
         )
 
     return check
-
-
-def _keys(layers: list[int]) -> str:
-    return ", ".join(layer_key(layer) for layer in layers)
 
 
 def recall() -> dg.AssetChecksDefinition:

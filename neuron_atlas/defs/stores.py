@@ -154,12 +154,6 @@ class PostgresStore:
         frames = self.server.run(lambda c: read_partitions(c, asset, keys), read_only=True)
         return {name: frame.lazy() for name, frame in frames.items()}
 
-    def partitions(self, asset: str) -> list[str | None]:
-        """The partitions that are stored."""
-        from neuron_atlas.adapters.postgres_tables import list_partitions
-
-        return [m.partition for m in self.server.run(lambda c: list_partitions(c, asset), read_only=True)]
-
     def find(self, asset: str, partition: str | None) -> Stored | None:
         from neuron_atlas.adapters.postgres_tables import list_partitions
 

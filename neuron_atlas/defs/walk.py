@@ -8,21 +8,22 @@ whose recipe has not changed is left alone; the answer is sought just before its
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import dagster as dg
+from dagster_shared.error import SerializableErrorInfo
 
-from neuron_atlas.defs.catalog import Catalog, Unit, open_catalog
+from neuron_atlas.defs.catalog import Catalog, Unit
+from neuron_atlas.defs.errors import MAX_RETRIES
 from neuron_atlas.defs.instance import PROCESS_TAG, process_tag
 from neuron_atlas.defs.inventory import INVENTORY
 from neuron_atlas.defs.partitions import Partitions
-from neuron_atlas.defs.resources import Resources
-from neuron_atlas.errors import AtlasError, PermanentError, UnknownName
+from neuron_atlas.errors import AtlasError, PermanentError, TransientError, UnknownName
 
 LEGS: tuple[tuple[str, ...], ...] = (
-    ("raw_graphs", "graph_stats"),
+    ("raw_graphs", "graph_stats", "faithfulness"),
     ("activation_stats",),
     ("output_projections", "input_projections"),
     ("edge_stats", "der_scores"),
@@ -52,12 +53,13 @@ Listener: TypeAlias = Callable[[Stop, int, int], None]
 
 @dataclass(frozen=True)
 class Walk:
-    """A walk over some assets of one atlas."""
+    """A walk over some assets of one atlas; `catalog` opens the stores, when it has to be known what is out of date."""
 
     definitions: dg.Definitions
-    resources: Resources
+    resources: Mapping[str, object]
     partitions: Partitions
     instance: dg.DagsterInstance
+    catalog: Callable[[], Catalog]
 
     def run(
         self,
@@ -91,7 +93,7 @@ class Walk:
 
     def _outdated(self, units: tuple[Unit, ...]) -> tuple[Unit, ...]:
         """The units that have to run: out of date themselves, or reading one that runs in the same stop."""
-        catalog, running = self._catalog(), dict[Unit, None]()
+        catalog, running = self.catalog(), dict[Unit, None]()
         for unit in units:
             definition = self.definitions.resolve_assets_def(dg.AssetKey(unit.asset))
             if running.keys() & set(catalog.reads(unit, definition)) or not catalog.is_current(
@@ -99,10 +101,6 @@ class Walk:
             ):
                 running[unit] = None
         return tuple(running)
-
-    def _catalog(self) -> Catalog:
-        r = self.resources
-        return open_catalog(r.lake, r.duckdb, r.postgres, r.published, self.partitions)
 
     def _run(self, units: tuple[Unit, ...], *, fresh: bool) -> str:
         """One Dagster run; returns its id. Raises what the asset raised."""
@@ -123,7 +121,17 @@ class Walk:
             if isinstance(failure.__cause__, AtlasError):
                 raise failure.__cause__ from failure
             raise PermanentError(failure.description or "the run failed") from failure
+        except dg.DagsterError as error:
+            given_up = list[SerializableErrorInfo](getattr(error, "user_code_process_error_infos", ()))
+            if not given_up or given_up[0].cause is None:
+                raise
+            raise TransientError(f"{_words(given_up[0].cause.message)} (tried {MAX_RETRIES + 1} times)") from error
         return result.run_id
+
+
+def _words(message: str) -> str:
+    """An error's own words, from `module.Class: words`."""
+    return message.strip().partition(": ")[2] or message.strip()
 
 
 def plan(assets: Sequence[str], partitions: Partitions, *, partition: str | None) -> Iterator[tuple[Unit, ...]]:

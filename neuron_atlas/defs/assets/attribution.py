@@ -1,6 +1,6 @@
 """Attribution: from prompts to graphs of what made each answer.
 
-What belongs here: the asset that runs the model on prompts. What is computed is in core/attribution; how a killed run keeps
+What belongs here: assets that run the model on prompts. What is computed is in core/attribution; how a killed run keeps
 its finished prompts is in adapters/graph_files.py.
 """
 
@@ -20,7 +20,7 @@ GROUP = "attribution"
 
 
 def attribution_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
-    """The asset of this group."""
+    """The assets of this group."""
 
     @dg.asset(
         group_name=GROUP,
@@ -64,4 +64,27 @@ def attribution_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
                 shards.add(list(trace_prompts(subject, batch, options=options)))
             return shards.collect()
 
-    return [raw_graphs]
+    @dg.asset(
+        group_name=GROUP,
+        partitions_def=partitions.prompt_sets,
+        io_manager_key="parquet_io_manager",
+        check_specs=checks_of("faithfulness"),
+        pool="gpu",
+        kinds={"pytorch", "parquet"},
+        owners=["team:interpretability"],
+        code_version="1",
+    )
+    @doorway
+    def faithfulness(
+        context: dg.AssetExecutionContext, model: ModelResource, prompt_sets: PromptSetsResource
+    ) -> Frames:
+        """How well attributions predict what interventions in the model itself do, for every linearisation rule set.
+
+        Neurons are ablated, patched and kept in the real model on a sample of the prompts, and the change of the answer is
+        compared with the sum of attributions: correlations over nodes and edges, and curves over the size of a circuit.
+        """
+        from neuron_atlas.core.attribution.faithfulness.evaluate import evaluate
+
+        return {"faithfulness": evaluate(model.load(), prompt_sets.read(context.partition_key))}
+
+    return [raw_graphs, faithfulness]

@@ -11,6 +11,7 @@ from pathlib import Path
 import dagster as dg
 
 from neuron_atlas import __version__
+from neuron_atlas.adapters.atlas_duckdb.schema import PUBLISHED
 from neuron_atlas.core.records import Tables, content_hash
 from neuron_atlas.core.tables import ASSETS
 from neuron_atlas.defs.doorway import Publication, publication
@@ -20,6 +21,8 @@ from neuron_atlas.defs.plots import markdown_table
 
 GROUP = "publication"
 OWNERS = ["team:interpretability"]
+IN_ATLAS = tuple(asset for asset, tables in ASSETS.items() if any(table in PUBLISHED.values() for table in tables))
+"""The assets of which the atlas holds tables."""
 
 
 def publication_assets() -> list[dg.AssetsDefinition]:
@@ -27,7 +30,7 @@ def publication_assets() -> list[dg.AssetsDefinition]:
 
     @dg.asset(
         group_name=GROUP,
-        ins={asset: dg.AssetIn(asset) for asset in ASSETS},
+        ins={asset: dg.AssetIn(asset) for asset in IN_ATLAS},
         automation_condition=dg.AutomationCondition.eager(),
         pool="atlas",
         kinds={"duckdb"},
@@ -48,7 +51,7 @@ def publication_assets() -> list[dg.AssetsDefinition]:
         """
         from neuron_atlas.adapters.atlas_duckdb import build_atlas, table_hashes
 
-        tables = {name: table for asset in ASSETS for name, table in assets[asset].items()}
+        tables = {name: table for asset in IN_ATLAS for name, table in assets[asset].items()}
         report = build_atlas(Path(atlas_file.path), tables, facts={**model.facts(), "code_version": __version__})
         hashes = table_hashes(report.path)
         shown = {
