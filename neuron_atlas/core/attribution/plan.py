@@ -23,17 +23,17 @@ Floats = NDArray[np.float64]
 @dataclass(frozen=True, slots=True)
 class Machine:
     """What shapes a plan beside the model: `call_flops` is the work that one more bundle costs per layer, in floating point
-    operations; `cells` how many row-positions are swept at once (they should fit the cache); `stored_cells` how many may be
+    operations; `cells` how many row-positions are swept at once (they should fit the cache); `stored_bytes` what may be
     kept for the meeting."""
 
     call_flops: float = 36e6
     cells: int = 2048
-    stored_cells: int = 2**18
+    stored_bytes: int = 2**29
 
     @classmethod
     def of(cls, device: str) -> Machine:
         """Settings for a torch device: a GPU wants fewer, larger calls."""
-        return cls() if device == "cpu" else cls(call_flops=3e9, cells=2**15, stored_cells=2**19)
+        return cls() if device == "cpu" else cls(call_flops=3e9, cells=2**15, stored_bytes=2**33)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ def _costs(sources: Ends, targets: Ends, *, length: int, sizes: Sizes, machine: 
         sent, taken = below[:cut].sum(0), above[cut:].sum(0)
         meeting = 2.0 * sizes.width * float(sent @ (overlap if cut < n_layers else np.ones_like(overlap)) @ taken)
         costs[cut] = up + down + meeting
-        if 0 < cut < n_layers and sent @ widths_up > machine.stored_cells:
+        if 0 < cut < n_layers and 4.0 * sizes.width * float(sent @ widths_up) > machine.stored_bytes:
             costs[cut] = np.inf
     return costs
 

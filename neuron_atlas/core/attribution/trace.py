@@ -149,7 +149,7 @@ def _trace_group(
         reason = f"memory ran out {TRIES} times, last with {len(encoded)} prompts at once"
         return [item if isinstance(item, Quarantined) else Quarantined(item.prompt, reason) for item in group]
     cells = max(1, request.machine.cells // 2)
-    machine = replace(request.machine, cells=cells, stored_cells=request.machine.stored_cells // 2)
+    machine = replace(request.machine, cells=cells, stored_bytes=request.machine.stored_bytes // 2)
     half = (len(group) + 1) // 2
     note = f"memory ran out; traced again with at most {half} prompts and {cells} cells at once"
     smaller = replace(request, machine=machine, note=note)

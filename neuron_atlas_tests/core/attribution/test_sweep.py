@@ -202,7 +202,7 @@ def test_a_meeting_that_does_not_fit_is_not_planned() -> None:
     rng = np.random.default_rng(0)
     sources, targets = ends(rng, 300, -1, 6, 20), ends(rng, 300, 0, 7, 20)
     roomy = make_plan(sources, targets, length=20, sizes=SIZES, machine=Machine())
-    tight = make_plan(sources, targets, length=20, sizes=SIZES, machine=Machine(stored_cells=1))
+    tight = make_plan(sources, targets, length=20, sizes=SIZES, machine=Machine(stored_bytes=1))
     assert 0 < roomy.cut < 6
     assert tight.cut in (0, 6)
     assert tight.flops > roomy.flops
