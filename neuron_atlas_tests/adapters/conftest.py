@@ -1,22 +1,29 @@
-"""A real PostgreSQL for the tests of whatever talks to one: started once, stopped at the end, a fresh database per test."""
+"""A real PostgreSQL for the tests of whatever talks to one: started once, stopped at the end, empty for each test."""
 
 from __future__ import annotations
 
+import os
+import shutil
 import tempfile
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from psycopg import sql
 
 from neuron_atlas.adapters.postgres import Server, ensure_database, start_embedded, stop_embedded
 
 
 @pytest.fixture(scope="session")
 def outside() -> Iterator[Path]:
-    """A folder outside pytest's own. Every session of pytest closes that one to other users, also under the sessions beside
-    it; as root, the server is another user."""
-    with tempfile.TemporaryDirectory(prefix="atlas-tests-") as folder:
+    """A folder outside pytest's own, in memory where there is room: clusters are thousands of files.
+
+    Every session of pytest closes its folder to other users, also under the sessions beside it; as root, the server is
+    another user.
+    """
+    memory = Path("/dev/shm")
+    roomy = memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 4 << 30
+    with tempfile.TemporaryDirectory(prefix="atlas-tests-", dir=memory if roomy else None) as folder:
         yield Path(folder)
 
 
@@ -32,7 +39,17 @@ def server(outside: Path) -> Iterator[Server]:
     stop_embedded(folder)
 
 
+@pytest.fixture(scope="session")
+def _scratch(server: Server) -> Server:
+    return ensure_database(server, "scratch")
+
+
 @pytest.fixture
-def database(server: Server) -> Server:
-    """The server with an empty database of this test's own."""
-    return ensure_database(server, f"test_{uuid.uuid4().hex[:12]}")
+def database(_scratch: Server) -> Server:
+    """A database that is empty but for pgvector: one for all tests, since making one writes hundreds of files."""
+    with _scratch.connect() as connection:
+        connection.execute("drop schema if exists neuron_atlas, neuron_db cascade")
+        tables = connection.execute("select tablename from pg_tables where schemaname = 'public'").fetchall()
+        for (table,) in tables:
+            connection.execute(sql.SQL("drop table {}").format(sql.Identifier(table)))
+    return _scratch
