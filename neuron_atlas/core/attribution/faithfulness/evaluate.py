@@ -34,7 +34,7 @@ class EvaluationBudget:
     """How much is measured: prompts; per prompt single nodes, random subsets of each size, sources of edges; numbers of nodes kept;
     sizes of circuits, and random circuits of each size. The default is a sample that takes a second or two on a small model."""
 
-    prompts: int = 10
+    prompts: int = 8
     singles: int = 10
     subsets: int = 10
     subset_sizes: tuple[int, ...] = (4, 16, 64)
