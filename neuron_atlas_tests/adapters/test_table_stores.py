@@ -144,7 +144,7 @@ EVERY_TYPE = ("output_labels", "activation_stats", "cluster_labels")
 
 
 @pytest.mark.parametrize("asset", EVERY_TYPE)
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_rows_come_back_as_they_went_in(store: Store, asset: str, data: st.DataObject) -> None:
     frames = {t.name: t.checked(data.draw(frames_of(t))) for t in ASSETS[asset]}

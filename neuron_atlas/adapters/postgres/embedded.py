@@ -48,6 +48,7 @@ SETTINGS = {
     "shared_buffers": "64MB",
     "timezone": "UTC",
     "log_timezone": "UTC",
+    "dynamic_shared_memory_type": "mmap",  # in the cluster: /dev/shm is 64 MB in containers, and a kill leaves litter there
     "jit": "off",  # compiling costs more than our short questions
 }
 
