@@ -28,7 +28,6 @@ def build_automation(partitions: Partitions) -> dg.Definitions:
     trace = dg.define_asset_job(
         "trace_prompt_set",
         selection=["raw_graphs", "graph_stats"],
-        partitions_def=partitions.prompt_sets,
         description="Graphs of one prompt set and their sums.",
     )
     refresh = dg.define_asset_job(

@@ -8,6 +8,7 @@ whose recipe has not changed is left alone; the answer is sought just before its
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -20,7 +21,7 @@ from neuron_atlas.defs.errors import MAX_RETRIES
 from neuron_atlas.defs.instance import PROCESS_TAG, process_tag
 from neuron_atlas.defs.inventory import INVENTORY
 from neuron_atlas.defs.partitions import Partitions
-from neuron_atlas.errors import AtlasError, PermanentError, TransientError, UnknownName
+from neuron_atlas.errors import AtlasError, BadInput, PermanentError, TransientError, UnknownName
 
 LEGS: tuple[tuple[str, ...], ...] = (
     ("raw_graphs", "graph_stats", "faithfulness"),
@@ -157,7 +158,7 @@ def plan(assets: Sequence[str], partitions: Partitions, *, partition: str | None
 def select(selection: str | Sequence[str], definitions: dg.Definitions) -> list[str]:
     """Asset names from asset and group names (`aggregation`), `*`, or a Dagster selection (`+atlas`, `kind:duckdb`).
 
-    Raises `UnknownName`.
+    Raises `UnknownName` or `BadInput`.
     """
     graph = definitions.resolve_asset_graph()
     groups = {graph.get(key).group_name: None for key in graph.toposorted_asset_keys}
@@ -170,5 +171,17 @@ def select(selection: str | Sequence[str], definitions: dg.Definitions) -> list[
         elif name.isidentifier():
             raise UnknownName("asset or stage", name, [*INVENTORY, *map(str, groups)])
         else:
-            chosen |= {key.path[-1] for key in dg.AssetSelection.from_string(name).resolve(graph)}
+            chosen |= {key.path[-1] for key in _dagster_selection(name).resolve(graph)}
     return [asset for leg in LEGS for asset in leg if asset in chosen]
+
+
+def _dagster_selection(text: str) -> dg.AssetSelection:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        try:
+            return dg.AssetSelection.from_string(text)
+        except dg.DagsterError as error:
+            raise BadInput(
+                f"{text!r} is no selection of assets: {error}. Expected names of assets or stages, '*', or a Dagster selection "
+                "such as '+atlas' or 'kind:duckdb'"
+            ) from error

@@ -1,0 +1,173 @@
+"""The asset graph as drawn, and what loading it costs: nothing heavy, no network, no database."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from neuron_atlas import demo
+from neuron_atlas.core.tables import ASSETS
+from neuron_atlas.definitions import build_definitions
+from neuron_atlas.defs.inventory import INVENTORY, IO_MANAGERS
+from neuron_atlas.defs.walk import LAST_FIRST, LEGS, select
+from neuron_atlas.errors import BadInput, UnknownName
+from neuron_atlas.settings import Settings
+
+READS = {
+    "raw_graphs": "",
+    "faithfulness": "",
+    "graph_stats": "raw_graphs",
+    "edge_stats": "graph_stats",
+    "activation_stats": "",
+    "output_projections": "",
+    "input_projections": "",
+    "der_scores": "graph_stats raw_graphs",
+    "output_labels": "activation_stats der_scores edge_stats output_labels output_projections",
+    "input_labels": "activation_stats edge_stats input_labels input_projections output_labels",
+    "label_scores": "activation_stats edge_stats input_labels output_labels",
+    "clusters": "edge_stats",
+    "cluster_labels": "clusters der_scores edge_stats input_labels output_labels output_projections raw_graphs",
+    "atlas": "activation_stats cluster_labels clusters der_scores edge_stats faithfulness graph_stats input_labels input_projections "
+    "label_scores output_labels output_projections raw_graphs",
+    "neuron_db": "activation_stats input_labels label_scores output_labels",
+}
+GROUPS = {
+    "attribution": "raw_graphs faithfulness",
+    "aggregation": "graph_stats edge_stats activation_stats output_projections input_projections der_scores",
+    "labeling": "output_labels input_labels label_scores",
+    "circuits": "clusters cluster_labels",
+    "publication": "atlas neuron_db",
+}
+
+
+@pytest.fixture(scope="module")
+def definitions(tmp_path_factory: pytest.TempPathFactory) -> dg.Definitions:
+    return build_definitions(Settings(home=tmp_path_factory.mktemp("home")))
+
+
+def specs(definitions: dg.Definitions) -> dict[str, dg.AssetSpec]:
+    return {spec.key.path[-1]: spec for spec in definitions.resolve_all_asset_specs()}
+
+
+def test_dagster_can_load_it(definitions: dg.Definitions):
+    dg.Definitions.validate_loadable(definitions)
+
+
+def test_the_graph_is_as_drawn(definitions: dg.Definitions):
+    found = {name: " ".join(sorted(d.asset_key.path[-1] for d in s.deps)) for name, s in specs(definitions).items()}
+    assert found == {name: " ".join(sorted(reads.split())) for name, reads in READS.items()}
+
+
+def test_groups_are_the_five_words(definitions: dg.Definitions):
+    assert {n: s.group_name for n, s in specs(definitions).items()} == {
+        asset: group for group, assets in GROUPS.items() for asset in assets.split()
+    }
+
+
+def test_every_asset_speaks_to_a_stranger(definitions: dg.Definitions):
+    for name, spec in specs(definitions).items():
+        assert len(spec.description or "") > 120, name
+        assert spec.owners and spec.kinds and spec.code_version, name
+
+
+def test_inventory_and_definitions_agree(definitions: dg.Definitions):
+    keys = {
+        None: None,
+        "prompt_set": ["arithmetic", "filler", "geography", "grammar", "medicine", "multilingual"],
+        "corpus": ["small_world"],
+        "layer": [f"L{layer:02d}" for layer in range(6)],
+    }
+    assert set(INVENTORY) == set(specs(definitions))
+    assert set(ASSETS) == {asset for asset, entry in INVENTORY.items() if entry.store != "published"}
+    for name, spec in specs(definitions).items():
+        entry = INVENTORY[name]
+        found = spec.partitions_def.get_partition_keys() if spec.partitions_def else None
+        assert found == keys[entry.by], name
+        manager = definitions.resolve_assets_def(spec.key).get_io_manager_key_for_asset_key(spec.key)
+        if name == "raw_graphs":
+            assert manager == "graph_io_manager"
+        elif entry.store != "published":
+            assert manager == IO_MANAGERS[entry.store], name
+
+
+def test_the_walk_reads_only_what_came_before(definitions: dg.Definitions):
+    done: set[str] = set()
+    for leg in LEGS:
+        for asset in leg:
+            reads = {d.asset_key.path[-1] for d in specs(definitions)[asset].deps} - {asset}
+            assert reads <= done, asset
+            done.add(asset)
+
+
+def test_output_labels_alone_run_from_the_last_layer_down(definitions: dg.Definitions):
+    def order(asset: str) -> dict[str, list[str]]:
+        (own,) = [d for d in specs(definitions)[asset].deps if d.asset_key.path[-1] == asset]
+        assert isinstance(own.partition_mapping, dg.StaticPartitionMapping)
+        return {
+            k: list(v) for k, v in own.partition_mapping.downstream_partition_keys_by_upstream_partition_key.items()
+        }
+
+    assert {"output_labels"} == LAST_FIRST
+    assert order("output_labels")["L02"] == ["L00", "L01"]
+    assert order("input_labels")["L02"] == ["L03", "L04", "L05"]
+
+
+def test_pools_keep_scarce_things_scarce(definitions: dg.Definitions):
+    graph = definitions.resolve_asset_graph()
+    pools = {key.path[-1]: (graph.get(key).pools or {None}) for key in graph.toposorted_asset_keys}
+    assert pools["raw_graphs"] == pools["activation_stats"] == pools["label_scores"] == {"gpu"}
+    assert pools["output_labels"] == pools["input_labels"] == {"llm"}
+    for asset, entry in INVENTORY.items():
+        if entry.store == "duckdb":
+            assert pools[asset] == {"duckdb"}, asset
+
+
+def test_selections(definitions: dg.Definitions):
+    assert select("circuits", definitions) == ["clusters", "cluster_labels"]
+    assert select(["neuron_db", "graph_stats"], definitions) == ["graph_stats", "neuron_db"]
+    assert select("clusters+", definitions) == ["clusters", "cluster_labels", "atlas"]
+    assert set(select("*", definitions)) == set(INVENTORY)
+    with pytest.raises(UnknownName, match="Did you mean 'labeling'"):
+        select("labelling", definitions)
+    with pytest.raises(BadInput, match="kind:"):
+        select("no such (thing", definitions)
+
+
+def test_a_wrong_setting_is_named(tmp_path: Path):
+    with pytest.raises(BadInput, match="NEURON_ATLAS_PROMPTS"):
+        build_definitions(Settings(home=tmp_path, prompts=tmp_path / "nowhere"))
+
+
+def test_no_secret_reaches_dagster(tmp_path: Path):
+    canary = "canary-5b1f"
+    settings = Settings.model_validate(
+        {"home": tmp_path, "pg_host": "db.example", "pg_password": canary, "openai_api_key": canary}
+    )
+    definitions = build_definitions(settings)
+    job = definitions.resolve_implicit_global_asset_job_def()
+    assert canary not in "".join(map(repr, (definitions.resources or {}).values()))
+    assert canary not in dg.serialize_value(job.get_job_snapshot())
+
+
+def test_loading_brings_in_neither_torch_nor_a_client_nor_a_picture(tmp_path: Path):
+    """In a process of its own, with nothing in the environment and sockets forbidden."""
+    code = """
+import socket, sys, time
+def refuse(*a, **k): raise OSError("no network in this test")
+socket.socket.connect = refuse
+import dagster
+began = time.perf_counter()
+from neuron_atlas.definitions import build_definitions
+dagster.Definitions.validate_loadable(build_definitions())
+print(time.perf_counter() - began, [m for m in ("torch", "transformers", "openai", "matplotlib", "psycopg", "infomap") if m in sys.modules])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, cwd=tmp_path,
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(demo.MODEL_DIR.parents[2])},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.split(" ", 1)[1].strip() == "[]"

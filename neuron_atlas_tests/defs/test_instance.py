@@ -1,0 +1,92 @@
+"""The shared Dagster instance: made once, and not held up by the dead."""
+
+from __future__ import annotations
+
+import multiprocessing
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import yaml
+
+from neuron_atlas.defs.instance import (
+    PROCESS_TAG,
+    fail_dead_runs,
+    instance_config,
+    instance_home,
+    open_instance,
+    process_tag,
+)
+from neuron_atlas.settings import Settings
+
+
+def _nothing() -> None: ...
+
+
+@pytest.fixture
+def dead_process() -> str:
+    """The tag of a process that has ended."""
+    process = multiprocessing.get_context("spawn").Process(target=_nothing)
+    process.start()
+    assert process.pid is not None
+    tag = process_tag(process.pid)
+    process.join()
+    return tag
+
+
+def test_it_lies_in_the_home_folder_unless_dagster_home_says_otherwise(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    assert instance_home(settings) == tmp_path / "home" / "dagster"
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "own"))
+    assert instance_home(settings) == tmp_path / "own"
+
+
+def test_it_gets_the_projects_configuration_and_keeps_ones_own(settings: Settings):
+    with open_instance(settings) as instance:
+        assert instance.run_retries_enabled
+        assert not instance.run_retries_max_retries > 1
+        assert not instance.telemetry_enabled
+    config = instance_home(settings) / "dagster.yaml"
+    assert config.read_text() == instance_config()
+    config.write_text("telemetry: {enabled: false}\n")
+    with open_instance(settings):
+        assert config.read_text() == "telemetry: {enabled: false}\n"
+
+
+def test_a_crash_is_retried_once_and_a_failed_step_is_not():
+    config = yaml.safe_load(instance_config())
+    assert config["run_monitoring"]["enabled"] is True
+    assert config["run_retries"] == {"enabled": True, "max_retries": 1, "retry_on_asset_or_op_failure": False}
+    assert config["concurrency"]["pools"]["default_limit"] == 1
+
+
+def test_the_run_of_a_killed_process_is_failed_and_its_pool_is_free(settings: Settings, dead_process: str):
+    with open_instance(settings) as instance:
+        storage = instance.event_log_storage
+        dead = instance.create_run_for_job(_job(), tags={PROCESS_TAG: dead_process}, status=dg.DagsterRunStatus.STARTED)
+        alive = instance.create_run_for_job(
+            _job(), tags={PROCESS_TAG: process_tag()}, status=dg.DagsterRunStatus.STARTED
+        )
+        foreign = instance.create_run_for_job(_job(), status=dg.DagsterRunStatus.STARTED)
+        storage.initialize_concurrency_limit_to_default("gpu")
+        assert storage.claim_concurrency_slot("gpu", dead.run_id, "step").is_claimed
+        assert not storage.claim_concurrency_slot("gpu", alive.run_id, "step").is_claimed
+
+        assert fail_dead_runs(instance) == [dead.run_id]
+
+        status = {run.run_id: run.status for run in instance.get_runs()}
+        assert status[dead.run_id] == dg.DagsterRunStatus.FAILURE
+        assert status[alive.run_id] == status[foreign.run_id] == dg.DagsterRunStatus.STARTED
+        assert storage.claim_concurrency_slot("gpu", alive.run_id, "step").is_claimed
+
+
+def _job() -> dg.JobDefinition:
+    @dg.op
+    def work() -> None: ...
+
+    @dg.job
+    def job() -> None:
+        work()
+
+    return job
