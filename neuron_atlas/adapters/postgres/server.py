@@ -119,14 +119,15 @@ class Server:
         """Run `work` as one transaction; on a `TransientError` wait and run it again on a new connection.
 
         The wait doubles from 0.2 s and is multiplied by a jitter in 0.5..1.5, so that many workers do not return at once.
-        `work` may run more than once: all it does must be inside its transaction.
+        `work` may run more than once: all it does must be inside its transaction. A server that does not answer at all is
+        reported at once; one that answered and then went away is waited for.
         """
         for attempt in range(attempts):
             try:
                 with self.connect(read_only=read_only, timeout_ms=timeout_ms) as connection:
                     return work(connection)
-            except TransientError:
-                if attempt == attempts - 1:
+            except TransientError as error:
+                if attempt == attempts - 1 or (attempt == 0 and isinstance(error, Unreachable)):
                     raise
                 sleep(0.2 * 2**attempt * (0.5 + jitter()))
         raise AssertionError("attempts must be at least 1")
@@ -240,6 +241,8 @@ def _refused(error: psycopg.OperationalError, server: Server) -> AtlasError:
         return BadInput(
             f"there is no database {server.database!r} on {server.host}:{server.port}; check PG_DATABASE, or create it"
         )
+    if any(words in text for words in ("is starting up", "is shutting down", "in recovery mode", "too many clients")):
+        return TransientError(f"the server {server.where} is busy: {first_line}; try again")
     if server.is_embedded:
         return Unreachable(f"the embedded server at {server.host} does not answer: {first_line}; start it again")
     return Unreachable(

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import socket
 import threading
+from pathlib import Path
 
 import pytest
 
-from neuron_atlas.adapters.postgres import Connection, Server, ensure_database, ensure_vector, given_server
+from neuron_atlas.adapters.postgres import (
+    Connection,
+    Server,
+    ensure_database,
+    ensure_vector,
+    given_server,
+    start_embedded,
+    stop_embedded,
+)
 from neuron_atlas.adapters.postgres.server import check_vector_version
 from neuron_atlas.errors import BadInput, PermanentError, TransientError, Unreachable
 
@@ -17,6 +26,13 @@ def count(server: Server, table: str = "numbers") -> int:
         row = connection.execute(f"select count(*) from {table}").fetchone()
     assert row is not None
     return int(row[0])
+
+
+def free_port() -> int:
+    """A port nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
 
 
 @pytest.fixture
@@ -49,6 +65,30 @@ def test_lost_connections_are_made_again_with_growing_jittered_waits(numbers: Se
     assert numbers.run(work, sleep=waits.append, jitter=lambda: 0.5) == "done"
     assert waits == [0.2, 0.4]
     assert count(numbers) == 1  # the two lost attempts left nothing
+
+
+def test_a_restart_in_the_middle_of_a_query_is_survived(numbers: Server) -> None:
+    folder = Path(numbers.host).parent
+    attempts: list[int] = []
+
+    def work(connection: Connection) -> int:
+        connection.execute("insert into numbers values (1)")
+        attempts.append(1)
+        if len(attempts) == 1:
+            stop_embedded(folder)
+            start_embedded(folder)
+        row = connection.execute("select count(*) from numbers").fetchone()
+        assert row is not None
+        return int(row[0])
+
+    assert numbers.run(work, sleep=lambda _: None) == 1
+    assert len(attempts) == 2
+
+
+def test_a_server_that_never_answered_is_not_waited_for() -> None:
+    absent = Server("127.0.0.1", free_port())
+    with pytest.raises(Unreachable):
+        absent.run(lambda _: None, sleep=lambda _: pytest.fail("waited"))
 
 
 def test_after_the_last_attempt_the_loss_is_reported(numbers: Server) -> None:
@@ -96,9 +136,7 @@ def test_a_statement_past_its_time_is_stopped_once(numbers: Server) -> None:
 
 
 def test_a_server_that_is_not_there_is_named_with_its_setting() -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     absent = given_server(host="127.0.0.1", port=port, user="u", password="secret", database="d")
     with pytest.raises(Unreachable, match=rf"127\.0\.0\.1:{port} .*PG_HOST") as caught, absent.connect():
         pass
