@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import polars as pl
 import pytest
 
+from neuron_atlas.core.labeling.assemble import gather
 from neuron_atlas.core.labeling.choice import best_labels, label_ref, rows_of, stale_labels
 from neuron_atlas.core.labeling.evidence import Evidence, InputEvidence, Label, OutputEvidence, Unlabeled
 from neuron_atlas.core.labeling.passes import label_layer
@@ -89,7 +90,7 @@ def test_who_is_labeled(evidence: Tables) -> None:
     corpus_only = {"exemplars": evidence["exemplars"]}
     assert outputs(corpus_only, 1, {}, labeler=Recorder()).height == 20
     density = pl.DataFrame(
-        {"layer": [1, 1], "neuron": [1, 3], "density_positive": [0.1, 0.0], "density_negative": [0.0, 0.1]}
+        {"layer": 1, "neuron": [1, 2, 3], "density_positive": [0.1, 0.0, 0.0], "density_negative": [0.0, 0.0, 0.1]}
     )
     some = {**corpus_only, "activation_stats": density.cast({"layer": pl.Int16, "neuron": pl.Int32}).lazy()}
     found = outputs(some, 1, {}, labeler=Recorder()).select("neuron", "polarity").rows()
@@ -117,6 +118,8 @@ def test_held_out_texts_are_never_shown(evidence: Tables) -> None:
     assert len(labeler.shown) == 60
     assert not any("secret" in one.model_dump_json() for one in labeler.shown)
     assert any("Oslo" in one.model_dump_json() for one in labeler.shown)
+    _, lexicon = gather("output", 1, evidence=marked, labels={})
+    assert 999 not in lexicon.text
 
 
 def test_labels_remember_the_neighbours_they_read(evidence: Tables) -> None:

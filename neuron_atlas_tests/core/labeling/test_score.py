@@ -53,6 +53,13 @@ def test_too_little_held_out_is_not_scored() -> None:
     assert HeldOut.of(flatten(IDS[:2], ACTIVATIONS[:2], KINDS[:2], 1)) is None
 
 
+def test_many_quiet_texts_do_not_lower_what_counts_as_firing() -> None:
+    """Half of the median peak of the top texts (1.75), however many others peak at 1."""
+    found = HeldOut.of(flatten([*IDS, *[[5]] * 6], [*ACTIVATIONS, *[[1.0]] * 6], [*KINDS, *["random"] * 6], 1))
+    assert found is not None
+    assert found.fires.tolist() == [1, 1] + [0] * 8
+
+
 def test_a_random_text_that_fires_counts_as_firing() -> None:
     found = HeldOut.of(flatten([*IDS, [7, 1]], [*ACTIVATIONS, [3.5, 0.0]], [*KINDS, "random"], 1))
     assert found is not None
@@ -177,6 +184,28 @@ def test_the_same_seed_gives_the_same_scores(scored: pl.DataFrame, make_table: M
     one, other = (score_layer(None, 0, evidence=evidence, labels=labels, seed=4)["label_scores"] for _ in range(2))
     assert one.equals(other)
     assert set(one["side"]) == {"input"}
+
+
+def test_texts_that_were_shown_do_not_count(make_table: MakeTable) -> None:
+    """The labels' tokens are wrong in every text that is not held out; the scores do not notice."""
+    rows = [row for n in range(6) for row in exemplars(n, 10 + n)]
+    shown = [{**row, "rank": row["rank"] + 8, "is_held_out": False, "token_ids": [50, 51, 52]} for row in rows]  # type: ignore[operator]
+    labels = {"input_labels": make_table("input_labels", [label_row(n, [10 + n]) for n in range(6)]).lazy()}
+    alone, both = (
+        score_layer(None, 0, evidence={"exemplars": make_table("exemplars", found).lazy()}, labels=labels)[
+            "label_scores"
+        ]
+        for found in (rows, rows + shown)
+    )
+    assert alone.equals(both)
+
+
+def test_the_null_is_another_neurons_label(make_table: MakeTable) -> None:
+    """Both polarities of one neuron: there is no other neuron to take a label from, so nothing to compare with."""
+    rows = [{**row, "polarity": p} for row in exemplars(0, 10) for p in (1, -1)]
+    labels = {"input_labels": make_table("input_labels", [label_row(0, [10], polarity=p) for p in (1, -1)]).lazy()}
+    evidence = {"exemplars": make_table("exemplars", rows).lazy()}
+    assert score_layer(None, 0, evidence=evidence, labels=labels)["label_scores"].is_empty()
 
 
 def test_what_cannot_be_measured_has_no_row(make_table: MakeTable) -> None:
