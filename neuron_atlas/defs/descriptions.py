@@ -12,7 +12,7 @@ import dagster as dg
 import polars as pl
 
 from neuron_atlas.core.records import Frames
-from neuron_atlas.defs.plots import bars, histogram, markdown_table, scatter
+from neuron_atlas.defs.plots import bars, curves, histogram, markdown_table, scatter
 
 Metadata = Mapping[str, int | float | dg.MetadataValue]
 
@@ -39,19 +39,18 @@ def _raw_graphs(frames: Frames) -> Metadata:
 
 
 def _faithfulness(frames: Frames) -> Metadata:
-    rows = frames["faithfulness"].drop_nulls("pearson")
-    best = rows.group_by("protocol", "method").agg(pearson=pl.col("pearson").mean()).sort("protocol", "method")
-    relp = rows.filter(pl.col("method").str.starts_with("relp"))
+    found = frames["faithfulness"]
+    rows = found.drop_nulls("pearson").sort("protocol", "n", "method")
+    relp = rows.filter(pl.col("method").str.starts_with("relp/"))
+    by_method = rows.pivot("method", index=["protocol", "n"], values="pearson")
+    circuits = found.filter(pl.col("protocol") == "circuit", ~pl.col("method").str.starts_with("half+qk/"))
+    parts = circuits.sort("n").partition_by("method", as_dict=True, maintain_order=True)
+    lines = {str(method): (_values(part, "n"), _values(part, "share")) for (method,), part in sorted(parts.items())}
     return {
         "relp_pearson_mean": _mean(relp, "pearson"),
-        "by_method": _md(markdown_table(["protocol", "rules", "mean correlation"], best.rows())),
-        "relp": _md(
-            bars(
-                relp["protocol"].to_list(),
-                _values(relp, "pearson"),
-                title="RelP against interventions",
-                unit="correlation",
-            )
+        "by_method": _md(markdown_table(by_method.columns, by_method.rows())),
+        "circuits": _md(
+            curves(lines, title="Circuits on held-out prompts", x_unit="neurons", y_unit="share of the goal kept")
         ),
     }
 

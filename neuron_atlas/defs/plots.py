@@ -10,7 +10,7 @@ import base64
 import io
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK = "#4F43DD"
+STROKES = ("-", "--", "-.", ":")
+"""Lines of one picture differ by these."""
 MAX_CELL = 80
 
 
@@ -54,6 +56,31 @@ def scatter(x: Sequence[float], y: Sequence[float], *, title: str, x_unit: str, 
     axes.scatter(list(x), list(y), s=14, color=INK, alpha=0.6)
     axes.set_xlabel(x_unit)
     axes.set_ylabel(y_unit)
+    return _image(figure, title)
+
+
+def curves(
+    lines: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, title: str, x_unit: str, y_unit: str
+) -> str:
+    """One line of (x, y) per name, x on a logarithmic axis, as a markdown image; a sentence when there are none."""
+    if not lines:
+        return f"{escaped(title)}: no values"
+    figure, axes = _canvas(title)
+    for place, (name, (x, y)) in enumerate(lines.items()):
+        axes.plot(
+            list(x),
+            list(y),
+            marker="o",
+            markersize=3,
+            color=INK,
+            label=plain(name),
+            linestyle=STROKES[place % len(STROKES)],
+        )
+    axes.set_xscale("log", base=2)
+    axes.set_xlabel(x_unit)
+    axes.set_ylabel(y_unit)
+    for text in axes.legend(fontsize=7, frameon=False).get_texts():
+        text.set_parse_math(False)
     return _image(figure, title)
 
 

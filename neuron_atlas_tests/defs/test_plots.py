@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from neuron_atlas.core.tables import tables_of
 from neuron_atlas.defs.checks import CHECKS
 from neuron_atlas.defs.descriptions import describe
-from neuron_atlas.defs.plots import MAX_CELL, bars, escaped, histogram, markdown_table, plain, scatter
+from neuron_atlas.defs.plots import MAX_CELL, bars, curves, escaped, histogram, markdown_table, plain, scatter
 
 
 def svg_of(markdown: str) -> str:
@@ -48,6 +48,9 @@ def test_plots_are_svg_and_the_same_every_time():
     assert "<svg" in svg_of(histogram([1.0, 2.0, 2.5], title="t", unit="u"))
     assert bars(["a", "b"], [1, 2], title="t", unit="u") == bars(["a", "b"], [1, 2], title="t", unit="u")
     assert "<svg" in svg_of(scatter([1.0], [2.0], title="t", x_unit="x", y_unit="y"))
+    drawn = svg_of(curves({"$\\frac{": ([1, 2], [0.5, 1.0]), "b": ([2], [0])}, title="t", x_unit="x", y_unit="y"))
+    assert "<svg" in drawn
+    assert ">b</text>" in drawn
 
 
 def test_a_name_cannot_break_out_of_a_plot():
@@ -57,6 +60,7 @@ def test_a_name_cannot_break_out_of_a_plot():
 
 def test_no_values_is_a_sentence():
     assert histogram([], title="DER", unit="u") == "DER: no values"
+    assert curves({}, title="DER", x_unit="u", y_unit="v") == "DER: no values"
 
 
 @pytest.mark.parametrize("asset", CHECKS)
