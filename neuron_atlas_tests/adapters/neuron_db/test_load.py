@@ -58,6 +58,12 @@ def test_a_persons_label_is_preferred_to_a_machines(tables: Tables) -> None:
     assert sorted(found.rows()) == [("human", True), ("rules", False)]
 
 
+def test_a_labeler_nobody_knows_comes_last() -> None:
+    both = [{"layer": 0, "neuron": 1, "labeler": name, "label": name} for name in ("abacus", "rules")]
+    found = described({"output_labels": labels(both).lazy()}).select("labeler", "is_preferred")
+    assert sorted(found.rows()) == [("abacus", False), ("rules", True)]
+
+
 def test_a_machines_label_is_preferred_to_a_person_who_gave_none() -> None:
     given = labels([{"layer": 0, "neuron": 1, "labeler": "human"}, {"layer": 0, "neuron": 1, "label": "cities"}])
     found = described({"output_labels": given.lazy()}).select("labeler", "is_preferred")
