@@ -114,6 +114,7 @@ def hand_made() -> dict[str, Rows]:
             {**at_5, "path": None, "top": None, "flow": 0.0},
         ],
         "cluster_runs": [{"algorithm": "infomap"}],
+        "faithfulness": [{"prompt_set": "capitals", "protocol": "circuit", "method": "relp/1", "n": 32, "share": 0.5}],
         "cluster_labels": [{"path": "1.1", "label": "geography circuit: Salem", "tokens": [" Salem"]}],
     }  # fmt: skip
 
