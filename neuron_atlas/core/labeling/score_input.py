@@ -77,12 +77,13 @@ def fuzzing(held: HeldOut, simulated: Floats) -> Measured | None:
 
 def simulation(held: HeldOut, simulated: Floats, rng: np.random.Generator | None) -> Measured:
     """Pearson's r between simulated and actual activation over all tokens; texts are what is resampled."""
-    sums = np.stack([pair_sums(simulated[span], held.texts.activations[span]) for span in held.texts.spans])
-    value = float(correlation(sums.sum(axis=0, keepdims=True))[0])
+    value = float(correlation(pair_sums(simulated, held.texts.activations)[None])[0])
+    n = len(held.fires)
     if rng is None:
-        return Measured(value, value, value, len(sums))
-    low, high = interval(correlation(resample(rng, len(sums)) @ sums))
-    return Measured(value, float(low), float(high), len(sums))
+        return Measured(value, value, value, n)
+    sums = np.stack([pair_sums(simulated[span], held.texts.activations[span]) for span in held.texts.spans])
+    low, high = interval(correlation(resample(rng, n) @ sums))
+    return Measured(value, float(low), float(high), n)
 
 
 def _pair_share(fired: Floats, other: Floats) -> float:
