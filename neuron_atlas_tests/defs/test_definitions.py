@@ -31,8 +31,8 @@ READS = {
     "label_scores": "activation_stats edge_stats input_labels output_labels",
     "clusters": "edge_stats",
     "cluster_labels": "clusters der_scores edge_stats input_labels output_labels output_projections raw_graphs",
-    "atlas": "activation_stats cluster_labels clusters der_scores edge_stats faithfulness graph_stats input_labels input_projections "
-    "label_scores output_labels output_projections raw_graphs",
+    "atlas": "activation_stats cluster_labels clusters der_scores edge_stats faithfulness graph_stats input_labels "
+    "input_projections label_scores output_labels output_projections raw_graphs",
     "neuron_db": "activation_stats input_labels label_scores output_labels",
 }
 GROUPS = {
@@ -71,7 +71,7 @@ def test_groups_are_the_five_words(definitions: dg.Definitions):
 def test_every_asset_speaks_to_a_stranger(definitions: dg.Definitions):
     for name, spec in specs(definitions).items():
         assert len(spec.description or "") > 120, name
-        assert spec.owners and spec.kinds and spec.code_version, name
+        assert all((spec.owners, spec.kinds, spec.code_version)), name
 
 
 def test_inventory_and_definitions_agree(definitions: dg.Definitions):
@@ -163,7 +163,8 @@ import dagster
 began = time.perf_counter()
 from neuron_atlas.definitions import build_definitions
 dagster.Definitions.validate_loadable(build_definitions())
-print(time.perf_counter() - began, [m for m in ("torch", "transformers", "openai", "matplotlib", "psycopg", "infomap") if m in sys.modules])
+heavy = ("torch", "transformers", "openai", "matplotlib", "psycopg", "infomap")
+print(time.perf_counter() - began, [m for m in heavy if m in sys.modules])
 """
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, cwd=tmp_path,
