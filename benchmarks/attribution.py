@@ -18,13 +18,13 @@ from __future__ import annotations
 import argparse
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from attribution_baselines import lean_edges, naive_edges, published_edges
+from attribution_baselines import autograd_edges, folded_edges, lean_edges, published_edges
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -77,17 +77,18 @@ class Shared:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: seconds by way (None: not run)."""
+    """One line of the table: `others` are seconds by way (missing: not run)."""
 
     name: str
     dense: int
     kept: int
-    published: float | None
-    naive: float | None
-    lean: float | None
+    others: Mapping[str, float]
     ours: float
     with_map: float
     peak_share: float
+
+
+WAYS = ("published", "autograd", "folded", "lean")
 
 
 def build(name: str) -> HuggingFaceModel:
@@ -154,19 +155,14 @@ def ours_with_map(model: HuggingFaceModel, ids: list[int], count: int) -> None:
     total_effects(model.folded, given.frozen, given.nodes, given.vectors, n_sources=len(ids))
 
 
-def naive(model: HuggingFaceModel, ids: list[int], count: int) -> None:
-    given = share(model, ids, count)
-    keep(given, naive_edges(model.folded, given.frozen, given.nodes, given.vectors))
-
-
-def lean(model: HuggingFaceModel, ids: list[int], count: int) -> None:
-    given = share(model, ids, count)
-    keep(given, lean_edges(model.folded, given.frozen, given.nodes, given.vectors))
-
-
-def published(model: HuggingFaceModel, ids: list[int], count: int) -> None:
-    given = share(model, ids, count)
-    keep(given, published_edges(model, ids, given.nodes, given.logit_ids))
+def edges_of(way: str, model: HuggingFaceModel, given: Shared) -> Tensor:
+    """Edges by one of the other ways."""
+    if way == "published":
+        return published_edges(model, given.ids, given.nodes, given.logit_ids)
+    if way == "autograd":
+        return autograd_edges(model, given.ids, given.nodes, given.logit_ids)
+    find = folded_edges if way == "folded" else lean_edges
+    return find(model.folded, given.frozen, given.nodes, given.vectors)
 
 
 def best(work: Callable[[], object], *, clock: Callable[[], float], repeats: int) -> float:
@@ -185,44 +181,60 @@ def measure_peak(clock: Callable[[], float]) -> float:
     return 2 * 1536**3 / best(lambda: a @ b, clock=clock, repeats=12)
 
 
-def compare(model: HuggingFaceModel, ids: list[int], count: int, *, with_published: bool) -> tuple[int, int]:
-    """Check that all ways find the same edges; returns how many there are, dense and kept."""
-    given = share(model, ids, count)
-    mine = direct_effects(model.folded, given.frozen, given.vectors)
-    found = (model.folded, given.frozen, given.nodes, given.vectors)
-    others = {"naive": naive_edges(*found), "lean": lean_edges(*found)}
-    if with_published:
-        others["published"] = published_edges(model, ids, given.nodes, given.logit_ids)
-    kept = set(keep(given, mine).tolist())
-    size = mine.abs().amax(1, keepdim=True)
-    for name, effects in others.items():
-        worst = float(((effects - mine).abs() / size).max())
-        theirs = set(keep(given, effects).tolist())
-        same = len(kept & theirs) / len(kept | theirs)
-        if worst > 1e-4 or same < 0.9999:
-            raise SystemExit(f"{name} finds other edges: off by {worst:.1e} of the largest, kept sets share {same:.6f}")
-    return int((mine != 0).sum()), len(kept)
+def count_operations(work: Callable[[], object]) -> int:
+    """Floating point operations of all matrix products, those in place included."""
+
+    def product(_into: Sequence[int], a: Sequence[int], b: Sequence[int], **_: object) -> int:
+        return 2 * a[0] * a[1] * b[1]
+
+    def products(_into: Sequence[int], a: Sequence[int], b: Sequence[int], **_: object) -> int:
+        return 2 * a[0] * a[1] * a[2] * b[2]
+
+    in_place = {torch.ops.aten.addmm_: product, torch.ops.aten.baddbmm_: products}
+    with FlopCounterMode(display=False, custom_mapping=in_place) as counter:
+        work()
+    return counter.get_total_flops()
+
+
+def check_same(way: str, given: Shared, mine: Tensor, theirs: Tensor) -> None:
+    """Stop when a way finds other edges than the sweep."""
+    worst = float(((theirs - mine).abs() / mine.abs().amax(1, keepdim=True)).max())
+    kept, also = set(keep(given, mine).tolist()), set(keep(given, theirs).tolist())
+    same = len(kept & also) / len(kept | also)
+    if worst > 1e-4 or same < 0.9999:
+        raise SystemExit(f"{way} finds other edges: off by {worst:.1e} of the largest, kept sets share {same:.6f}")
 
 
 def run_row(
-    model: HuggingFaceModel, count: int, *, tokens: int, clock: Callable[[], float], peak: float, ways: str
+    model: HuggingFaceModel, count: int, *, tokens: int, clock: Callable[[], float], peak: float, ways: Sequence[str]
 ) -> Row:
-    """Measure one line; `ways` says which of naive and published run (n, p)."""
+    """Measure one line, beside some of the other ways (the published one once, as it is slow)."""
     ids = np.random.default_rng(tokens).integers(0, VOCABULARY, tokens).tolist()
     with torch.no_grad():
-        dense, kept = compare(model, ids, count, with_published="p" in ways) if ways else (0, 0)
         seconds = best(lambda: ours(model, ids, count), clock=clock, repeats=5)
-        with_map = best(lambda: ours_with_map(model, ids, count), clock=clock, repeats=3)
-        with_map = with_map - best(lambda: share(model, ids, count), clock=clock, repeats=3)
-        slow = best(lambda: naive(model, ids, count), clock=clock, repeats=3) if "n" in ways else None
-        lean_seconds = best(lambda: lean(model, ids, count), clock=clock, repeats=3) if "n" in ways else None
-        slower = best(lambda: published(model, ids, count), clock=clock, repeats=1) if "p" in ways else None
-        with FlopCounterMode(display=False) as counter:
-            ours(model, ids, count)
+        shared = best(lambda: share(model, ids, count), clock=clock, repeats=3)
+        with_map = best(lambda: ours_with_map(model, ids, count), clock=clock, repeats=3) - shared
+        given = share(model, ids, count)
+        mine = direct_effects(model.folded, given.frozen, given.vectors)
+        others: dict[str, float] = {}
+        for way in ways:
+            times: list[float] = []
+            for _ in range(1 if way == "published" else 2):
+                start = clock()
+                found = edges_of(way, model, given)
+                times.append(clock() - start)
+                check_same(way, given, mine, found)
+            others[way] = shared + min(times)
+        work = count_operations(lambda: ours(model, ids, count))
     row = Row(
-        f"{model.spec.model_id} {count} nodes, {tokens} tokens", dense, kept, slower, slow, lean_seconds, seconds, with_map,
-        counter.get_total_flops() / seconds / peak,
-    )  # fmt: skip
+        name=f"{model.spec.model_id} {count} nodes, {tokens} tokens",
+        dense=int((mine != 0).sum()),
+        kept=len(keep(given, mine)),
+        others=others,
+        ours=seconds,
+        with_map=with_map,
+        peak_share=work / seconds / peak,
+    )
     print(line(row), flush=True)
     return row
 
@@ -230,13 +242,10 @@ def run_row(
 def line(row: Row) -> str:
     """A line of the Markdown table."""
 
-    def shown(value: float | None) -> str:
-        return "–" if value is None else f"{value:.3f} ({value / row.ours:.1f}x)"
-
-    edges = f"{row.dense:,} → {row.kept:,}" if row.dense else "–"
+    shown = [f"{row.others[way]:.3f} ({row.others[way] / row.ours:.1f}x)" if way in row.others else "–" for way in WAYS]
     return (
-        f"| {row.name} | {shown(row.published)} | {shown(row.naive)} | {shown(row.lean)} | {row.ours:.3f} | {row.with_map:.3f} | "
-        f"{row.peak_share:.0%} | {edges} |"
+        f"| {row.name} | {' | '.join(shown)} | {row.ours:.3f} | {row.with_map:.3f} | {row.peak_share:.0%} | "
+        f"{row.dense:,} → {row.kept:,} |"
     )
 
 
@@ -255,8 +264,8 @@ def many_prompts(model: HuggingFaceModel, count: int, clock: Callable[[], float]
 
 
 HEADER = (
-    "| model | published s | naive s | lean s | ours s | ours + token map s | share of peak | edges dense → kept |",
-    "|---|---|---|---|---|---|---|---|",
+    "| model | published s | autograd s | folded s | lean s | ours s | + token map s | share of peak | edges dense → kept |",
+    "|---|---|---|---|---|---|---|---|---|",
 )
 
 
@@ -264,6 +273,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the rows and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one small row, nothing written")
+    parser.add_argument("--small", action="store_true", help="the rows of the small model, nothing written")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
     given = parser.parse_args(arguments)
@@ -273,14 +283,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"peak {peak / 1e9:.0f} GFLOP/s\n" + "\n".join(HEADER), flush=True)
     small = build("S")
     if given.quick:
-        run_row(small, 100, tokens=24, clock=clock, peak=peak, ways="np")
+        run_row(small, 100, tokens=24, clock=clock, peak=peak, ways=WAYS)
         return
-    rows = [run_row(small, count, tokens=24, clock=clock, peak=peak, ways="np") for count in (100, 500, 2000)]
-    growth = [run_row(small, 500, tokens=tokens, clock=clock, peak=peak, ways="n") for tokens in (24, 96, 256)]
+    rows = [run_row(small, count, tokens=24, clock=clock, peak=peak, ways=WAYS) for count in (100, 500, 2000)]
+    growth = [run_row(small, 500, tokens=tokens, clock=clock, peak=peak, ways=("lean",)) for tokens in (24, 96, 256)]
     notes = [many_prompts(small, 100, clock)]
+    print(notes[0])
     del small
+    if given.small:
+        return
     large = build("M")
-    rows += [run_row(large, count, tokens=24, clock=clock, peak=peak, ways="np") for count in (100, 500, 2000)]
+    rows += [run_row(large, count, tokens=24, clock=clock, peak=peak, ways=WAYS) for count in (100, 500, 2000)]
     notes.append(many_prompts(large, 100, clock))
     command = f"python benchmarks/attribution.py --threads {given.threads} --clock {given.clock}"
     text = [

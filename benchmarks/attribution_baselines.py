@@ -1,14 +1,13 @@
-"""Other ways to the same edges, that `attribution.py` measures against.
+"""Other ways to the same edges, that `attribution.py` measures against. All return what the sweep returns: [N + k, P + N].
 
-    naive      Automatic differentiation of the folded linear model, 64 targets a batched backward pass, with every MLP's
-               activations as leaves: one backward pass gives a target's edges from all neurons below.
-    lean       The same with what every MLP writes as leaf, [P, D] instead of [P, I], and the selected neurons' decoder rows
-               applied afterwards: the best that automatic differentiation does here. Folding and freezing are done for it.
-    published  One forward pass of the Hugging Face model per ordered pair of layers, activations of the source layer as leaf,
-               later MLPs stopped, queries and keys stopped, 16 targets a batched backward pass. This is how published
-               pipelines do it; their leak through attention is mended here so that the numbers agree.
-
-All return what the sweep returns: [N + k, P + N].
+published  One forward pass of the Hugging Face model per ordered pair of layers and one backward pass per target and pair,
+           activations of the source layer as leaf, later MLPs stopped, queries and keys stopped. This is how a published
+           pipeline does it; its leak through attention is mended here so that the numbers agree.
+autograd   One forward pass of the Hugging Face model with every MLP cut, targets differentiated in batches of 32 by all
+           layers below at once: `AutogradDerivatives`, which other rule sets use.
+folded     The same on the folded linear model, 64 targets a batch: no norms, no queries and keys, no repeated heads.
+lean       The same with what every MLP writes as leaf, [P, D] instead of [P, I], and the selected neurons' decoder rows
+           applied afterwards: the best that automatic differentiation does here.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from neuron_atlas.adapters.subject_model_autograd import followed
 from neuron_atlas.adapters.subject_model_huggingface import HuggingFaceModel
@@ -27,11 +26,10 @@ from neuron_atlas.core.attribution.rules import rule_set
 from neuron_atlas.core.attribution.select import Nodes
 from neuron_atlas.core.attribution.sweep import Vectors
 
-NAIVE_TARGETS = 64
-PUBLISHED_TARGETS = 16
+FOLDED_TARGETS = 64
 
 
-def naive_edges(model: FoldedModel, frozen: Frozen, nodes: Nodes, vectors: Vectors) -> Tensor:
+def folded_edges(model: FoldedModel, frozen: Frozen, nodes: Nodes, vectors: Vectors) -> Tensor:
     """Batched vector-Jacobian products, activations as leaves."""
     streams, leaves = _linear(model, frozen, through_decoder=True)
     length = frozen.length
@@ -87,8 +85,8 @@ def _differentiate(
     effects = vectors.read.new_zeros(vectors.read.shape[0], vectors.written.shape[0])
     for index, stream in enumerate(streams):
         rows = np.flatnonzero(vectors.targets.layers == index)
-        for start in range(0, len(rows), NAIVE_TARGETS):
-            some = rows[start : start + NAIVE_TARGETS]
+        for start in range(0, len(rows), FOLDED_TARGETS):
+            some = rows[start : start + FOLDED_TARGETS]
             seeds = stream.new_zeros(len(some), *stream.shape)
             seeds[range(len(some)), vectors.targets.positions[some]] = vectors.read[some]
             below = list(leaves[: index + 1])
@@ -97,10 +95,17 @@ def _differentiate(
     return effects
 
 
+def autograd_edges(model: HuggingFaceModel, token_ids: Sequence[int], nodes: Nodes, logit_ids: Sequence[int]) -> Tensor:
+    """Batched vector-Jacobian products through the Hugging Face model."""
+    over_logits = torch.zeros(len(logit_ids), model.spec.vocab_size)
+    over_logits[range(len(logit_ids)), list(logit_ids)] = 1.0
+    return model.differentiate(token_ids, rule_set("relp")).direct_effects(nodes, over_logits)[0]
+
+
 def published_edges(
     model: HuggingFaceModel, token_ids: Sequence[int], nodes: Nodes, logit_ids: Sequence[int]
 ) -> Tensor:
-    """One forward pass per ordered pair of layers, hooks on the model's own modules, 16 targets a backward pass."""
+    """One forward pass per ordered pair of layers, one backward pass per target and pair."""
     length, n_layers, n_nodes = len(token_ids), model.spec.n_layers, len(nodes)
     effects = torch.zeros(n_nodes + len(logit_ids), length + n_nodes)
     layers_with_nodes = sorted(set(nodes.layers.tolist()))
@@ -109,28 +114,18 @@ def published_edges(
         rows = targets if target_layer < n_layers else np.arange(n_nodes, n_nodes + len(logit_ids))
         for source_layer in [-1, *[layer for layer in layers_with_nodes if layer < target_layer]]:
             with torch.enable_grad(), followed(model.parts, rule_set("relp"), is_cut=True) as run:
-                logits = _logits(model.module, token_ids)
+                logits = model.module(input_ids=torch.tensor([list(token_ids)]), use_cache=False).logits[0, -1]
                 if target_layer < n_layers:
-                    where = (nodes.positions[targets], nodes.neurons[targets])
-                    values = run.targets[target_layer][0][where]
+                    values = run.targets[target_layer][0][nodes.positions[targets], nodes.neurons[targets]]
                 else:
                     values = logits[list(logit_ids)]
                 leaf = run.embedded if source_layer < 0 else run.sources[source_layer]
                 sources = np.flatnonzero(nodes.layers == source_layer)
-                for start in range(0, len(rows), PUBLISHED_TARGETS):
-                    part = values[start : start + PUBLISHED_TARGETS]
-                    (gradient,) = torch.autograd.grad(
-                        part, leaf, torch.eye(len(part)), retain_graph=True, is_grads_batched=True
-                    )
-                    found = (gradient * leaf)[:, 0].detach()
-                    these = rows[start : start + PUBLISHED_TARGETS]
+                for row, value in zip(rows, values, strict=True):
+                    (gradient,) = torch.autograd.grad(value, leaf, retain_graph=True)
+                    found = (gradient * leaf)[0].detach()
                     if source_layer < 0:
-                        effects[these, :length] = found.sum(-1)
+                        effects[row, :length] = found.sum(-1)
                     else:
-                        columns = length + sources
-                        effects[np.ix_(these, columns)] = found[:, nodes.positions[sources], nodes.neurons[sources]]
+                        effects[row, length + sources] = found[nodes.positions[sources], nodes.neurons[sources]]
     return effects
-
-
-def _logits(module: nn.Module, token_ids: Sequence[int]) -> Tensor:
-    return module(input_ids=torch.tensor([list(token_ids)]), use_cache=False).logits[0, -1]
