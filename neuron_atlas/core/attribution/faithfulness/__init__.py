@@ -24,5 +24,6 @@ run as in Jafari et al. 2025 (arXiv 2508.21258).
     ablation.py       ablate_one, ablate_subset, keep_top
     circuits.py       circuit, complement
     edges.py          edge, direct
+    threads.py        one thread for small models
     evaluate.py       all of it: prompts in, table `faithfulness` out
 """

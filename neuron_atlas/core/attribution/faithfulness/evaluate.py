@@ -62,21 +62,23 @@ def evaluate(
     """
     from neuron_atlas.core.attribution.faithfulness.cases import prepare
     from neuron_atlas.core.attribution.faithfulness.gradients import gradients
+    from neuron_atlas.core.attribution.faithfulness.threads import suited_threads
 
     chosen = [rule_set(name) for name in rules]
     with_edges = [rule_set(name) for name in edge_rules] if edge_rules is not None else _linear(chosen)
     budget = _checked(budget or EvaluationBudget())
     name, given = (prompts.name, prompts.prompts) if isinstance(prompts, PromptSet) else ("", tuple(prompts))
-    cases = prepare(model, given, most=budget.prompts) if given else []
-    if not cases:
-        raise BadInput(f"none of {len(given)} prompts can be run; expected at least 1. Trace one to see why")
-    clean = {rules.identity: gradients(model, [case.clean for case in cases], rules) for rules in chosen}
-    rows = [
-        *_patching(model, cases, chosen, seed),
-        *_ablation(model, cases, clean, budget, seed),
-        *_circuits(model, cases, clean, budget, seed),
-        *_edges(model, cases, with_edges, budget, seed),
-    ]
+    with suited_threads(model.spec.d_model):
+        cases = prepare(model, given, most=budget.prompts) if given else []
+        if not cases:
+            raise BadInput(f"none of {len(given)} prompts can be run; expected at least 1. Trace one to see why")
+        clean = {rules.identity: gradients(model, [case.clean for case in cases], rules) for rules in chosen}
+        rows = [
+            *_patching(model, cases, chosen, seed),
+            *_ablation(model, cases, clean, budget, seed),
+            *_circuits(model, cases, clean, budget, seed),
+            *_edges(model, cases, with_edges, budget, seed),
+        ]
     frame = pl.DataFrame(rows, schema_overrides=FAITHFULNESS.schema, infer_schema_length=None)
     return FAITHFULNESS.checked(frame.with_columns(prompt_set=pl.lit(name)))
 

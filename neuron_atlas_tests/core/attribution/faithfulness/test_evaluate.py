@@ -15,6 +15,7 @@ from neuron_atlas.adapters.subject_model import load_model
 from neuron_atlas.core.attribution.faithfulness.cases import prepare
 from neuron_atlas.core.attribution.faithfulness.evaluate import EvaluationBudget
 from neuron_atlas.core.attribution.faithfulness.gradients import gradients
+from neuron_atlas.core.attribution.faithfulness.threads import suited_threads
 from neuron_atlas.core.attribution.rules import rule_set
 from neuron_atlas.core.attribution.trace import trace
 from neuron_atlas.core.records import Edit, Prompt, PromptSet
@@ -95,6 +96,21 @@ def test_a_circuit_carries_more_than_a_random_one_of_its_size(rows: pl.DataFrame
 
 def test_the_same_arguments_give_the_same_rows(model, facts, rows: pl.DataFrame) -> None:
     assert neuron_atlas.evaluate(model, facts, rules=("relp", "gradient"), budget=SMALL).equals(rows)
+
+
+def test_small_models_run_on_one_thread_and_the_number_from_before_comes_back() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with suited_threads(width=128):
+            assert torch.get_num_threads() == 1
+        with suited_threads(width=4096):
+            assert torch.get_num_threads() == 2
+        with pytest.raises(BadInput), suited_threads(width=128):
+            raise BadInput("stopped")
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_prompts_without_partner_or_answer_are_measured_by_ablation_alone(model) -> None:
