@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cached_property
 
 import numpy as np
 import torch
@@ -40,6 +39,7 @@ class HuggingFaceModel:
         self._model, self._parts, self._tokens, self._spec = model, parts, tokens, spec
         self._device = parts.unembedding.device
         self._lock = threading.RLock()
+        self._folded: FoldedModel | None = None
         self.max_positions = max_positions
 
     @property
@@ -62,10 +62,13 @@ class HuggingFaceModel:
         """Where its parts are."""
         return self._parts
 
-    @cached_property
+    @property
     def folded(self) -> FoldedModel:
-        """The weights with norms folded, float32; made on first use."""
-        return fold(model_weights(self._parts))
+        """The weights with norms folded, float32: made on first use, and kept beside the model's own."""
+        with self._lock:
+            if self._folded is None:
+                self._folded = fold(model_weights(self._parts))
+            return self._folded
 
     # ------------------------------------------------------------------------------------------------------------- tokens
     @property
