@@ -98,8 +98,11 @@ def _load_tokens(id_or_path: str) -> TokenReader:
 @lru_cache(maxsize=1)
 def _load_model(id_or_path: str, device: str | None, dtype: str | None) -> HuggingFaceModel:
     from neuron_atlas.adapters.subject_model import load_model
+    from neuron_atlas.core.attribution.threads import use_suited_threads
 
-    return load_model(id_or_path, device=device, dtype=dtype)
+    model = load_model(id_or_path, device=device, dtype=dtype)
+    use_suited_threads(model.spec.d_model)
+    return model
 
 
 class TracingResource(Ingredient):

@@ -62,7 +62,7 @@ def evaluate(
     """
     from neuron_atlas.core.attribution.faithfulness.cases import prepare
     from neuron_atlas.core.attribution.faithfulness.gradients import gradients
-    from neuron_atlas.core.attribution.faithfulness.threads import suited_threads
+    from neuron_atlas.core.attribution.threads import suited_threads
 
     chosen = [rule_set(name) for name in rules]
     with_edges = [rule_set(name) for name in edge_rules] if edge_rules is not None else _linear(chosen)

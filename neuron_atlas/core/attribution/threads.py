@@ -16,12 +16,17 @@ SMALL_WIDTH = 512
 """Width of the residual stream up to which a model counts as small."""
 
 
+def use_suited_threads(width: int) -> None:
+    """One torch thread from now on in this process, for a model of this width when it is small."""
+    if width <= SMALL_WIDTH:
+        torch.set_num_threads(1)
+
+
 @contextmanager
 def suited_threads(width: int) -> Generator[None]:
     """One torch thread for what runs inside when a model of this width is small; the number from before afterwards."""
     before = torch.get_num_threads()
-    if width <= SMALL_WIDTH:
-        torch.set_num_threads(1)
+    use_suited_threads(width)
     try:
         yield
     finally:
