@@ -51,7 +51,7 @@ def doorway(body: Callable[Concatenate[dg.AssetExecutionContext, P], Frames]) ->
             made = body(context, *args, **kwargs)
             frames = {table.name: table.checked(made[table.name]) for table in tables_of(asset)}
         yield from _checked(asset, frames, inputs)
-        metadata = {RECIPE: dg.MetadataValue.json(_recipe(context, inputs)), **describe(asset, frames)}
+        metadata = {**describe(asset, frames), RECIPE: dg.MetadataValue.json(_recipe(context, inputs))}
         with _beta():
             made_output = dg.Output(frames, metadata=metadata, data_version=dg.DataVersion(frames_hash(frames)))
         yield made_output
@@ -83,10 +83,10 @@ def publication(
             stored = Stored(made.content_hash, made.rows, made.place, _recipe(context, inputs))
             context.resources.published.store().record(asset, stored)
         metadata = {
-            RECIPE: dg.MetadataValue.json(dict(stored.recipe)),
+            **made.metadata,
             "place": dg.MetadataValue.path(made.place),
             "dagster/row_count": sum(made.rows.values()),
-            **made.metadata,
+            RECIPE: dg.MetadataValue.json(dict(stored.recipe)),
         }
         with _beta():
             result = dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(made.content_hash))
