@@ -15,6 +15,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
@@ -64,31 +65,41 @@ class AutogradDerivatives:
 
     def direct_effects(self, nodes: Nodes, over_logits: Tensor) -> tuple[Tensor, Tensor]:
         """Direct effects [N + k, P + N] between nodes and on over_logits [k, V] · logits; inflow [N + k] from all neurons."""
+        n_nodes, n_layers = len(nodes), len(self._parts.layers)
         with torch.enable_grad(), followed(self._parts, self._rules, is_cut=True) as run:
             logits = self._logits_of()
             embedded = _given(run.embedded)
-            values: list[Tensor] = [
-                run.targets[layer][0, position, neuron]
-                for layer, position, neuron in zip(nodes.layers, nodes.positions, nodes.neurons, strict=True)
-            ]
-            wanted = torch.cat([torch.stack(values) if values else logits[:0], over_logits @ logits])
-            leaves = [*run.sources, embedded]
-            rows = [self._rows(part, leaves, nodes) for part in torch.split(wanted, TARGETS_PER_CALL)]
-        effects, inflow = (torch.cat(column) for column in zip(*rows, strict=True))
-        return effects, inflow
+            effects = logits.new_zeros(n_nodes + len(over_logits), embedded.shape[1] + n_nodes, dtype=torch.float32)
+            inflow = effects.new_zeros(len(effects))
+            for layer in range(n_layers + 1):
+                start, stop = (int(edge) for edge in np.searchsorted(nodes.layers, [layer, layer + 1]))
+                if layer < n_layers:
+                    values = run.targets[layer][0][nodes.positions[start:stop], nodes.neurons[start:stop]]
+                else:
+                    start, values = n_nodes, over_logits @ logits
+                leaves = [embedded, *run.sources[:layer]]
+                for first in range(0, len(values), TARGETS_PER_CALL):
+                    part = values[first : first + TARGETS_PER_CALL]
+                    rows = slice(start + first, start + first + len(part))
+                    inflow[rows] = self._fill(effects[rows], part, leaves, nodes)
+        return effects.detach(), inflow.detach()
 
-    def _rows(self, values: Tensor, leaves: Sequence[Tensor], nodes: Nodes) -> tuple[Tensor, Tensor]:
+    def _fill(self, effects: Tensor, values: Tensor, leaves: Sequence[Tensor], nodes: Nodes) -> Tensor:
+        """Effects [C, P + N] of the leaves (embeddings, then the layers below) on C values, in place; returns the whole inflow
+        from neurons [C]."""
         one_each = torch.eye(len(values), device=values.device, dtype=values.dtype)
         gradients = torch.autograd.grad(
             values, leaves, one_each, retain_graph=True, is_grads_batched=True, materialize_grads=True
         )
-        effects = [(gradient * leaf).detach().float() for gradient, leaf in zip(gradients, leaves, strict=True)]
-        by_neuron = torch.stack(effects[:-1], 1)[:, :, 0]  # [C, L, P, I]
-        where = tuple(
-            torch.as_tensor(array, device=values.device) for array in (nodes.layers, nodes.positions, nodes.neurons)
-        )
-        chosen = by_neuron[:, where[0], where[1], where[2]]
-        return torch.cat([effects[-1][:, 0].sum(-1), chosen], 1), by_neuron.flatten(1).sum(1)
+        length, inflow = leaves[0].shape[1], effects.new_zeros(len(values))
+        effects[:, :length] = torch.einsum("cpd,pd->cp", gradients[0][:, 0].float(), leaves[0][0].detach().float())
+        for layer, (gradient, leaf) in enumerate(zip(gradients[1:], leaves[1:], strict=True)):
+            parts = (gradient[:, 0] * leaf[0]).detach().float()
+            first, last = (int(edge) for edge in np.searchsorted(nodes.layers, [layer, layer + 1]))
+            chosen = parts[:, nodes.positions[first:last], nodes.neurons[first:last]]
+            effects[:, length + first : length + last] = chosen
+            inflow += parts.flatten(1).sum(1)
+        return inflow
 
 
 @contextmanager
