@@ -21,7 +21,7 @@ atlas: $(VENV)/.installed ## Install, build everything on the bundled model, pri
 	$(BIN)/neuron-atlas summary
 
 test: $(VENV)/.installed ## Run all tests
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: $(VENV)/.installed ## Lint, formatting, types, import contracts, definitions
 	$(BIN)/ruff check .

@@ -1,7 +1,7 @@
 """Every knob, typed, read from the environment or `.env`; only the doors (cli, definitions, defs, serve) look here.
 
-Names are `NEURON_ATLAS_*`, except the ones people already have: `PG_*` for a Postgres server, `OPENAI_*` and `LABELER_MODEL`
-for a language model. Without any of them everything runs on the bundled demo model with an embedded Postgres.
+Names are `NEURON_ATLAS_*`, except the ones people already have: `PG_*` for a Postgres server. Without any of them everything runs
+on the bundled demo model with an embedded Postgres.
 """
 
 from __future__ import annotations
@@ -51,10 +51,7 @@ class Settings(BaseSettings):
     pg_password: SecretStr = Field(SecretStr(""), validation_alias=_named("PG_PASSWORD"))
     pg_database: str = Field("neuron_atlas", validation_alias=_named("PG_DATABASE"))
 
-    labeler: str = Field("rules", description="rules (offline) or openai (any compatible server).")
-    labeler_model: str | None = Field(None, validation_alias=_named("LABELER_MODEL"))
-    openai_api_key: SecretStr | None = Field(None, validation_alias=_named("OPENAI_API_KEY"))
-    openai_base_url: str | None = Field(None, validation_alias=_named("OPENAI_BASE_URL"))
+    labeler: str = Field("rules", description="Who writes the labels: rules (offline).")
     embedder: str = Field("all-MiniLM-L6-v2", description="Sentence embedder for semantic search.")
 
     @property

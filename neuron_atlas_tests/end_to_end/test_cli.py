@@ -9,8 +9,6 @@ import pytest
 
 from neuron_atlas_tests.end_to_end.conftest import PROMPTS, Run
 
-pytestmark = pytest.mark.xdist_group("end_to_end")
-
 
 def test_summary_counts_what_was_asked_for(built: Run) -> None:
     found = json.loads(built("neuron-atlas", "summary", "--json").stdout)

@@ -17,8 +17,6 @@ README = (ROOT / "README.md").read_text()
 SLOW = {"make atlas", "make test", "make check", "make dev"}
 """Proved elsewhere: by the gate that runs this test, and by test_dagster.py."""
 
-pytestmark = pytest.mark.xdist_group("end_to_end")
-
 
 def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
