@@ -27,9 +27,6 @@ def variables() -> set[str]:
         "pg_user",
         "pg_password",
         "pg_database",
-        "labeler_model",
-        "openai_api_key",
-        "openai_base_url",
     }
     return {n.upper() if n in named else f"NEURON_ATLAS_{n.upper()}" for n in Settings.model_fields}
 
