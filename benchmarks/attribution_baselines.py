@@ -113,12 +113,14 @@ def published_edges(
         targets = np.flatnonzero(nodes.layers == target_layer)
         rows = targets if target_layer < n_layers else np.arange(n_nodes, n_nodes + len(logit_ids))
         for source_layer in [-1, *[layer for layer in layers_with_nodes if layer < target_layer]]:
-            with torch.enable_grad(), followed(model.parts, rule_set("relp"), is_cut=True) as run:
+            with torch.enable_grad(), followed(model.parts, rule_set("relp"), is_cut=False) as run:
                 logits = model.module(input_ids=torch.tensor([list(token_ids)]), use_cache=False).logits[0, -1]
                 if target_layer < n_layers:
                     values = run.targets[target_layer][0][nodes.positions[targets], nodes.neurons[targets]]
                 else:
                     values = logits[list(logit_ids)]
+                for between in run.targets[source_layer + 1 : target_layer]:
+                    between.register_hook(torch.zeros_like)
                 leaf = run.embedded if source_layer < 0 else run.sources[source_layer]
                 sources = np.flatnonzero(nodes.layers == source_layer)
                 for row, value in zip(rows, values, strict=True):
