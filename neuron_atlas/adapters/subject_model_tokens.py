@@ -7,6 +7,7 @@ carry.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -155,17 +156,30 @@ class TokenReader:
 
 
 def load_tokenizer(folder: Path, *, max_positions: int) -> TokenReader:
-    """The tokenizer of a model folder. Raises `BadInput` where it cannot be read."""
-    from transformers import AutoTokenizer
+    """The tokenizer of a model folder. Raises `BadInput` where it cannot be read.
 
+    A folder that names the general class gets it: by the model's type alone, some tokenizers would be read as another kind.
+    """
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    kind = PreTrainedTokenizerFast if _is_general(folder / "tokenizer_config.json") else AutoTokenizer
+    load = cast("Callable[..., Tokenizer]", kind.from_pretrained)  # pyright: ignore[reportUnknownMemberType]
     try:
-        load = cast("Callable[..., Tokenizer]", AutoTokenizer.from_pretrained)  # pyright: ignore[reportUnknownMemberType]
         tokenizer = load(str(folder), local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         raise BadInput(
             f"no tokenizer can be read from {folder}: {error}. Expected tokenizer.json beside the weights"
         ) from error
     return TokenReader(tokenizer, max_positions=max_positions)
+
+
+def _is_general(config: Path) -> bool:
+    """Whether a tokenizer config names the class that takes tokenizer.json as it is."""
+    try:
+        content = cast("dict[str, object]", json.loads(config.read_text(encoding="utf-8")))
+        return content["tokenizer_class"] == "PreTrainedTokenizerFast"
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _joined(text: str, answer_prefix: str) -> str:

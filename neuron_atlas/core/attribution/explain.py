@@ -43,13 +43,15 @@ class Request:
 
 @dataclass(frozen=True)
 class Explained:
-    """Everything computed of one prompt, before it is laid out."""
+    """Everything computed of one prompt, before it is laid out. `constant_relevance` is the part of the goal that constants
+    hold: with the embeddings' relevance it sums to the goal."""
 
     goal: Goal
     traced: Traced
     nodes: Nodes
     node_relevance: Tensor
     embedding_relevance: Tensor
+    constant_relevance: float
     inflow: Inflow
     logits: Tensor
 
@@ -57,6 +59,7 @@ class Explained:
 def explain_frozen(
     model: TraceableModel, recordings: Sequence[Recording], goals: Sequence[Goal], request: Request
 ) -> list[Explained]:
+    """Explain prompts under a linear rule set: scored together, swept one by one."""
     if not recordings:
         return []
     with torch.no_grad():
@@ -83,7 +86,8 @@ def _explain_one(
     activation = torch.stack([layer.activation for layer in frozen.layers])[where]
     values = torch.cat([activation, traced.values])
     inflow = Inflow(effects, neurons, bias, values, frozen.length)
-    return Explained(goal, traced, nodes, relevance[where], scores.embeddings[0], inflow, frozen.logits)
+    constant = float(scores.bias[0]) + float(torch.tensor(goal.weights, device=where[0].device) @ traced.constants)
+    return Explained(goal, traced, nodes, relevance[where], scores.embeddings[0], constant, inflow, frozen.logits)
 
 
 def whole_inflow(
@@ -132,7 +136,7 @@ def explain_differentiated(
             len(recording.token_ids),
         )
         traced = Traced(over_logits, values, torch.zeros_like(values), weights @ over_logits, goal_value)
-        found.append(Explained(goal, traced, nodes, relevance[where], embeddings, inflow, logits))
+        found.append(Explained(goal, traced, nodes, relevance[where], embeddings, 0.0, inflow, logits))
     return found
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from neuron_atlas.core.attribution.explain import Encoded, Explained, Request
-from neuron_atlas.core.attribution.scores import Edges, Scores, score_graph
+from neuron_atlas.core.attribution.scores import Edges, Scores, relative_violation, score_graph
 from neuron_atlas.core.attribution.subject import TraceableModel
 from neuron_atlas.core.attribution.targets import Goal
 from neuron_atlas.core.records import AttributionGraph, GraphSummary, Quarantined
@@ -33,6 +33,10 @@ def lay_out(
     shares = parts / parts.sum() if parts.sum() > 0 else np.full(len(parts), 1.0 / len(parts))
     layers = np.concatenate([found.nodes.layers, np.full(len(weights), model.spec.n_layers)])
     scores = score_graph(inflow, goal_shares=shares, layers=layers, edge_tau=request.options.edge_tau)
+    at_bottom = np.append(_array(found.embedding_relevance), found.constant_relevance)
+    goal_violation = relative_violation(
+        at_bottom.sum(keepdims=True), np.array([traced.goal_value]), np.abs(at_bottom).sum(keepdims=True)
+    )
     summary = GraphSummary(
         token_ids=encoded.token_ids,
         tokens=tuple(model.token_text(token) for token in encoded.token_ids),
@@ -44,7 +48,7 @@ def lay_out(
         is_trimmed=found.nodes.is_trimmed,
         completeness=scores.completeness,
         replacement=scores.replacement,
-        conservation_error=scores.conservation_error,
+        conservation_error=max(scores.conservation_error, goal_violation),
         kept_edge_share=scores.kept_edge_share,
         note="; ".join(_notes(model, encoded, goal, request)),
         model_id=model.spec.model_id,

@@ -1,8 +1,9 @@
 """How much of a graph is explained, and how exactly.
 
-Conservation: what flows into a target from all embeddings, all neurons and the constants is its value. The sum over selected
-sources comes from the sweep, the sum over all neurons from the replay, so `error` (everything not kept) is their difference
-and not a guess; a violation of the identity is a defect of the numbers and is reported as `conservation_error`.
+Conservation: what flows into a target from all embeddings, all neurons and the constants is its value, and the relevance of
+embeddings and constants is the goal. The sum over selected sources comes from the sweep, the sum over all neurons from the
+replay, so `error` (everything not kept) is their difference and not a guess; a violation of an identity is a defect of the
+numbers and is reported as `conservation_error`.
 
 Influence: |weights| of a target, its bias and its error are normalised to 1; a unit of influence, shared among the traced
 logits by |weight · logit|, walks down kept edges. What ends in an error term is not explained. Two numbers per graph:
@@ -87,17 +88,21 @@ def score_graph(inflow: Inflow, *, goal_shares: Floats, layers: Ints, edge_tau: 
     at_targets = np.concatenate([reach[inflow.n_embeddings :], goal_shares])
     error_share = lost / total
     to_embeddings, to_errors = float(reach[: inflow.n_embeddings].sum()), float(at_targets @ error_share)
-    scale = np.maximum(np.abs(values), SMALLEST_SHARE * all_size)
-    violation = np.abs(whole + bias - values) / np.maximum(scale, np.finfo(np.float64).tiny)
     return Scores(
         edges=edges,
         error=whole - kept,
         rank=cumulative_rank(reach),
         completeness=_ratio(float(at_targets @ (1.0 - error_share)), float(at_targets.sum())),
         replacement=_ratio(to_embeddings, to_embeddings + to_errors),
-        conservation_error=float(violation.max(initial=0.0)),
+        conservation_error=relative_violation(whole + bias, values, all_size),
         kept_edge_share=min(1.0, _ratio(float(kept_size.sum()), float(all_size.sum()))),
     )
+
+
+def relative_violation(sums: Floats, values: Floats, flows: Floats) -> float:
+    """Largest |sum - value| relative to |value|, or to a thousandth of the |flows| that make it up where that is more."""
+    scale = np.maximum(np.abs(values), SMALLEST_SHARE * flows)
+    return float((np.abs(sums - values) / np.maximum(scale, np.finfo(np.float64).tiny)).max(initial=0.0))
 
 
 def cumulative_rank(influence: Floats) -> Floats:

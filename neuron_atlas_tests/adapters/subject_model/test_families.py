@@ -2,6 +2,7 @@
 agree with automatic differentiation of the model's own forward pass under the same rules."""
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from torch.testing import assert_close
@@ -13,6 +14,7 @@ from neuron_atlas.core.attribution.rules import rule_set
 from neuron_atlas.core.attribution.select import Nodes
 from neuron_atlas.core.attribution.sweep import direct_effects, node_vectors
 from neuron_atlas.core.attribution.targets import Goal, trace_goal
+from neuron_atlas.core.attribution.trace import trace
 
 IDS = [0, 5, 17, 9, 30, 22, 41]
 LOGITS = Goal("tokens", (3, 8, 40), ("", "", ""), (1.0, 1.0, -1.0))
@@ -82,6 +84,20 @@ def test_direct_effects_agree_with_automatic_differentiation(model, rules: str) 
     size = size.clamp(min=float(size.median()))  # a gate near 0 is known to fewer digits, by either way
     assert_close(effects / size, expected / size, rtol=1e-5, atol=1e-5)
     assert_close(effects[:, len(IDS) :].sum(1) / size[:, 0], inflow / size[:, 0], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("rules", ["relp", "gate-frozen"])
+@pytest.mark.parametrize("centre_logits", [False, True])
+def test_a_graphs_inflows_sum_to_its_values_within_1e_4(model, rules: str, centre_logits: bool) -> None:
+    """Kept edges + bias + error = value for every target, and relevance = goal at the bottom: biases, post-norms, caps included."""
+    graph = trace(model, " w1 w13 w5 w26 w18 w37", rules=rules, centre_logits=centre_logits)
+    assert graph.summary.conservation_error < 1e-4
+    inflow = graph.edges.group_by("target").agg(pl.col("weight").cast(pl.Float64).sum())
+    targets = graph.nodes.filter(pl.col("kind") != "embedding").join(
+        inflow, left_on="node", right_on="target", how="left"
+    )
+    total = targets["weight"].fill_null(0.0) + targets["bias"] + targets["error"]
+    np.testing.assert_allclose(total.to_numpy(), targets["activation"].to_numpy(), rtol=1e-4, atol=1e-6)
 
 
 def differentiate(model, rules: str):
