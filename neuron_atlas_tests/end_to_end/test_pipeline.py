@@ -63,8 +63,3 @@ def test_a_missing_input_fails_with_the_command_to_run(run: Run, tmp_path: Path)
     done = run(*DAGSTER, "graph_stats", "--partition", "filler", **home)
     assert done.returncode == 1
     assert "--select raw_graphs --partition filler" in done.stderr + done.stdout
-
-
-def test_the_definitions_are_valid(run: Run) -> None:
-    assert run("dagster", "definitions", "validate", "-m", "neuron_atlas.definitions").returncode == 0
-    assert run("dg", "check", "defs").returncode == 0
