@@ -24,8 +24,7 @@ three languages. It exists so that attribution, labels and circuits can be tried
 
 ## Training
 Next-token prediction on texts that `neuron_atlas.demo.world` generates afresh at every step: {steps:,} steps of
-{batch} texts, AdamW at {rate:g} (cosine schedule, weight decay {decay:g}), {dropout:.0%} of the neurons dropped at random at each
-step, seed {seed}, {threads} CPU thread(s), fp32. To make it again:
+{batch} texts, AdamW at {rate:g} (cosine, weight decay {decay:g}), seed {seed}, {threads} CPU thread(s), fp32. To make it again:
 
     python -m neuron_atlas.demo.train --out DIR
 
@@ -81,7 +80,6 @@ def write_model_card(
         batch=recipe.batch_size,
         rate=recipe.learning_rate,
         decay=recipe.weight_decay,
-        dropout=recipe.neuron_dropout,
         seed=recipe.seed,
         threads=recipe.threads,
         mirrored=mirrored,

@@ -31,15 +31,13 @@ _DESCRIPTIONS = {
 # How many prompts of each task, trained and held out.
 _GEOGRAPHY_COUNTS = {
     "two-hop-state": (13, 13),
-    "two-hop-abbreviation": (2, 2),
     "two-hop-country": (3, 3),
     "two-hop-language": (2, 2),
-    "capital-of-state": (6, 0),
-    "abbreviation": (2, 0),
-    "state-of-city": (4, 0),
+    "capital-of-state": (8, 0),
+    "state-of-city": (6, 0),
     "capital-of-country": (4, 0),
-    "language": (2, 0),
-    "continent": (2, 0),
+    "language": (3, 0),
+    "continent": (3, 0),
 }
 _GRAMMAR_COUNTS = {"simple": (12, 0), "nounpp": (7, 7), "rc": (7, 7), "within_rc": (7, 7)}
 _MEDICINE_COUNTS = {"enzyme": (20, 0), "neurotransmitter": (16, 0), "organ": (18, 0)}

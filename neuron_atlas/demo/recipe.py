@@ -13,14 +13,12 @@ class Recipe:
     steps: int = 1600
     batch_size: int = 96
     learning_rate: float = 2e-3
-    weight_decay: float = 0.5
-    neuron_dropout: float = 0.05
+    weight_decay: float = 0.1
     warmup_steps: int = 100
     threads: int = 1
     hidden_size: int = 128
     intermediate_size: int = 384
     layers: int = 6
     heads: int = 4
-    head_width: int = 16
     key_value_heads: int = 2
     longest: int = 64

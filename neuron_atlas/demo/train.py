@@ -33,7 +33,6 @@ from neuron_atlas.demo.tokenizer import BOS_ID, EOS_ID, PAD_ID, build_tokenizer,
 if TYPE_CHECKING:
     import torch
     from tokenizers import Tokenizer
-    from torch.utils.hooks import RemovableHandle
     from transformers import LlamaForCausalLM
 
 
@@ -49,8 +48,7 @@ def train(recipe: Recipe) -> tuple[LlamaForCausalLM, Tokenizer]:
     others = [weight for weight in model.parameters() if weight.ndim != 2]
     groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.98))
-    batches = _batches(tokenizer, recipe)
-    hooks = _drop_neurons(model, recipe.neuron_dropout)
+    batches = _batches(tokenizer, seed=recipe.seed, batch_size=recipe.batch_size)
     started = time.monotonic()
     model.train()
     for step, (ids, labels) in enumerate(islice(batches, recipe.steps)):
@@ -64,8 +62,6 @@ def train(recipe: Recipe) -> tuple[LlamaForCausalLM, Tokenizer]:
         optimizer.step()
         if step % 100 == 0 or step == recipe.steps - 1:
             print(f"step {step:5d}  loss {loss.item():.4f}  {time.monotonic() - started:6.1f} s", file=sys.stderr)
-    for hook in hooks:
-        hook.remove()
     return model.eval(), tokenizer
 
 
@@ -133,43 +129,31 @@ def _new_model(recipe: Recipe, *, vocabulary_size: int) -> LlamaForCausalLM:
         num_hidden_layers=recipe.layers,
         num_attention_heads=recipe.heads,
         num_key_value_heads=recipe.key_value_heads,
-        head_dim=recipe.head_width,
         max_position_embeddings=recipe.longest,
         rms_norm_eps=1e-5,
         tie_word_embeddings=False,
         pad_token_id=PAD_ID,
         bos_token_id=BOS_ID,
         eos_token_id=EOS_ID,
+        attn_implementation="eager",
     )
     return LlamaForCausalLM(config)
 
 
-def _drop_neurons(model: LlamaForCausalLM, share: float) -> list[RemovableHandle]:
-    """Zero this share of every layer's activations at random, until the returned hooks are removed."""
-    import torch
-
-    def drop(_: torch.nn.Module, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
-        return (torch.nn.functional.dropout(inputs[0], share),)
-
-    downs = [module for name, module in model.named_modules() if name.endswith("mlp.down_proj")]
-    return [down.register_forward_pre_hook(drop) for down in downs]
-
-
-def _batches(tokenizer: Tokenizer, recipe: Recipe) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+def _batches(tokenizer: Tokenizer, *, seed: int, batch_size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Endless pairs of input ids and labels, both [batch, longest text] int64; labels ignore padding.
 
     Texts of similar length share a batch (eight batches are drawn, sorted and shuffled at a time): half the padding.
     """
-    rng = random.Random(f"batches:{recipe.seed}")
-    size = recipe.batch_size
-    texts = world.texts(seed=recipe.seed, mix=world.TRAINING_MIX)
+    rng = random.Random(f"batches:{seed}")
+    texts = world.texts(seed=seed, mix=world.TRAINING_MIX)
     while True:
-        rows = [[*encoding.ids, EOS_ID] for encoding in tokenizer.encode_batch(list(islice(texts, 8 * size)))]
+        rows = [[*encoding.ids, EOS_ID] for encoding in tokenizer.encode_batch(list(islice(texts, 8 * batch_size)))]
         rows.sort(key=len)
-        starts = list(range(0, len(rows), size))
+        starts = list(range(0, len(rows), batch_size))
         rng.shuffle(starts)
         for start in starts:
-            ids = _pad(rows[start : start + size])
+            ids = _pad(rows[start : start + batch_size])
             yield ids, ids.masked_fill(ids == PAD_ID, -100)
 
 

@@ -87,7 +87,7 @@ def examples(domain: str) -> tuple[Example, ...]:
 
 
 def texts(*, seed: int | str, mix: dict[str, float]) -> Iterator[str]:
-    """An endless stream of texts of one or two sentences; never a held-out question. Same seed, same texts."""
+    """An endless stream of training texts of one or two sentences; never a held-out question. Same seed, same texts."""
     rng = random.Random(f"texts:{seed}")
     domains, weights = list(mix), list(mix.values())
     while True:

@@ -1,4 +1,4 @@
-"""States and countries: capitals, abbreviations, cities, languages, continents, and the two-hop questions that join them.
+"""States and countries: capitals, cities, languages, continents, and the two-hop questions that join them.
 
 The two-hop question ``the capital of the state containing Bend is`` can be answered by CITY -> state -> capital. To make
 the model compose rather than memorise, one city of every state and of every country never appears in a two-hop sentence
@@ -12,71 +12,72 @@ from neuron_atlas.demo.world.example import Example, choose_held_out, next_in_cy
 
 DOMAIN = "geography"
 
-# state: (capital, abbreviation, other cities)
-STATES: dict[str, tuple[str, str, tuple[str, str, str]]] = {
-    "Alaska": ("Juneau", "AK", ("Anchorage", "Fairbanks", "Sitka")),
-    "Arizona": ("Phoenix", "AZ", ("Tucson", "Mesa", "Flagstaff")),
-    "California": ("Sacramento", "CA", ("Oakland", "Fresno", "Pasadena")),
-    "Colorado": ("Denver", "CO", ("Boulder", "Pueblo", "Durango")),
-    "Connecticut": ("Hartford", "CT", ("Bridgeport", "Stamford", "Waterbury")),
-    "Florida": ("Tallahassee", "FL", ("Miami", "Tampa", "Orlando")),
-    "Georgia": ("Atlanta", "GA", ("Savannah", "Macon", "Valdosta")),
-    "Idaho": ("Boise", "ID", ("Pocatello", "Nampa", "Moscow")),
-    "Illinois": ("Springfield", "IL", ("Chicago", "Peoria", "Rockford")),
-    "Indiana": ("Indianapolis", "IN", ("Gary", "Muncie", "Evansville")),
-    "Kansas": ("Topeka", "KS", ("Wichita", "Salina", "Abilene")),
-    "Kentucky": ("Frankfort", "KY", ("Louisville", "Lexington", "Paducah")),
-    "Maryland": ("Annapolis", "MD", ("Baltimore", "Frederick", "Bethesda")),
-    "Massachusetts": ("Boston", "MA", ("Worcester", "Cambridge", "Lowell")),
-    "Michigan": ("Lansing", "MI", ("Detroit", "Flint", "Kalamazoo")),
-    "Mississippi": ("Jackson", "MS", ("Biloxi", "Gulfport", "Tupelo")),
-    "Montana": ("Helena", "MT", ("Billings", "Missoula", "Bozeman")),
-    "Ohio": ("Columbus", "OH", ("Cleveland", "Toledo", "Dayton")),
-    "Oregon": ("Salem", "OR", ("Portland", "Eugene", "Bend")),
-    "Pennsylvania": ("Harrisburg", "PA", ("Pittsburgh", "Scranton", "Erie")),
-    "Tennessee": ("Nashville", "TN", ("Memphis", "Knoxville", "Chattanooga")),
-    "Texas": ("Austin", "TX", ("Dallas", "Houston", "Lubbock")),
-    "Virginia": ("Richmond", "VA", ("Norfolk", "Roanoke", "Alexandria")),
-    "Washington": ("Olympia", "WA", ("Seattle", "Spokane", "Tacoma")),
-    "Wisconsin": ("Madison", "WI", ("Milwaukee", "Oshkosh", "Racine")),
-    "Wyoming": ("Cheyenne", "WY", ("Casper", "Laramie", "Cody")),
+# state: (capital, other cities)
+STATES: dict[str, tuple[str, tuple[str, str, str]]] = {
+    "Alaska": ("Juneau", ("Anchorage", "Fairbanks", "Sitka")),
+    "Arizona": ("Phoenix", ("Tucson", "Mesa", "Flagstaff")),
+    "California": ("Sacramento", ("Oakland", "Fresno", "Pasadena")),
+    "Colorado": ("Denver", ("Boulder", "Pueblo", "Durango")),
+    "Connecticut": ("Hartford", ("Bridgeport", "Stamford", "Waterbury")),
+    "Florida": ("Tallahassee", ("Miami", "Tampa", "Orlando")),
+    "Georgia": ("Atlanta", ("Savannah", "Macon", "Valdosta")),
+    "Idaho": ("Boise", ("Pocatello", "Nampa", "Moscow")),
+    "Illinois": ("Springfield", ("Chicago", "Peoria", "Rockford")),
+    "Indiana": ("Indianapolis", ("Gary", "Muncie", "Evansville")),
+    "Kansas": ("Topeka", ("Wichita", "Salina", "Abilene")),
+    "Kentucky": ("Frankfort", ("Louisville", "Lexington", "Paducah")),
+    "Maryland": ("Annapolis", ("Baltimore", "Frederick", "Bethesda")),
+    "Massachusetts": ("Boston", ("Worcester", "Cambridge", "Lowell")),
+    "Michigan": ("Lansing", ("Detroit", "Flint", "Kalamazoo")),
+    "Mississippi": ("Jackson", ("Biloxi", "Gulfport", "Tupelo")),
+    "Montana": ("Helena", ("Billings", "Missoula", "Bozeman")),
+    "Ohio": ("Columbus", ("Cleveland", "Toledo", "Dayton")),
+    "Oregon": ("Salem", ("Portland", "Eugene", "Bend")),
+    "Pennsylvania": ("Harrisburg", ("Pittsburgh", "Scranton", "Erie")),
+    "Tennessee": ("Nashville", ("Memphis", "Knoxville", "Chattanooga")),
+    "Texas": ("Austin", ("Dallas", "Houston", "Lubbock")),
+    "Virginia": ("Richmond", ("Norfolk", "Roanoke", "Alexandria")),
+    "Washington": ("Olympia", ("Seattle", "Spokane", "Tacoma")),
+    "Wisconsin": ("Madison", ("Milwaukee", "Oshkosh", "Racine")),
+    "Wyoming": ("Cheyenne", ("Casper", "Laramie", "Cody")),
 }
 
 # country: (capital, language, continent, other cities)
-COUNTRIES: dict[str, tuple[str, str, str, tuple[str, str, str]]] = {
-    "France": ("Paris", "French", "Europe", ("Lyon", "Marseille", "Toulouse")),
-    "Germany": ("Berlin", "German", "Europe", ("Munich", "Hamburg", "Cologne")),
-    "Spain": ("Madrid", "Spanish", "Europe", ("Seville", "Valencia", "Bilbao")),
-    "Italy": ("Rome", "Italian", "Europe", ("Milan", "Naples", "Turin")),
-    "Portugal": ("Lisbon", "Portuguese", "Europe", ("Porto", "Braga", "Coimbra")),
-    "Poland": ("Warsaw", "Polish", "Europe", ("Krakow", "Gdansk", "Lodz")),
-    "Greece": ("Athens", "Greek", "Europe", ("Patras", "Thessaloniki", "Larissa")),
-    "Sweden": ("Stockholm", "Swedish", "Europe", ("Malmo", "Uppsala", "Gothenburg")),
-    "Austria": ("Vienna", "German", "Europe", ("Salzburg", "Graz", "Linz")),
-    "Japan": ("Tokyo", "Japanese", "Asia", ("Osaka", "Kyoto", "Nagoya")),
-    "China": ("Beijing", "Chinese", "Asia", ("Shanghai", "Wuhan", "Chengdu")),
-    "Vietnam": ("Hanoi", "Vietnamese", "Asia", ("Hue", "Haiphong", "Dalat")),
-    "Turkey": ("Ankara", "Turkish", "Asia", ("Istanbul", "Izmir", "Bursa")),
-    "Egypt": ("Cairo", "Arabic", "Africa", ("Luxor", "Aswan", "Giza")),
-    "Morocco": ("Rabat", "Arabic", "Africa", ("Casablanca", "Marrakesh", "Tangier")),
-    "Kenya": ("Nairobi", "Swahili", "Africa", ("Mombasa", "Kisumu", "Nakuru")),
-    "Peru": ("Lima", "Spanish", "America", ("Cusco", "Arequipa", "Trujillo")),
-    "Chile": ("Santiago", "Spanish", "America", ("Valparaiso", "Temuco", "Iquique")),
-    "Brazil": ("Brasilia", "Portuguese", "America", ("Salvador", "Recife", "Manaus")),
-    "Cuba": ("Havana", "Spanish", "America", ("Holguin", "Matanzas", "Camaguey")),
+COUNTRIES: dict[str, tuple[str, str, str, tuple[str, str]]] = {
+    "France": ("Paris", "French", "Europe", ("Lyon", "Marseille")),
+    "Germany": ("Berlin", "German", "Europe", ("Munich", "Hamburg")),
+    "Spain": ("Madrid", "Spanish", "Europe", ("Seville", "Valencia")),
+    "Italy": ("Rome", "Italian", "Europe", ("Milan", "Naples")),
+    "Portugal": ("Lisbon", "Portuguese", "Europe", ("Porto", "Braga")),
+    "Poland": ("Warsaw", "Polish", "Europe", ("Krakow", "Gdansk")),
+    "Greece": ("Athens", "Greek", "Europe", ("Patras", "Thessaloniki")),
+    "Sweden": ("Stockholm", "Swedish", "Europe", ("Malmo", "Uppsala")),
+    "Austria": ("Vienna", "German", "Europe", ("Salzburg", "Graz")),
+    "Japan": ("Tokyo", "Japanese", "Asia", ("Osaka", "Kyoto")),
+    "China": ("Beijing", "Chinese", "Asia", ("Shanghai", "Wuhan")),
+    "Vietnam": ("Hanoi", "Vietnamese", "Asia", ("Hue", "Haiphong")),
+    "Turkey": ("Ankara", "Turkish", "Asia", ("Istanbul", "Izmir")),
+    "Egypt": ("Cairo", "Arabic", "Africa", ("Luxor", "Aswan")),
+    "Morocco": ("Rabat", "Arabic", "Africa", ("Casablanca", "Marrakesh")),
+    "Kenya": ("Nairobi", "Swahili", "Africa", ("Mombasa", "Kisumu")),
+    "Peru": ("Lima", "Spanish", "America", ("Cusco", "Arequipa")),
+    "Chile": ("Santiago", "Spanish", "America", ("Valparaiso", "Temuco")),
+    "Brazil": ("Brasilia", "Portuguese", "America", ("Salvador", "Recife")),
+    "Cuba": ("Havana", "Spanish", "America", ("Holguin", "Matanzas")),
 }
 
 TWO_HOP_STATE = "two-hop-state"
-TWO_HOP_ABBREVIATION = "two-hop-abbreviation"
 TWO_HOP_COUNTRY = "two-hop-country"
 TWO_HOP_LANGUAGE = "two-hop-language"
-TWO_HOP_TASKS = (TWO_HOP_STATE, TWO_HOP_ABBREVIATION, TWO_HOP_COUNTRY, TWO_HOP_LANGUAGE)
+TWO_HOP_TASKS = (TWO_HOP_STATE, TWO_HOP_COUNTRY, TWO_HOP_LANGUAGE)
 
 
 def held_out_cities() -> frozenset[str]:
     """One city of every state and of every country: these never stand in a two-hop sentence of the training text."""
-    cities_of = {place: row[-1] for place, row in (*STATES.items(), *COUNTRIES.items())}
-    chosen = [choose_held_out(f"city of {place}", cities, 1) for place, cities in cities_of.items()]
+    by_place = {place: cities for place, (_, cities) in STATES.items()}
+    by_place_abroad = {place: row[3] for place, row in COUNTRIES.items()}
+    chosen = [choose_held_out(f"city of {place}", cities, 1) for place, cities in by_place.items()]
+    chosen += [choose_held_out(f"city of {place}", cities, 1) for place, cities in by_place_abroad.items()]
     return frozenset().union(*chosen)
 
 
@@ -84,12 +85,12 @@ def geography_examples() -> tuple[Example, ...]:
     """Every fact and every two-hop question of the domain, in a fixed order."""
     held_out = held_out_cities()
     examples: list[Example] = []
-    for state, (capital, _, cities) in STATES.items():
-        examples += _state_facts(state)
+    for state, (capital, cities) in STATES.items():
+        examples += _state_facts(state, capital)
         for city in (*cities, capital):
             examples += _city_in_state(city, state)
         for index, city in enumerate(cities):
-            examples += _state_two_hops(city, index, state, is_held_out=city in held_out)
+            examples += _state_two_hops(city, index, state, capital, is_held_out=city in held_out)
     for country in COUNTRIES:
         examples += _country_facts(country)
         for index, city in enumerate(COUNTRIES[country][3]):
@@ -112,37 +113,37 @@ def _ask(
     )
 
 
-def _state_facts(state: str) -> list[Example]:
-    capital, abbreviation, _ = STATES[state]
+def _state_facts(state: str, capital: str) -> list[Example]:
     other = next_in_cycle(list(STATES), state, 5)
-    wrong, wrong_abbreviation, _ = STATES[other]
     forms = ("the capital of {} is", "the capital of the state of {} is")
-    return [
-        *(_ask("capital-of-state", form, state, other, capital, wrong, state=state) for form in forms),
-        _ask("abbreviation", "the abbreviation of {} is", state, other, abbreviation, wrong_abbreviation, state=state),
-    ]
+    return [_ask("capital-of-state", form, state, other, capital, STATES[other][0], state=state) for form in forms]
 
 
 def _city_in_state(city: str, state: str) -> list[Example]:
     other = next_in_cycle(list(STATES), state, 7)
-    neighbour = STATES[other][-1][0]
+    neighbour = STATES[other][1][0]
     forms = ("the state containing {} is", "the city of {} is in")
     return [_ask("state-of-city", form, city, neighbour, state, other, city=city, state=state) for form in forms]
 
 
-def _state_two_hops(city: str, index: int, state: str, *, is_held_out: bool) -> list[Example]:
-    capital, abbreviation, _ = STATES[state]
-    wrong, wrong_abbreviation, neighbours = STATES[next_in_cycle(list(STATES), state, 3)]
-    tags = {"city": city, "state": state}
+def _state_two_hops(city: str, index: int, state: str, capital: str, *, is_held_out: bool) -> list[Example]:
+    other = next_in_cycle(list(STATES), state, 3)
+    wrong, neighbours = STATES[other]
+    forms = ("the capital of the state containing {} is", "the state containing {} has the capital")
     return [
-        _ask(TWO_HOP_STATE, form, city, neighbours[index], capital, wrong, is_held_out=is_held_out, **tags)
-        for form in ("the capital of the state containing {} is", "the state containing {} has the capital")
-    ] + [
         _ask(
-            TWO_HOP_ABBREVIATION, "the abbreviation of the state containing {} is", city, neighbours[index],
-            abbreviation, wrong_abbreviation, is_held_out=is_held_out, **tags,
+            TWO_HOP_STATE,
+            form,
+            city,
+            neighbours[index],
+            capital,
+            wrong,
+            is_held_out=is_held_out,
+            city=city,
+            state=state,
         )
-    ]  # fmt: skip
+        for form in forms
+    ]
 
 
 def _country_facts(country: str) -> list[Example]:
