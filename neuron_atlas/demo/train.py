@@ -135,7 +135,7 @@ def _new_model(recipe: Recipe, *, vocabulary_size: int) -> LlamaForCausalLM:
         pad_token_id=PAD_ID,
         bos_token_id=BOS_ID,
         eos_token_id=EOS_ID,
-        attn_implementation="eager",
+        attn_implementation="eager",  # pyright: ignore[reportCallIssue]  # read from kwargs; it decides the rounding
     )
     return LlamaForCausalLM(config)
 
