@@ -30,7 +30,7 @@ RESAMPLES = 1000
 class AblationBudget:
     """How much of the model's time the scores may take: forward passes in all, prompts and random sets per module."""
 
-    passes: int = 4000
+    passes: int = 2000
     prompts: int = 5
     random_sets: int = 6
 
