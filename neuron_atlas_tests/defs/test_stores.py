@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,10 +22,11 @@ Rows = Callable[..., pl.DataFrame]
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("pg")
-    yield ensure_database(start_embedded(folder), "stores")
-    stop_embedded(folder)
+def server() -> Iterator[Server]:
+    with tempfile.TemporaryDirectory(prefix="atlas-") as home:  # pytest's own folder is closed to the server's user
+        folder = Path(home, "pg")
+        yield ensure_database(start_embedded(folder), "stores")
+        stop_embedded(folder)
 
 
 @pytest.fixture(params=["lake", "duckdb", "postgres"])
