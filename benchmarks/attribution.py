@@ -1,7 +1,8 @@
 """How fast exact direct edges are, beside other ways to them, and how time grows with nodes and tokens.
 
-    python benchmarks/attribution.py            all rows; writes benchmarks/results/attribution.md (tens of minutes)
-    python benchmarks/attribution.py --quick    the small model at 100 nodes, nothing written (seconds)
+    python benchmarks/attribution.py                       all lines, into benchmarks/results/attribution.md (an hour)
+    python benchmarks/attribution.py --lines S100 S500     some of them; the others stay as they are
+    python benchmarks/attribution.py --quick               the small model at 100 nodes, nothing written (seconds)
 
 Random Llama models: S = 8 layers of width 512 with 1,792 neurons, M = 16 layers of width 1,024 with 3,584. 24 tokens, 5
 logits, float32. A time goes from token ids to kept edges (1/100 of their target's value): one pass, relevance of every neuron,
@@ -16,6 +17,7 @@ operations of the run.
 from __future__ import annotations
 
 import argparse
+import json
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -267,13 +269,21 @@ HEADER = (
     "| model | published s | autograd s | folded s | lean s | ours s | + token map s | share of peak | edges dense → kept |",
     "|---|---|---|---|---|---|---|---|---|",
 )
+LINES: dict[str, tuple[str, int, int, Sequence[str]]] = {
+    **{f"{size}{count}": (size, count, 24, WAYS) for size in SHAPES for count in (100, 500, 2000)},
+    **{f"S500@{tokens}": ("S", 500, tokens, ("lean",)) for tokens in (24, 96, 256)},
+    **{f"{size}16": (size, 100, 16, ()) for size in SHAPES},
+}
+"""Name of a line to (model, nodes, tokens, other ways); the last two are about groups of prompts."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the rows and write the results."""
+    """Measure lines and put each into the results as soon as it is known."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="one small row, nothing written")
-    parser.add_argument("--small", action="store_true", help="the rows of the small model, nothing written")
+    parser.add_argument("--quick", action="store_true", help="one small line, nothing written")
+    parser.add_argument(
+        "--lines", nargs="*", choices=LINES, default=list(LINES), help="only these; others stay as they are"
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
     given = parser.parse_args(arguments)
@@ -281,31 +291,42 @@ def main(arguments: Sequence[str] | None = None) -> None:
     clock = time.perf_counter if given.clock == "wall" else time.process_time
     peak = measure_peak(clock)
     print(f"peak {peak / 1e9:.0f} GFLOP/s\n" + "\n".join(HEADER), flush=True)
-    small = build("S")
     if given.quick:
-        run_row(small, 100, tokens=24, clock=clock, peak=peak, ways=WAYS)
+        run_row(build("S"), 100, tokens=24, clock=clock, peak=peak, ways=WAYS)
         return
-    rows = [run_row(small, count, tokens=24, clock=clock, peak=peak, ways=WAYS) for count in (100, 500, 2000)]
-    growth = [run_row(small, 500, tokens=tokens, clock=clock, peak=peak, ways=("lean",)) for tokens in (24, 96, 256)]
-    notes = [many_prompts(small, 100, clock)]
-    print(notes[0])
-    del small
-    if given.small:
-        return
-    large = build("M")
-    rows += [run_row(large, count, tokens=24, clock=clock, peak=peak, ways=WAYS) for count in (100, 500, 2000)]
-    notes.append(many_prompts(large, 100, clock))
-    command = f"python benchmarks/attribution.py --threads {given.threads} --clock {given.clock}"
-    text = [
-        "# Direct edges: time, and share of the machine's peak", "", f"    {command}", "",
-        f"{platform.machine()}, {given.threads} thread(s), torch {torch.__version__}, float32, {given.clock} clock, "
-        f"peak {peak / 1e9:.0f} GFLOP/s. What is compared and how: see the head of `benchmarks/attribution.py`.", "",
-        *HEADER, *[line(row) for row in rows], "", "## Growth with tokens", "", *HEADER, *[line(row) for row in growth], "",
-        "## Several prompts at once", "", *[f"- {note}" for note in notes], "",
+    title = (
+        f"{platform.machine()}, {given.threads} thread(s), torch {torch.__version__}, float32, {given.clock} clock, peak "
+        f"{peak / 1e9:.0f} GFLOP/s. What is compared and how: the head of `benchmarks/attribution.py`."
+    )
+    for size in SHAPES:
+        wanted = [name for name in given.lines if LINES[name][0] == size]
+        model = build(size) if wanted else None
+        for name in wanted:
+            _, count, tokens, ways = LINES[name]
+            if model is not None and name.endswith("16"):
+                store(name, many_prompts(model, count, clock), title=title, threads=given.threads, clock=given.clock)
+            elif model is not None:
+                row = run_row(model, count, tokens=tokens, clock=clock, peak=peak, ways=ways)
+                store(name, line(row), title=title, threads=given.threads, clock=given.clock)
+
+
+def store(name: str, text: str, *, title: str, threads: int, clock: str) -> None:
+    """Put one line into the results, beside those that are there (kept in a comment at the end by name)."""
+    known: dict[str, str] = {}
+    if RESULTS.exists():
+        known = json.loads(RESULTS.read_text(encoding="utf-8").rsplit("<!--", 1)[1].removesuffix("-->\n"))
+    known[name] = text
+    table = [known[n] for n in LINES if n in known and "@" not in n and not n.endswith("16")]
+    growth = [known[n] for n in LINES if n in known and "@" in n]
+    groups = [f"- {known[n]}" for n in LINES if n in known and n.endswith("16")]
+    command = f"    python benchmarks/attribution.py --threads {threads} --clock {clock}"
+    parts = [
+        "# Direct edges: time, and share of the machine's peak", "", command, "", title, "", *HEADER, *table, "",
+        "## Growth with tokens", "", *HEADER, *growth, "", "## Several prompts at once", "", *groups, "",
+        f"<!--{json.dumps(known, ensure_ascii=False)}-->", "",
     ]  # fmt: skip
     RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text("\n".join(text), encoding="utf-8")
-    print(f"wrote {RESULTS}")
+    RESULTS.write_text("\n".join(parts), encoding="utf-8")
 
 
 if __name__ == "__main__":
