@@ -112,6 +112,17 @@ def activations_kept(parts: Parts) -> Generator[list[Tensor]]:
 
 
 @contextmanager
+def input_kept(module: nn.Module) -> Generator[list[Tensor]]:
+    """Keep what a module reads in the passes that run inside, one [B, T, D] tensor per pass."""
+    kept: list[Tensor] = []
+    handle = _on_input(module, kept.append)
+    try:
+        yield kept
+    finally:
+        handle.remove()
+
+
+@contextmanager
 def edited(parts: Parts, edits: Sequence[Sequence[Edit]]) -> Generator[None]:
     """Change activations while a batch runs: row b of the batch gets `edits[b]`, in order."""
     by_layer: dict[int, list[tuple[int, Edit]]] = {}

@@ -15,7 +15,14 @@ from torch import Tensor, nn
 
 from neuron_atlas.adapters.families.parts import NormPart, Parts, model_weights
 from neuron_atlas.adapters.subject_model_autograd import AutogradDerivatives
-from neuron_atlas.adapters.subject_model_hooks import Kept, activations_kept, edited, passed_through, recording
+from neuron_atlas.adapters.subject_model_hooks import (
+    Kept,
+    activations_kept,
+    edited,
+    input_kept,
+    passed_through,
+    recording,
+)
 from neuron_atlas.adapters.subject_model_tokens import TokenReader
 from neuron_atlas.core.attribution.fold import FoldedModel, fold
 from neuron_atlas.core.attribution.record import Recording
@@ -141,17 +148,31 @@ class HuggingFaceModel:
 
         Raises `BadInput` for an edit or position outside the model or sequence.
         """
+        passes = self._edited_passes(token_ids, edits, position)
+        rows = [_array(self._capped(self._head(after_norm))) for _, after_norm in passes]
+        return np.concatenate(rows) if rows else np.zeros((0, self._spec.vocab_size), np.float32)
+
+    def final_stream(
+        self, token_ids: Sequence[int], *, edits: Sequence[Sequence[Edit]] = ((),), position: int = -1
+    ) -> Array:
+        """The residual stream [B, D] (fp32) that enters the final norm at one position, run and refused as in `logits`."""
+        rows = [_array(before_norm) for before_norm, _ in self._edited_passes(token_ids, edits, position)]
+        return np.concatenate(rows) if rows else np.zeros((0, self._spec.d_model), np.float32)
+
+    def _edited_passes(
+        self, token_ids: Sequence[int], edits: Sequence[Sequence[Edit]], position: int
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """The stream at one position before and after the final norm, two of [b, D] per pass of b lists of edits."""
         end = self._end(token_ids, position)
         edits = [[self._checked(edit, len(token_ids)) for edit in changes] for changes in edits]
         edits = [[e for e in changes if e.position is None or e.position < end] for changes in edits]
-        rows: list[Array] = []
         step = max(1, CELLS_PER_PASS // end)
         for start in range(0, len(edits), step):
             batch = edits[start : start + step]
-            with self._lock, torch.no_grad(), edited(self._parts, batch):
-                hidden = self._run([token_ids[:end]] * len(batch))
-                rows.append(_array(self._capped(self._head(hidden[:, end - 1]))))
-        return np.concatenate(rows) if rows else np.zeros((0, self._spec.vocab_size), np.float32)
+            final_norm = self._parts.final_norm.module
+            with self._lock, torch.no_grad(), edited(self._parts, batch), input_kept(final_norm) as before:
+                after = self._run([token_ids[:end]] * len(batch))
+            yield before[0][:, end - 1], after[:, end - 1]
 
     def intervene(self, token_ids: Sequence[Sequence[int]], change: Callable[[int, Tensor], Tensor]) -> Tensor:
         """Logits [B, V] at the last tokens of sequences of one length, run as one batch while every layer's activations

@@ -85,6 +85,12 @@ class SubjectModel(Protocol):
         """Logits [B, V] (fp32 head) at one position: the real model run once per list of edits, batched."""
         ...
 
+    def final_stream(
+        self, token_ids: Sequence[int], *, edits: Sequence[Sequence[Edit]] = ((),), position: int = -1
+    ) -> Array:
+        """The residual stream [B, D] (fp32) that enters the final norm at one position, batched like `logits`."""
+        ...
+
     def frozen_scales(self, token_ids: Sequence[int], *, position: int = -1) -> Array:
         """What the norms after the neurons multiply by at one position, frozen as in the clean run: [L + 1] fp32, 1/rms (1/std for
         LayerNorm) of every layer's post-MLP norm (1 without one), then of the final norm. Norm weights are not included."""

@@ -15,6 +15,7 @@ from neuron_atlas.core.attribution.select import Nodes
 from neuron_atlas.core.attribution.sweep import direct_effects, node_vectors
 from neuron_atlas.core.attribution.targets import Goal, trace_goal
 from neuron_atlas.core.attribution.trace import trace
+from neuron_atlas.core.records import Edit
 
 IDS = [0, 5, 17, 9, 30, 22, 41]
 LOGITS = Goal("tokens", (3, 8, 40), ("", "", ""), (1.0, 1.0, -1.0))
@@ -149,6 +150,18 @@ def test_vocabulary_weights_begin_and_end_the_model(model, hf_logits) -> None:
     assert weights.final_norm_kind == ("layer" if model.spec.architecture == "GPT2LMHeadModel" else "rms")
     assert model.parts.final_norm.weights.weight is not None
     np.testing.assert_array_equal(weights.final_norm, model.parts.final_norm.weights.weight.numpy())
+
+
+def test_the_final_stream_is_what_norm_and_head_turn_into_the_logits(model) -> None:
+    edits = [(), (Edit(1, 4, 0.5, position=2),)]
+    stream = torch.from_numpy(model.final_stream([*IDS, 11], edits=edits, position=len(IDS) - 1))
+    with torch.no_grad():
+        logits = model.parts.final_norm.module(stream) @ model.parts.unembedding.T
+    if (cap := model.folded.softcap) is not None:
+        logits = torch.tanh(logits / cap) * cap
+    assert_close(logits, torch.from_numpy(model.logits(IDS, edits=edits)), rtol=1e-5, atol=1e-5)
+    assert stream.shape == (2, 24)
+    assert (stream[1] - stream[0]).norm() > 1e-3
 
 
 def test_frozen_scales_are_those_of_the_recording(model) -> None:
