@@ -153,7 +153,7 @@ def test_vocabulary_weights_begin_and_end_the_model(model, hf_logits) -> None:
 
 
 def test_the_final_stream_is_what_norm_and_head_turn_into_the_logits(model) -> None:
-    edits = [(), (Edit(1, 4, 0.5, position=2),)]
+    edits = [(), (Edit(1, 4, 0.5, position=5),)]
     stream = torch.from_numpy(model.final_stream([*IDS, 11], edits=edits, position=len(IDS) - 1))
     with torch.no_grad():
         logits = model.parts.final_norm.module(stream) @ model.parts.unembedding.T
