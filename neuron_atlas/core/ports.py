@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from neuron_atlas.core.conversation import Ask, NoReply, Reply
 from neuron_atlas.core.labeling.evidence import Evidence, Label, Unlabeled
 from neuron_atlas.core.records import Edit, ModelSpec, Prompt
 
@@ -114,6 +115,22 @@ class Embedder(Protocol):
 
     def embed(self, texts: Sequence[str]) -> Array:
         """[len(texts), dimension], L2-normalised."""
+        ...
+
+
+class LanguageModel(Protocol):
+    """A model that answers text with text."""
+
+    @property
+    def name(self) -> str:
+        """The model's name, part of the version of whatever rests on its answers."""
+        ...
+
+    def ask(self, requests: Sequence[Ask]) -> Iterable[Reply | NoReply]:
+        """One answer per request, in order; many may be under way at once. What cannot be answered is a `NoReply`, not an error.
+
+        Raises `UserError` when nothing can be asked at all (no key, unknown model).
+        """
         ...
 
 

@@ -29,6 +29,10 @@ INPUT_TYPES: tuple[InputType, ...] = (
     "token-pattern", "context", "position", "upstream-gated", "combination", "unknown",
 )  # fmt: skip
 
+MAX_LABEL = 80
+"""Characters of a label."""
+MAX_DESCRIPTION = 400
+"""Characters of a description."""
 MAX_LABEL_WORDS = 8
 MIN_LABEL_WORDS = 2
 """Asked for are 3 to 8 words; two are let through, for "plural nouns" is a good label."""
@@ -231,9 +235,9 @@ def _few_words(text: str) -> str:
 
 
 LabelText = Annotated[
-    str, StringConstraints(min_length=3, max_length=80), AfterValidator(_safe), AfterValidator(_few_words)
+    str, StringConstraints(min_length=3, max_length=MAX_LABEL), AfterValidator(_safe), AfterValidator(_few_words)
 ]
-Sentence = Annotated[str, StringConstraints(min_length=3, max_length=400), AfterValidator(_safe)]
+Sentence = Annotated[str, StringConstraints(min_length=3, max_length=MAX_DESCRIPTION), AfterValidator(_safe)]
 ShortText = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_safe)]
 TokenText = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 

@@ -11,11 +11,11 @@ The parser trusts nothing: sizes, enumerations, links and control characters are
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
+from neuron_atlas.core.conversation import Message
 from neuron_atlas.core.labeling.evidence import (
     INPUT_TYPES,
     MAX_LABEL_WORDS,
@@ -70,14 +70,6 @@ _PREDICTED: dict[Side, str] = {
 _DIRECTION: dict[Side, str] = {"output": "whether those tokens become more or less likely", "input": 'always "rises"'}
 
 _FENCED = re.compile(r"^```(?:json)?\s*\n(.*)\n```$", re.DOTALL)
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One message of a chat request."""
-
-    role: Literal["system", "user"]
-    content: str
 
 
 class _Hypothesis(Checked):
