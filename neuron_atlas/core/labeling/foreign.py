@@ -57,7 +57,7 @@ def as_label(foreign: ForeignLabel) -> Label:
     text = " ".join(foreign.text.split())
     longer = " ".join(foreign.description.split()) or text
     types: tuple[OutputType | InputType, ...] = OUTPUT_TYPES if foreign.side == "output" else INPUT_TYPES
-    kind = next((known for known in types if known == foreign.type), "unknown")
+    kind: OutputType | InputType = next((known for known in types if known == foreign.type), "unknown")
     try:
         return Label(
             label=_shortened(_two_words(text, foreign.side), MAX_LABEL, MAX_LABEL_WORDS),
