@@ -57,12 +57,12 @@ def as_label(foreign: ForeignLabel) -> Label:
     text = " ".join(foreign.text.split())
     longer = " ".join(foreign.description.split()) or text
     types: tuple[OutputType | InputType, ...] = OUTPUT_TYPES if foreign.side == "output" else INPUT_TYPES
-    kind: OutputType | InputType = next((known for known in types if known == foreign.type), "unknown")
+    unknown: OutputType | InputType = "unknown"
     try:
         return Label(
             label=_shortened(_two_words(text, foreign.side), MAX_LABEL, MAX_LABEL_WORDS),
             description=_shortened(longer, MAX_DESCRIPTION),
-            type=kind,
+            type=next((known for known in types if known == foreign.type), unknown),
             confidence=min(1.0, max(0.0, foreign.confidence or 0.0)),
         )
     except ValidationError as error:
