@@ -30,6 +30,10 @@ Origin = Literal["transluce", "neuronpedia", "goodfire", "labels-json", "atlas"]
 """Where a label comes from: a Transluce NeuronDB, a Neuronpedia export, Goodfire-like JSONL, a label database in JSON (the
 interactive labeler's), another atlas of ours."""
 ELLIPSIS = "…"
+_TYPES: dict[Side, dict[str, OutputType | InputType]] = {
+    "output": {name: name for name in OUTPUT_TYPES},
+    "input": {name: name for name in INPUT_TYPES},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +60,11 @@ def as_label(foreign: ForeignLabel) -> Label:
     """Our form of it. Raises `BadInput` for a text that may not stand in a label (empty, a link, control characters)."""
     text = " ".join(foreign.text.split())
     longer = " ".join(foreign.description.split()) or text
-    types: tuple[OutputType | InputType, ...] = OUTPUT_TYPES if foreign.side == "output" else INPUT_TYPES
-    unknown: OutputType | InputType = "unknown"
     try:
         return Label(
             label=_shortened(_two_words(text, foreign.side), MAX_LABEL, MAX_LABEL_WORDS),
             description=_shortened(longer, MAX_DESCRIPTION),
-            type=next((known for known in types if known == foreign.type), unknown),
+            type=_TYPES[foreign.side].get(foreign.type, "unknown"),
             confidence=min(1.0, max(0.0, foreign.confidence or 0.0)),
         )
     except ValidationError as error:
