@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from neuron_atlas.core.attribution.exchange.rows import NO_LABELS, NeuronLabels
+from neuron_atlas.core.attribution.flows import link_flows
 from neuron_atlas.core.records import AttributionGraph
 
 
@@ -29,15 +30,8 @@ def strongest_neurons(graph: AttributionGraph, limit: int, *, labels: NeuronLabe
 def strongest_links(graph: AttributionGraph, limit: int, *, labels: NeuronLabels = NO_LABELS) -> pl.DataFrame:
     """The links of largest |flow|: source and target in words, weight (units of the target's value), flow (logits), and the ends'
     labels."""
-    slope = pl.when(pl.col("activation") != 0).then(pl.col("relevance") / pl.col("activation")).otherwise(0.0)
-    slopes = graph.nodes.join(graph.logits.select("node", "goal_weight"), on="node", how="left").select(
-        target="node", slope=pl.coalesce("goal_weight", slope)
-    )
     strongest = (
-        graph.edges.join(slopes, on="target", how="left")
-        .with_columns(flow=(pl.col("weight") * pl.col("slope")).cast(pl.Float32))
-        .sort(pl.col("flow").abs(), "target", "source", descending=[True, False, False])
-        .head(limit)
+        link_flows(graph).sort(pl.col("flow").abs(), "target", "source", descending=[True, False, False]).head(limit)
     )
     ends = strongest["source"].append(strongest["target"]).unique().implode()
     described = _described(graph.nodes.filter(pl.col("node").is_in(ends)), graph, labels)
