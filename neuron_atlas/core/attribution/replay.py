@@ -62,6 +62,9 @@ def attend_up(rows: Tensor, value: Tensor, out: Tensor, mix: Tensor) -> None:
     """
     cells = rows.view(-1, rows.shape[-1])
     groups, heads, width, _ = mix.shape
+    if width == 1:
+        cells.addmm_(torch.mm(cells, value.T), _out_of_one_position(out, mix).T)
+        return
     values = torch.mm(value, cells.T).view(heads, -1, width)
     mixed = values.new_empty(groups, *values.shape)
     for group in range(groups):
@@ -73,8 +76,18 @@ def attend_down(rows: Tensor, value: Tensor, out: Tensor, mix: Tensor) -> None:
     """The transpose of `attend_up`: what a row of derivatives is before the attention, in place. Shapes as there."""
     cells = rows.view(-1, rows.shape[-1])
     groups, heads, width, _ = mix.shape
+    if width == 1:
+        cells.addmm_(torch.mm(cells, _out_of_one_position(out, mix)), value)
+        return
     read = torch.mm(out.T, cells.T).view(groups, heads, -1, width)
     values = torch.bmm(read[0], mix[0])
     for group in range(1, groups):
         values.baddbmm_(read[group], mix[group])
     cells.addmm_(values.view(-1, cells.shape[0]).T, value)
+
+
+def _out_of_one_position(out: Tensor, mix: Tensor) -> Tensor:
+    """With one position nothing is mixed: the pattern [G, K, 1, 1] only scales heads, and heads of one key/value head add up.
+    The output matrix [D, K·d] that does both."""
+    groups, heads = mix.shape[:2]
+    return torch.einsum("wgkd,gk->wkd", out.view(out.shape[0], groups, heads, -1), mix[:, :, 0, 0]).flatten(1)

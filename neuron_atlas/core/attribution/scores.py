@@ -117,10 +117,11 @@ def cumulative_rank(influence: Floats) -> Floats:
 
 def _kept_edges(inflow: Inflow, edge_tau: float) -> Edges:
     least = (edge_tau * inflow.values.abs()).clamp_(min=torch.finfo(torch.float32).tiny)
-    flat = (inflow.effects.abs() >= least[:, None]).flatten().nonzero()[:, 0]
-    places = flat.cpu().numpy()
-    targets, sources = np.divmod(places, inflow.effects.shape[1])
-    return Edges(targets, sources, inflow.effects.flatten()[flat].cpu().numpy())
+    is_kept = (inflow.effects.abs() >= least[:, None]).cpu().numpy()
+    places = np.flatnonzero(is_kept)
+    targets = np.repeat(np.arange(len(least)), np.count_nonzero(is_kept, axis=1))
+    sources = places - targets * is_kept.shape[1]
+    return Edges(targets, sources, inflow.effects.cpu().numpy().ravel()[places])
 
 
 def _walk(

@@ -84,67 +84,80 @@ def direct_effects(
 
 @dataclass(frozen=True)
 class _Risen:
-    """Sources at the cut: rows [n, P - low, D] over positions from `low` on."""
+    """Sources at the cut: rows [n, P - low, D] over positions from `low` on, and the columns of the effects they fill."""
 
     low: int
     rows: Tensor
-    columns: Tensor
+    columns: slice
 
 
 class _Sweep:
-    """One prompt's sweep: the vectors, the plan, and where results go."""
+    """One prompt's sweep: the vectors, the plan, and where results go.
+
+    Sources that go up are the first columns of the effects, targets that go down the last rows. Until the end both stand in the
+    order in which they are swept, so that every product is written to its place.
+    """
 
     def __init__(self, model: FoldedModel, frozen: Frozen, vectors: Vectors, plan: Plan, cells: int) -> None:
         self.model, self.frozen, self.vectors, self.plan, self.cells = model, frozen, vectors, plan, cells
         self.n_layers = len(model.layers)
         self.targets_at = _cells_by_layer(vectors.targets)
         self.sources_at = _cells_by_layer(vectors.sources)
+        self.n_passed = int(np.searchsorted(vectors.targets.layers, plan.cut))
         self.effects = vectors.read.new_zeros(vectors.read.shape[0], vectors.written.shape[0])
 
     def run(self) -> Tensor:
-        risen = [part for bundle in self.plan.up for part in self._rise_bundle(bundle)]
-        for bundle in self.plan.down:
-            for rows in self._blocks(bundle):
-                self._fall(bundle, rows, risen)
+        risen: list[_Risen] = []
+        for bundle, rows, columns in self._blocks(self.plan.up, first=0):
+            risen.append(self._rise(bundle, rows, columns))
+        for bundle, rows, places in self._blocks(self.plan.down, first=self.n_passed):
+            self._fall(bundle, rows, self.effects[places], risen)
+        if self.plan.down:
+            swept = np.concatenate([bundle.rows for bundle in self.plan.down])
+            self.effects[self.n_passed :] = self.effects[self._back(swept - self.n_passed) + self.n_passed]
+        if self.plan.up:
+            rising = self._back(np.concatenate([bundle.rows for bundle in self.plan.up]))
+            rest = torch.arange(len(rising), self.effects.shape[1], device=rising.device)
+            self.effects = self.effects.index_select(1, torch.cat([rising, rest]))
         return self.effects
 
-    def _blocks(self, bundle: Bundle) -> Iterator[Ints]:
-        step = max(1, self.cells // (bundle.high - bundle.low))
-        for start in range(0, len(bundle.rows), step):
-            yield bundle.rows[start : start + step]
+    def _blocks(self, bundles: Sequence[Bundle], *, first: int) -> Iterator[tuple[Bundle, Ints, slice]]:
+        """Rows that are swept at once, with their bundle and their places in the effects, which follow each other."""
+        for bundle in bundles:
+            step = max(1, self.cells // (bundle.high - bundle.low))
+            for start in range(0, len(bundle.rows), step):
+                rows = bundle.rows[start : start + step]
+                yield bundle, rows, slice(first, first + len(rows))
+                first += len(rows)
 
-    def _rise_bundle(self, bundle: Bundle) -> Iterator[_Risen]:
-        for rows in self._blocks(bundle):
-            risen = self._rise(bundle, rows)
-            low = bundle.low
-            if self.plan.cut == self.n_layers and low < bundle.high - 1:  # only logits are left to meet
-                low, risen = bundle.high - 1, risen[:, -1:].contiguous()
-            yield _Risen(low, risen, torch.as_tensor(rows, device=risen.device))
+    def _back(self, swept: Ints) -> Tensor:
+        """Where in the swept order each of 0..n-1 stands."""
+        return torch.as_tensor(np.argsort(swept), device=self.effects.device)
 
-    def _rise(self, bundle: Bundle, rows: Ints) -> Tensor:
-        """Carry a block of sources up to the cut, [n, P - low, D], and let the targets on the way read them."""
+    def _rise(self, bundle: Bundle, rows: Ints, columns: slice) -> _Risen:
+        """Carry a block of sources up to the cut, and let the targets on the way read them."""
         low, vectors = bundle.low, self.vectors
         layers = vectors.sources.layers[rows]
         buffer = placed(vectors.written, rows, vectors.sources.positions[rows] - low, bundle.high - low)
-        n_passed = int(np.searchsorted(vectors.targets.layers, self.plan.cut))
-        seen = buffer.new_zeros(len(rows), n_passed)
         for index in range(int(layers[0]) + 1, self.plan.cut):
             weights = self.model.layers[index]
             active = buffer[: int(np.searchsorted(layers, index))]
             attend_up(active, weights.value, weights.out, self.frozen.layers[index].mix[:, :, low:, low:])
+            filled = slice(columns.start, columns.start + len(active))
             for position, start, stop in self.targets_at.get(index, ()):
                 if position >= low:
-                    seen[: len(active), start:stop] = active[:, position - low] @ vectors.read[start:stop].T
-        if n_passed:
-            self.effects[:n_passed, torch.as_tensor(rows, device=buffer.device)] = seen.T
-        return buffer
+                    read = vectors.read[start:stop]
+                    torch.mm(read, active[:, position - low].T, out=self.effects[start:stop, filled])
+        if self.plan.cut == self.n_layers and low < bundle.high - 1:  # only logits are left to meet
+            low, buffer = bundle.high - 1, buffer[:, -1:].contiguous()
+        return _Risen(low, buffer, columns)
 
-    def _fall(self, bundle: Bundle, rows: Ints, risen: Sequence[_Risen]) -> None:
-        """Carry a block of targets down to the cut, let them read the sources on the way, and meet those that came up."""
+    def _fall(self, bundle: Bundle, rows: Ints, seen: Tensor, risen: Sequence[_Risen]) -> None:
+        """Carry a block of targets down to the cut, let them read the sources on the way, and meet those that came up; all into
+        their rows of the effects, `seen` [n, P + N]."""
         high, vectors, cut = bundle.high, self.vectors, self.plan.cut
         layers = vectors.targets.layers[rows]
         buffer = placed(vectors.read, rows, vectors.targets.positions[rows], high)
-        seen = buffer.new_zeros(len(rows), vectors.written.shape[0])
         for index in range(min(int(layers[0]), self.n_layers - 1), cut - 1, -1):
             self._read_sources(seen, buffer[: int(np.searchsorted(-layers, -index))], index)
             weights = self.model.layers[index]
@@ -155,8 +168,7 @@ class _Sweep:
             shared = high - part.low
             if shared > 0:
                 mine = buffer[:, part.low :].flatten(1)
-                seen[:, part.columns] = mine @ part.rows[:, :shared].flatten(1).T
-        self.effects[torch.as_tensor(rows, device=buffer.device)] = seen
+                torch.mm(mine, part.rows[:, :shared].flatten(1).T, out=seen[:, part.columns])
 
     def _read_sources(self, seen: Tensor, active: Tensor, layer: int) -> None:
         """What the sources of a layer give to rows [n, w, D] at that level, into seen [n, P + N]."""
@@ -164,7 +176,8 @@ class _Sweep:
             return
         for position, start, stop in self.sources_at.get(layer, ()):
             if position < active.shape[1]:
-                seen[: len(active), start:stop] = active[:, position] @ self.vectors.written[start:stop].T
+                written = self.vectors.written[start:stop]
+                torch.mm(active[:, position], written.T, out=seen[: len(active), start:stop])
 
 
 def placed(vectors: Tensor, rows: Ints, positions: Ints, width: int) -> Tensor:
