@@ -2,58 +2,118 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
 import polars as pl
 
-from neuron_atlas.core.circuits.flow_graph import FlowGraph, HubControl, WeightTransform, flow_graph, neuron_edges
-from neuron_atlas.core.circuits.modules import FlowModel, Modules, find_modules
-from neuron_atlas.core.circuits.stability import STABLE, memberships, redraw, stability
+from neuron_atlas.core.circuits.bootstrap import prompt_draws
+from neuron_atlas.core.circuits.flow_graph import (
+    FlowGraph,
+    HubControl,
+    SignTreatment,
+    WeightTransform,
+    flow_graph,
+    neuron_edges,
+)
+from neuron_atlas.core.circuits.modules import FlowModel, Method, Modules, find_modules
+from neuron_atlas.core.circuits.stability import STABLE, best_overlaps, memberships, redraw_links, stability
 from neuron_atlas.core.records import Frames, Tables
 from neuron_atlas.core.tables import CLUSTER_MEMBERS, CLUSTER_RUNS, CLUSTERS
 
-_Runs: TypeAlias = list[pl.DataFrame]
-
 STABILITY_TRIALS = 2
-"""Infomap trials of each repeated run; fewer than for the clustering itself, so stability is rather under- than overstated."""
+"""Trials of each repeated run; fewer than for the clustering itself, so stability is rather under- than overstated."""
+
+_Draw: TypeAlias = Callable[[np.random.Generator], pl.DataFrame]
+"""The edges that other prompts of the same kind might have shown."""
 
 
 def find_clusters(
     stats: Tables,
     *,
+    graphs: Tables | None = None,
     seed: int = 0,
+    method: Method = "infomap",
     trials: int = 10,
     min_count: int = 2,
     transform: WeightTransform = "abs_weight_sq",
+    signs: SignTreatment = "merged",
     flow: FlowModel = "undirected",
     hubs: HubControl = "keep",
+    resolution: float = 1.0,
     reseeds: int = 4,
     bootstraps: int = 4,
 ) -> Frames:
     """Cluster the neurons of `edge_stats` into a hierarchy of modules (tables clusters, cluster_members, cluster_runs).
 
-    `stats` holds edge_stats and, where there, neuron_profiles. Links seen in fewer than `min_count` prompts are left out;
-    `transform` and `hubs` are explained in `flow_graph`, `flow` in `modules`. Each module's stability is taken over
-    `reseeds` runs with other seeds and `bootstraps` runs on redrawn links; with none of either it is 1 and means nothing.
-    Every neuron of edge_stats and neuron_profiles is a member, without a path when it belongs to no module.
-    The same input and seed give the same rows. Raises `Incomplete` without edge_stats, `BadInput` on unknown options.
+    `stats` holds edge_stats and, where there, neuron_profiles; `graphs` the tables of raw_graphs, from which prompts are drawn
+    again. Links seen in fewer than `min_count` prompts are left out; `transform`, `signs` and `hubs` are explained in
+    `flow_graph`, `method` and `resolution` in `search`, `flow` in `modules`. Each module's stability is taken over `reseeds` runs
+    with other seeds and, apart from them, over `bootstraps` runs on redrawn prompts (links, without `graphs`); with none of a
+    kind that stability is missing. Every neuron of edge_stats and neuron_profiles is a member, without a path when it belongs to no
+    module. The same input and seed give the same rows. Raises `Incomplete` without edge_stats, `BadInput` on unknown options.
     """
     edges = neuron_edges(stats)
-    graph = flow_graph(edges, min_count=min_count, transform=transform, hubs=hubs)
-    modules = find_modules(graph, seed=seed, trials=trials, flow=flow)
+    graph_of = partial(flow_graph, min_count=min_count, transform=transform, signs=signs, hubs=hubs)
+    search = partial(find_modules, method=method, flow=flow, resolution=resolution)
+    graph = graph_of(edges)
+    modules = search(graph, seed=seed, trials=trials)
     reference = memberships(modules)
-    runs: _Runs = []
+    reseeded: list[pl.DataFrame] = []
     for run in range(1, reseeds + 1):
-        runs.append(memberships(find_modules(graph, seed=seed + run, trials=STABILITY_TRIALS, flow=flow)))
+        again = search(graph, seed=seed + run, trials=STABILITY_TRIALS)
+        reseeded.append(best_overlaps(reference, memberships(again)))
+    draw, unit = _redrawing(edges, graphs or {})
+    redrawn: list[pl.DataFrame] = []
     for run in range(1, bootstraps + 1):
-        redrawn = redraw(edges, rng=np.random.default_rng([seed, run]))
-        again = flow_graph(redrawn, min_count=min_count, transform=transform, hubs=hubs)
-        runs.append(memberships(find_modules(again, seed=seed, trials=STABILITY_TRIALS, flow=flow)))
+        other = graph_of(draw(np.random.default_rng([seed, run])))
+        again = search(other, seed=seed, trials=STABILITY_TRIALS)
+        redrawn.append(best_overlaps(reference, memberships(again), among=other.neurons))
+    stable = stability(reference, reseeded, name="stability_seeds").join(
+        stability(reference, redrawn, name="stability_prompts"), on="path"
+    )
+    run_row = pl.DataFrame(
+        {
+            "algorithm": [method],
+            "seed": [seed],
+            "weight_transform": [transform],
+            "signs": [signs],
+            "flow_model": [flow],
+            "hubs": [hubs],
+            "min_count": [min_count],
+            "resolution": [resolution if method == "leiden" else None],
+            "n_reseeds": [reseeds],
+            "n_bootstraps": [bootstraps],
+            "bootstrap_unit": [unit if bootstraps else "none"],
+            **_counts(graph, modules),
+        }
+    )
     return {
-        "clusters": CLUSTERS.checked(_cluster_rows(modules, reference, stability(reference, runs))),
+        "clusters": CLUSTERS.checked(_cluster_rows(modules, reference, stable)),
         "cluster_members": CLUSTER_MEMBERS.checked(_member_rows(modules, _all_neurons(stats, edges))),
-        "cluster_runs": CLUSTER_RUNS.checked(_run_row(graph, modules, seed, f"{transform}, {flow} flow, hubs: {hubs}")),
+        "cluster_runs": CLUSTER_RUNS.checked(run_row),
+    }
+
+
+def _redrawing(edges: pl.DataFrame, graphs: Tables) -> tuple[_Draw, str]:
+    """How to draw again, and what is drawn: prompts where their graphs are at hand and not too many, else links."""
+    draws = prompt_draws(graphs)
+    if draws is not None and draws.edges.height:
+        return draws.draw, "prompts"
+    return (lambda rng: redraw_links(edges, rng=rng)), "links"
+
+
+def _counts(graph: FlowGraph, modules: Modules) -> dict[str, list[float | int]]:
+    """What the clustering covers and what it gained, as columns of cluster_runs."""
+    return {
+        "n_nodes": [graph.neurons.height],
+        "n_links": [graph.n_links],
+        "n_clustered": [modules.members.filter(pl.col("path").list.len() > 0).height],
+        "codelength": [modules.codelength],
+        "one_level_codelength": [modules.one_level_codelength],
+        "saving": [modules.saving],
     }
 
 
@@ -71,6 +131,7 @@ def _cluster_rows(modules: Modules, reference: pl.DataFrame, stable: pl.DataFram
             layer_median=pl.col("layer").cast(pl.Float64).median(),
         )
         .join(stable, on="path", how="left")
+        .with_columns(stability=pl.min_horizontal("stability_seeds", "stability_prompts"))
         .with_columns(is_stable=pl.col("stability") >= STABLE)
     )
 
@@ -97,19 +158,3 @@ def _all_neurons(stats: Tables, edges: pl.DataFrame) -> pl.DataFrame:
     if "neuron_profiles" in stats:
         parts.append(stats["neuron_profiles"].select("layer", "neuron").collect())
     return pl.concat(parts).unique().sort("layer", "neuron")
-
-
-def _run_row(graph: FlowGraph, modules: Modules, seed: int, transform: str) -> pl.DataFrame:
-    return pl.DataFrame(
-        {
-            "algorithm": ["infomap"],
-            "seed": [seed],
-            "weight_transform": [transform],
-            "n_nodes": [graph.neurons.height],
-            "n_links": [graph.links.height],
-            "n_clustered": [modules.members.filter(pl.col("path").list.len() > 0).height],
-            "codelength": [modules.codelength],
-            "one_level_codelength": [modules.one_level_codelength],
-            "saving": [modules.saving],
-        }
-    )

@@ -1,13 +1,10 @@
-"""Modules of a flow graph, by Infomap's map equation.
+"""Modules of a flow graph, as the rest of the product sees them.
 
-A random walker follows the flow; its path is described with one codebook for modules and one per module. The partition with
-the shortest description (bits per step, `codelength`) is the one in which the walker stays inside modules longest; `saving`
-says how much shorter it is than without modules (Rosvall & Bergstrom 2008, arXiv:0707.0609; Edler et al. 2017 for the
-hierarchy).
+Two things differ from what a search (`search`) returns. A module path names modules only, never a neuron's rank inside one. And
+modules of a single neuron are no modules: such a neuron belongs to the smallest enclosing module with company, or to none.
+What is left is numbered anew, largest flow first, so numbers have no gaps.
 
-Two things differ from a plain run. Infomap's node path ends with the node's rank inside its module: it is cut off, so a path
-names modules only. And modules of a single neuron are no modules: such a neuron belongs to the smallest enclosing module
-with company, or to none. What is left is numbered anew, largest flow first, so numbers have no gaps.
+`saving` says how much shorter the description of a random walk is with the modules than without any.
 
 `undirected` flow is the default: the walker takes a link either way in proportion to its weight, so a neuron's flow is its share
 of all link weight. Along the links' direction (`directed`) a layered graph drains: the walker visits no neuron without
@@ -19,16 +16,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 import polars as pl
-from infomap import Network, Options
 
 from neuron_atlas.core.circuits.flow_graph import FlowGraph
+from neuron_atlas.core.circuits.search import FlowModel, Partition, Path, infomap, leiden
+from neuron_atlas.errors import BadInput
 
-FlowModel: TypeAlias = Literal["undirected", "directed"]
-Path: TypeAlias = tuple[int, ...]
+Method: TypeAlias = Literal["infomap", "leiden"]
 
 
 @dataclass(frozen=True)
@@ -49,23 +46,33 @@ class Modules:
         return 1 - self.codelength / self.one_level_codelength if self.one_level_codelength > 0 else 0.0
 
 
-def find_modules(graph: FlowGraph, *, seed: int, trials: int, flow: FlowModel = "undirected") -> Modules:
-    """Partition a flow graph with the best of `trials` seeded runs; the same graph and seed give the same modules."""
-    if graph.links.is_empty():
-        return Modules(_members(graph, {}, np.zeros(graph.neurons.height)), 0.0, 0.0)
-    network = Network()
-    # One call with a [links, 3] array: six to twelve times as fast as link by link.
-    network.add_links(np.column_stack([graph.links[c].to_numpy().astype(np.float64) for c in graph.links.columns]))
-    options = Options(seed=1 + seed % (2**31 - 1), num_trials=trials, flow_model=flow)
-    result = network.run(options=options)
-    flows = np.zeros(graph.neurons.height)
-    leaves: dict[int, Path] = {}
-    for leaf in result.nodes():
-        leaves[leaf.node_id] = leaf.path[:-1]
-        flows[leaf.node_id] = leaf.flow
-    return Modules(
-        _members(graph, _without_single_neurons(leaves, flows), flows), result.codelength, result.one_level_codelength
-    )
+def find_modules(
+    graph: FlowGraph,
+    *,
+    seed: int,
+    trials: int,
+    method: Method = "infomap",
+    flow: FlowModel = "undirected",
+    resolution: float = 1.0,
+) -> Modules:
+    """Partition a flow graph with the best of `trials` seeded runs; the same graph and seed give the same modules.
+
+    `resolution` is Leiden's (above 1: more and smaller modules). Raises `BadInput` on an unknown method or flow model, and for
+    Leiden with directed flow, layers of signs, or a resolution that is not above zero.
+    """
+    if method not in get_args(Method):
+        raise BadInput(f"unknown method {method!r}; expected one of {', '.join(get_args(Method))}")
+    if flow not in get_args(FlowModel):
+        raise BadInput(f"unknown flow model {flow!r}; expected one of {', '.join(get_args(FlowModel))}")
+    if method == "leiden" and flow != "undirected":
+        raise BadInput(f"leiden follows links either way; got flow {flow!r}, expected 'undirected' (or method infomap)")
+    if not resolution > 0:
+        raise BadInput(f"resolution is {resolution}; expected a number above 0 (1 is plain modularity)")
+    if graph.n_links == 0:
+        return _named(graph, Partition([()] * graph.neurons.height, np.zeros(graph.neurons.height), 0.0, 0.0))
+    if method == "leiden":
+        return _named(graph, leiden(graph, seed=seed, trials=trials, resolution=resolution))
+    return _named(graph, infomap(graph, seed=seed, trials=trials, flow=flow))
 
 
 def prefixes(path: Path) -> Iterator[Path]:
@@ -105,8 +112,10 @@ def _deepest(path: Path, renamed: dict[Path, Path]) -> Path:
     return renamed[path]
 
 
-def _members(graph: FlowGraph, paths: dict[int, Path], flows: np.ndarray) -> pl.DataFrame:
-    rows = [list(paths.get(node, ())) for node in range(graph.neurons.height)]
-    return graph.neurons.with_columns(
-        path=pl.Series("path", rows, dtype=pl.List(pl.Int32)), flow=pl.Series("flow", flows, dtype=pl.Float64)
+def _named(graph: FlowGraph, found: Partition) -> Modules:
+    paths = _without_single_neurons(dict(enumerate(found.paths)), found.flows)
+    members = graph.neurons.with_columns(
+        path=pl.Series("path", [list(paths[n]) for n in range(graph.neurons.height)], dtype=pl.List(pl.Int32)),
+        flow=pl.Series("flow", found.flows, dtype=pl.Float64),
     )
+    return Modules(members, found.codelength, found.one_level_codelength)

@@ -1,13 +1,14 @@
 """Which modules can be trusted.
 
 A module found once may be an accident of the search or of the prompts. So the clustering is repeated with other seeds, and on
-graphs whose links were drawn anew, and every module is compared with the most similar module of every other run: its
-**stability** is the mean of these best Jaccard overlaps (Hennig 2007, cluster-wise assessment). Below 0.7 it is flagged.
+prompts drawn anew (`bootstrap`), and every module is compared with the most similar module of every other run: its
+**stability** is the mean of these best Jaccard overlaps (Hennig 2007, cluster-wise assessment). A draw of prompts shows not every
+neuron; the comparison is among those it shows, and a module of which it shows none counts as lost. Stability over seeds and over
+prompts are kept apart; a module is flagged when either is below 0.7.
 
-Links are redrawn from their own statistics, each on its own: the number of instances and of prompts from a Poisson
-distribution around the observed one (a bootstrap's resampling), the mean from a normal distribution with the observed
-standard error. This stands for "other prompts of the same kind"; unlike a bootstrap over whole prompts it leaves out that
-links of one prompt come and go together, so it understates how much a small prompt set can shift.
+Where prompts cannot be drawn, links are redrawn from their own statistics, each on its own: the number of instances and of prompts
+from a Poisson distribution around the observed one, the mean from a normal distribution with the observed standard error.
+That leaves out that links of one prompt come and go together, so it understates how much a small prompt set can shift.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ PRIOR = 2
 _Floats: TypeAlias = NDArray[np.float64]
 
 
-def redraw(edges: pl.DataFrame, *, rng: np.random.Generator) -> pl.DataFrame:
+def redraw_links(edges: pl.DataFrame, *, rng: np.random.Generator) -> pl.DataFrame:
     """Draw every edge of `neuron_edges` again from its sampling error; same columns, rows and order.
 
     |w| has variance std^2 + mean^2 - mean|w|^2; |flow| is scaled like |w|. An edge with few instances shows too little spread
@@ -81,11 +82,15 @@ def memberships(modules: Modules) -> pl.DataFrame:
     return pl.concat(levels) if levels else empty
 
 
-def best_overlaps(reference: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:
+def best_overlaps(reference: pl.DataFrame, other: pl.DataFrame, *, among: pl.DataFrame | None = None) -> pl.DataFrame:
     """For every module of one run's `memberships`, its largest Jaccard overlap with any module of another run.
 
-    Returns columns path, overlap (0..1, 0 when no module of the other run shares a neuron).
+    `among`: only these neurons (columns layer, neuron) count as members of the reference. Returns columns path, overlap (0..1,
+    0 when no module of the other run shares a neuron).
     """
+    paths = reference.select("path").unique()
+    if among is not None:
+        reference = reference.join(among.select("layer", "neuron"), on=["layer", "neuron"], how="semi")
     sizes = reference.group_by("path").agg(size=pl.len())
     other_sizes = other.group_by(other_path="path").agg(other_size=pl.len())
     shared = (
@@ -98,12 +103,16 @@ def best_overlaps(reference: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:
         .with_columns(overlap=pl.col("both") / (pl.col("size") + pl.col("other_size") - pl.col("both")))
     )
     best = shared.group_by("path").agg(pl.col("overlap").max())
-    return sizes.select("path").join(best, on="path", how="left").with_columns(pl.col("overlap").fill_null(0.0))
+    return paths.join(best, on="path", how="left").with_columns(pl.col("overlap").fill_null(0.0))
 
 
-def stability(reference: pl.DataFrame, others: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """Mean best overlap of every module over other runs' `memberships`: columns path, stability (1 without other runs)."""
-    if not others:
-        return reference.select("path").unique().sort("path").with_columns(stability=pl.lit(1.0))
-    found = pl.concat([best_overlaps(reference, other) for other in others])
-    return found.group_by("path").agg(stability=pl.col("overlap").mean()).sort("path")
+def stability(reference: pl.DataFrame, overlaps: Sequence[pl.DataFrame], *, name: str = "stability") -> pl.DataFrame:
+    """Mean best overlap of every module of `reference` over `best_overlaps` of other runs: columns path and `name`.
+
+    Missing values without other runs: nothing is known then.
+    """
+    paths = reference.select("path").unique().sort("path")
+    if not overlaps:
+        return paths.with_columns(pl.lit(None, pl.Float64).alias(name))
+    means = pl.concat(overlaps).group_by("path").agg(pl.col("overlap").sort().mean().alias(name))
+    return paths.join(means, on="path", how="left").sort("path")

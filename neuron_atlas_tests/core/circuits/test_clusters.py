@@ -32,7 +32,10 @@ def test_two_cliques(wired, two_cliques):
     assert (run["n_nodes"], run["n_links"], run["n_clustered"]) == (8, 13, 8)
     assert run["saving"] == pytest.approx(1 - run["codelength"] / run["one_level_codelength"])
     assert run["saving"] > 0.2
-    assert run["weight_transform"] == "abs_weight_sq, undirected flow, hubs: keep"
+    assert (run["weight_transform"], run["signs"], run["flow_model"], run["hubs"], run["min_count"]) == (
+        "abs_weight_sq", "merged", "undirected", "keep", 2,
+    )  # fmt: skip
+    assert (run["n_reseeds"], run["n_bootstraps"], run["bootstrap_unit"], run["resolution"]) == (4, 4, "links", None)
 
 
 def test_frames_fit_their_tables(wired, two_cliques):
@@ -64,8 +67,18 @@ def test_sizes_and_flow_are_those_of_the_members_at_every_level(wired, nested):
         assert set(inside["top"]) == {int(path[0])}
 
 
-def test_same_input_same_rows(wired, two_cliques):
-    one, two = (find_clusters(wired(two_cliques), seed=3) for _ in range(2))
+def test_nothing_repeated_is_no_stability(wired, two_cliques):
+    clusters = find_clusters(wired(two_cliques), reseeds=0, bootstraps=0)["clusters"]
+    assert clusters["stability"].null_count() == clusters["is_stable"].null_count() == 2
+    half = find_clusters(wired(two_cliques), bootstraps=0)
+    assert half["clusters"]["stability_prompts"].null_count() == 2
+    assert half["clusters"]["is_stable"].to_list() == [True, True]
+    assert half["cluster_runs"]["bootstrap_unit"].to_list() == ["none"]
+
+
+@pytest.mark.parametrize("method", ["infomap", "leiden"])
+def test_same_input_same_rows(wired, two_cliques, method):
+    one, two = (find_clusters(wired(two_cliques), seed=3, method=method) for _ in range(2))
     for name in one:
         assert_frame_equal(one[name], two[name])
 
@@ -81,7 +94,7 @@ def test_excitatory_links_only_can_tell_apart_what_inhibition_joins(wired, cliqu
     even, odd = cliques([f"L0/N{i}" for i in (0, 2, 4)]), cliques([f"L0/N{i}" for i in (1, 3, 5)])
     between = [(f"L0/N{a}", f"L0/N{b}", -3.0) for a in (0, 2, 4) for b in (1, 3, 5)]
     stats = wired([*even, *odd, *between])
-    assert find_clusters(stats, transform="excitatory")["clusters"].height == 2
+    assert find_clusters(stats, signs="excitatory")["clusters"].height == 2
     assert find_clusters(stats, transform="abs_weight")["clusters"].height == 1
 
 

@@ -40,13 +40,43 @@ def test_an_edge_needs_enough_distinct_prompts(wired):
         ("abs_flow", {(0, 2): 12.0, (1, 2): 4.0}),  # 4 instances: 4 * 3, 4 * 1
         ("abs_weight", {(0, 2): 3.0, (1, 2): 1.0}),
         ("abs_weight_sq", {(0, 2): 9.0, (1, 2): 1.0}),
-        ("excitatory", {(0, 1): 3.0}),  # only the first wire raises its target; two neurons are left
-        ("inhibitory", {(0, 1): 1.0}),
     ],
 )
 def test_what_a_link_weighs(wired, transform, weights):
     stats = wired([("L0/N0", "L1/N0", 3.0, 4), ("L0/N1", "L1/N0", -1.0, 4)])
     assert _links(stats, transform=transform) == weights
+
+
+def _edge_of_both_signs(wired) -> pl.DataFrame:
+    """L0/N0 raises L1/N0 by 4 in three prompts and lowers it by 2 in one: mean |w| 14/4, mean w 10/4."""
+    return neuron_edges(wired([("L0/N0", "L1/N0", 3.5, 4)])).with_columns(weight_mean=pl.lit(2.5))
+
+
+@pytest.mark.parametrize(("signs", "weight"), [("merged", 3.5), ("excitatory", 3.0), ("inhibitory", 0.5)])
+def test_the_parts_of_an_edge_that_raises_and_lowers(wired, signs, weight):
+    graph = flow_graph(_edge_of_both_signs(wired), transform="abs_weight", signs=signs)
+    assert graph.links["weight"].to_list() == [weight]  # (4 + 4 + 4) / 4 and 2 / 4
+    assert graph.inhibitory.is_empty()
+
+
+def test_layers_hold_both_parts_side_by_side(wired):
+    graph = flow_graph(_edge_of_both_signs(wired), transform="abs_weight_sq", signs="layers")
+    assert graph.links.rows() == [(0, 1, 9.0)]
+    assert graph.inhibitory.rows() == [(0, 1, 0.25)]
+    assert graph.n_links == 2
+
+
+def test_flow_is_split_like_the_weight(wired):
+    edges = _edge_of_both_signs(wired).with_columns(flow_abs_mean=pl.lit(7.0))
+    graph = flow_graph(edges, transform="abs_flow", signs="layers")
+    assert graph.links["weight"].to_list() == [pytest.approx(4 * 7 * 6 / 7)]
+    assert graph.inhibitory["weight"].to_list() == [pytest.approx(4 * 7 / 7)]
+
+
+def test_only_what_inhibits_is_left_out_with_its_neurons(wired):
+    stats = wired([("L0/N0", "L1/N0", 3.0, 4), ("L0/N1", "L1/N0", -1.0, 4)])
+    assert _links(stats, transform="abs_weight", signs="excitatory") == {(0, 1): 3.0}
+    assert _links(stats, transform="abs_weight", signs="inhibitory") == {(0, 1): 1.0}
 
 
 def test_discounting_leaves_the_share_of_both_ends_traffic(wired):
@@ -83,6 +113,8 @@ def test_unknown_names_and_missing_tables_are_refused(wired, two_cliques):
         _links(wired(two_cliques), transform="weight")
     with pytest.raises(BadInput, match="expected one of keep"):
         _links(wired(two_cliques), hubs="remove")
+    with pytest.raises(BadInput, match="expected one of merged"):
+        _links(wired(two_cliques), signs="both")
     with pytest.raises(Incomplete, match="materialize edge_stats"):
         neuron_edges({})
 

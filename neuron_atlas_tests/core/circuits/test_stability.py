@@ -10,7 +10,7 @@ from polars.testing import assert_frame_equal
 from neuron_atlas.core.circuits.clusters import find_clusters
 from neuron_atlas.core.circuits.flow_graph import neuron_edges
 from neuron_atlas.core.circuits.modules import Modules
-from neuron_atlas.core.circuits.stability import best_overlaps, memberships, redraw, stability
+from neuron_atlas.core.circuits.stability import best_overlaps, memberships, redraw_links, stability
 
 
 def _modules(paths: list[list[int]]) -> Modules:
@@ -43,13 +43,24 @@ def test_a_module_that_vanishes_has_overlap_zero():
 def test_stability_is_the_mean_over_runs():
     reference = memberships(_modules([[1], [1], [2], [2]]))
     other = memberships(_modules([[1], [1], [1], [1]]))  # overlap 2/4 for both
-    assert dict(stability(reference, [reference, other]).iter_rows()) == {"1": 0.75, "2": 0.75}
+    overlaps = [best_overlaps(reference, run) for run in (reference, other)]
+    assert dict(stability(reference, overlaps).iter_rows()) == {"1": 0.75, "2": 0.75}
+    assert stability(reference, [])["stability"].to_list() == [None, None]
+
+
+def test_overlap_among_the_neurons_a_draw_shows():
+    # Of module 1 = {0, 1, 2} the draw shows 0 and 1, which stay together; module 2 = {3, 4} it does not show at all.
+    reference = memberships(_modules([[1], [1], [1], [2], [2]]))
+    drawn = memberships(_modules([[1], [1], [], [], []]))
+    among = pl.DataFrame({"layer": [0, 0], "neuron": [0, 1]}, schema={"layer": pl.Int16, "neuron": pl.Int32})
+    assert dict(best_overlaps(reference, drawn).iter_rows()) == {"1": pytest.approx(2 / 3), "2": 0.0}
+    assert dict(best_overlaps(reference, drawn, among=among).iter_rows()) == {"1": 1.0, "2": 0.0}
 
 
 def test_redrawing_keeps_rows_and_moves_by_the_standard_error(wired):
     edges = neuron_edges(wired([("L0/N0", "L1/N0", 2.0, 400), ("L0/N1", "L1/N0", -2.0, 400)]))
     edges = edges.with_columns(weight_std=pl.Series([1.0, 0.0]))
-    drawn = [redraw(edges, rng=np.random.default_rng(i)) for i in range(200)]
+    drawn = [redraw_links(edges, rng=np.random.default_rng(i)) for i in range(200)]
     means = np.array([d["weight_mean"].to_list() for d in drawn])
     counts = np.array([d["n"].to_list() for d in drawn])
     assert means[:, 0].std() == pytest.approx(1 / 20, rel=0.25)  # 1 / sqrt(400)
@@ -65,14 +76,14 @@ def test_redrawing_keeps_rows_and_moves_by_the_standard_error(wired):
 def test_one_instance_says_nothing_about_spread_so_it_borrows(wired):
     edges = neuron_edges(wired([*((f"L0/N{i}", "L1/N0", 2.0, 100) for i in range(5)), ("L0/N9", "L1/N0", 2.0, 1)]))
     edges = edges.with_columns(weight_std=pl.when(pl.col("source") == 9).then(0.0).otherwise(1.0))
-    drawn = np.array([redraw(edges, rng=np.random.default_rng(i))["weight_mean"].to_list() for i in range(300)])
+    drawn = np.array([redraw_links(edges, rng=np.random.default_rng(i))["weight_mean"].to_list() for i in range(300)])
     # Typical relative variance 1/4, so the lone instance has (1 * 0 + 2 * 1/4 * 4) / 3 = 2/3.
     assert drawn[:, 5].std() == pytest.approx((2 / 3) ** 0.5, rel=0.2)
 
 
 def test_redrawing_depends_on_the_seed_alone(wired, two_cliques):
     edges = neuron_edges(wired(two_cliques))
-    one, two, three = (redraw(edges, rng=np.random.default_rng(seed)) for seed in (1, 1, 2))
+    one, two, three = (redraw_links(edges, rng=np.random.default_rng(seed)) for seed in (1, 1, 2))
     assert_frame_equal(one, two)
     assert not one.equals(three)
 
