@@ -7,6 +7,7 @@ on the bundled demo model with an embedded Postgres.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -44,6 +45,11 @@ class Settings(BaseSettings):
     rules: str = Field("relp", description="Linearisation rule set.")
     min_edge_count: int = Field(2, ge=1, description="Smallest number of instances of an edge that clusters use.")
     cluster_seed: int = Field(0, ge=0, description="Random seed of the clustering.")
+    cluster_method: Literal["infomap", "leiden"] = Field("infomap", description="How clusters are found.")
+    cluster_signs: Literal["merged", "excitatory", "inhibitory", "layers"] = Field(
+        "merged",
+        description="Clusters from links of both signs together, of one sign, or of both in layers of their own.",
+    )
 
     pg_host: str | None = Field(None, validation_alias=_named("PG_HOST"), description="Postgres host; unset: embedded.")
     pg_port: int = Field(5432, validation_alias=_named("PG_PORT"))

@@ -25,7 +25,7 @@ _VERBS: dict[str, tuple[str, str]] = {
     "prompts": ("prompts", "List and add prompt sets."),
     "aggregate": ("stages", "Statistics over all graphs."),
     "label": ("stages", "Label neurons: what they do, what triggers them."),
-    "cluster": ("stages", "Cluster neurons into circuits."),
+    "cluster": ("cluster", "Cluster neurons into circuits: the whole model, a file, or one graph."),
     "build-db": ("stages", "Publish the atlas file and the search database."),
     "validate": ("validate", "Check graph files."),
     "dev": ("dev", "Open the Dagster UI."),

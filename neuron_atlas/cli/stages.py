@@ -15,6 +15,7 @@ from neuron_atlas.cli.printing import json_option, out, print_json, progress
 
 if TYPE_CHECKING:
     from neuron_atlas.definitions import Stop
+    from neuron_atlas.settings import Settings
 
 EXAMPLES = """Examples:
 
@@ -38,7 +39,7 @@ partition_option = click.option("--partition", help="Only this prompt set, corpu
 def materialize(assets: tuple[str, ...], partition: str | None, force: bool, fresh: bool, as_json: bool) -> None:
     """Build the atlas, or some ASSETS of it: names, stages (attribution, aggregation, labeling, circuits, publication) or a
     Dagster selection."""
-    _run(list(assets) or ["*"], partition=partition, force=force, fresh=fresh, as_json=as_json)
+    run_stage(list(assets) or ["*"], partition=partition, force=force, fresh=fresh, as_json=as_json)
 
 
 @click.command(epilog="Example: neuron-atlas aggregate")
@@ -47,7 +48,7 @@ def materialize(assets: tuple[str, ...], partition: str | None, force: bool, fre
 @json_option
 def aggregate(partition: str | None, force: bool, as_json: bool) -> None:
     """Statistics over all graphs, activations and weights (stage aggregation)."""
-    _run(["aggregation"], partition=partition, force=force, as_json=as_json)
+    run_stage(["aggregation"], partition=partition, force=force, as_json=as_json)
 
 
 @click.command(epilog="Example: neuron-atlas label --partition L03")
@@ -56,15 +57,7 @@ def aggregate(partition: str | None, force: bool, as_json: bool) -> None:
 @json_option
 def label(partition: str | None, force: bool, as_json: bool) -> None:
     """Label neurons and score the labels (stage labeling): what they do, late layers first; what triggers them, early first."""
-    _run(["labeling"], partition=partition, force=force, as_json=as_json)
-
-
-@click.command(epilog="Example: neuron-atlas cluster --force")
-@force_option
-@json_option
-def cluster(force: bool, as_json: bool) -> None:
-    """Cluster neurons into circuits and name them (stage circuits)."""
-    _run(["circuits"], force=force, as_json=as_json)
+    run_stage(["labeling"], partition=partition, force=force, as_json=as_json)
 
 
 @click.command("build-db", epilog="Example: neuron-atlas build-db")
@@ -72,13 +65,19 @@ def cluster(force: bool, as_json: bool) -> None:
 @json_option
 def build_db(force: bool, as_json: bool) -> None:
     """Publish the atlas file and the search database (stage publication)."""
-    _run(["publication"], force=force, as_json=as_json)
+    run_stage(["publication"], force=force, as_json=as_json)
 
 
-def _run(
-    assets: list[str], *, partition: str | None = None, force: bool = False, fresh: bool = False, as_json: bool
+def run_stage(
+    assets: list[str],
+    *,
+    partition: str | None = None,
+    force: bool = False,
+    fresh: bool = False,
+    as_json: bool,
+    settings: Settings | None = None,
 ) -> None:
-    """Run the assets with a progress bar on stderr and say what was done."""
+    """Run the assets with a progress bar on stderr and say what was done; settings are the environment's unless given."""
     began = time.monotonic()
     columns = (TextColumn("{task.description:<34}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=progress, transient=True) as bar:
@@ -91,7 +90,9 @@ def _run(
             if not started and stop.state == "done":
                 bar.console.print(f"{_name(stop):<60} {stop.seconds:6.1f} s", style="dim")
 
-        stops = run_assets(assets, partition=partition, only_missing=not force, fresh=fresh, listener=listener)
+        stops = run_assets(
+            assets, partition=partition, only_missing=not force, fresh=fresh, listener=listener, settings=settings
+        )
     done = [stop for stop in stops if stop.state == "done"]
     seconds = time.monotonic() - began
     if as_json:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
@@ -156,10 +156,14 @@ class ClusteringResource(Ingredient):
     """How neurons are clustered."""
 
     seed: int = Field(description="Random seed; the same seed gives the same clusters.")
-    min_count: int = Field(description="Smallest number of instances of an edge in the flow graph.")
+    min_count: int = Field(description="Smallest number of prompts that show an edge of the flow graph.")
+    method: Literal["infomap", "leiden"] = Field(description="How clusters are found.")
+    signs: Literal["merged", "excitatory", "inhibitory", "layers"] = Field(
+        description="Links of both signs together, of one sign, or of both in layers of their own."
+    )
 
     def identity(self, partition: str | None) -> str:
-        return f"seed {self.seed}, edges seen {self.min_count} times"
+        return f"seed {self.seed}, edges seen {self.min_count} times, {self.method}, signs {self.signs}"
 
 
 class LabelerResource(Ingredient):

@@ -54,7 +54,12 @@ class Resources:
             tracing=TracingResource(k=settings.k, tau=settings.tau, rules=settings.rules),
             prompt_sets=PromptSetsResource(folder=str(settings.prompts)),
             corpora=CorporaResource(folder=str(settings.corpora)),
-            clustering=ClusteringResource(seed=settings.cluster_seed, min_count=settings.min_edge_count),
+            clustering=ClusteringResource(
+                seed=settings.cluster_seed,
+                min_count=settings.min_edge_count,
+                method=settings.cluster_method,
+                signs=settings.cluster_signs,
+            ),
             labeler=LabelerResource(kind=settings.labeler),
             embedder=EmbedderResource(name=settings.embedder, folder=str(settings.root / "embedder")),
             lake=lake,

@@ -29,7 +29,7 @@ READS = {
     "output_labels": "activation_stats der_scores edge_stats output_labels output_projections",
     "input_labels": "activation_stats edge_stats input_labels input_projections output_labels",
     "label_scores": "activation_stats edge_stats input_labels output_labels",
-    "clusters": "edge_stats",
+    "clusters": "edge_stats raw_graphs",
     "cluster_labels": "clusters der_scores edge_stats input_labels output_labels output_projections raw_graphs",
     "atlas": "activation_stats cluster_labels clusters der_scores edge_stats faithfulness graph_stats input_labels "
     "input_projections label_scores output_labels output_projections raw_graphs",

@@ -27,18 +27,27 @@ def circuits_assets() -> list[dg.AssetsDefinition]:
         pool="duckdb",
         kinds={"infomap", "duckdb"},
         owners=OWNERS,
-        code_version="1",
+        code_version="2",
     )
     @doorway
-    def clusters(context: dg.AssetExecutionContext, edge_stats: Tables, clustering: ClusteringResource) -> Frames:
+    def clusters(
+        context: dg.AssetExecutionContext, edge_stats: Tables, raw_graphs: Tables, clustering: ClusteringResource
+    ) -> Frames:
         """Modules of neurons between which much of the effect on the answers flows, as a hierarchy.
 
-        Infomap on the flow graph of all prompt sets. Each module says how stable it is when the clustering is repeated with
-        other seeds and on resampled links; below 0.7 it should not be trusted.
+        Infomap (or Leiden) on the flow graph of all prompt sets. Each module says how stable it is when the clustering is repeated
+        with other seeds, and on prompts drawn anew; with either below 0.7 it should not be trusted.
         """
         from neuron_atlas.core.circuits.clusters import find_clusters
 
-        return find_clusters(edge_stats, seed=clustering.seed, min_count=clustering.min_count)
+        return find_clusters(
+            edge_stats,
+            graphs=raw_graphs,
+            seed=clustering.seed,
+            method=clustering.method,
+            min_count=clustering.min_count,
+            signs=clustering.signs,
+        )
 
     @dg.asset(
         group_name=GROUP,
