@@ -114,7 +114,10 @@ def _edges(path: Path, given: dict[str, str | int], *, limit: int, as_json: bool
                 f"{run['n_nodes']:,} neurons, {run['n_links']:,} links seen in {run['min_count']} prompts or more",
             ),
             ("clustered", f"{run['n_clustered']:,} of {members.height:,} neurons"),
-            ("repeated", f"{run['n_reseeds']} times with other seeds, {run['n_bootstraps']} on redrawn {run['bootstrap_unit']}"),
+            (
+                "repeated",
+                f"{run['n_reseeds']} times with other seeds, {run['n_bootstraps']} on redrawn {run['bootstrap_unit']}",
+            ),
             ("saving", f"{run['saving']:.1%} of {run['one_level_codelength']:.2f} bits a step"),
             ("clusters", f"{clusters.filter(pl.col('level') == 1).height} at the top, {clusters.height} at all levels"),
         ]
