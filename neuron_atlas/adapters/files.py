@@ -7,14 +7,26 @@ aborts the publish; it is never retried and called good.
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import shutil
 import uuid
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from neuron_atlas.errors import UserError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+ROW_GROUP = 1 << 20
+SAMPLE_ROWS = 1 << 16
+"""Rows from the middle of a table on which the ways of storing a column are compared."""
+ZSTD_LEVEL = 6
+DICTIONARY = "DICTIONARY"
+"""The way of storing a column that Parquet takes by default."""
 
 
 def make_folder(folder: Path) -> Path:
@@ -88,3 +100,40 @@ def file_sha256(path: Path) -> str:
     """The sha256 of a file, 64 hex digits."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def write_parquet(frame: pl.DataFrame, path: Path) -> None:
+    """Write a frame as Parquet (zstd), every column of numbers the smallest of three ways, tried on a sample of its rows.
+
+    Values that repeat go through a dictionary, or stand plainly where zstd finds the repetition itself; those that hardly do
+    (weights, sums) are split into streams of their first, second ... bytes, since signs and exponents compress and the rest
+    does not. Any reader of Parquet reads all three.
+    """
+    sample = frame.slice(max(0, (frame.height - SAMPLE_ROWS) // 2), SAMPLE_ROWS)
+    numbers = {name for name, dtype in frame.schema.items() if dtype.is_numeric()}
+    _write(frame, path, {name: _smallest(sample, name) if name in numbers else DICTIONARY for name in frame.columns})
+
+
+def _smallest(sample: pl.DataFrame, column: str) -> str:
+    """The way that takes the fewest bytes for one column of a sample."""
+    sizes: dict[str, int] = {}
+    for way in (DICTIONARY, "PLAIN", "BYTE_STREAM_SPLIT"):
+        with io.BytesIO() as stream:
+            _write(sample.select(column), stream, {column: way})
+            sizes[way] = stream.tell()
+    return min(sizes, key=sizes.__getitem__)
+
+
+def _write(frame: pl.DataFrame, where: Path | io.BytesIO, ways: Mapping[str, str]) -> None:
+    """By pyarrow: polars itself cannot be told how to store a column."""
+    frame.write_parquet(
+        where,
+        use_pyarrow=True,
+        compression="zstd",
+        compression_level=ZSTD_LEVEL,
+        row_group_size=ROW_GROUP,
+        pyarrow_options={
+            "use_dictionary": [name for name, way in ways.items() if way == DICTIONARY],
+            "column_encoding": {name: way for name, way in ways.items() if way != DICTIONARY},
+        },
+    )

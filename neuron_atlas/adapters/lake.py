@@ -21,7 +21,7 @@ from pathlib import Path
 
 import polars as pl
 
-from neuron_atlas.adapters.files import file_sha256, make_folder, staged_folder, write_atomically
+from neuron_atlas.adapters.files import file_sha256, make_folder, staged_folder, write_atomically, write_parquet
 from neuron_atlas.core.hashing import frames_hash
 from neuron_atlas.core.records import Frames, Tables
 from neuron_atlas.core.tables import tables_of
@@ -89,7 +89,7 @@ class Lake:
         with staged_folder(folder / content_hash) as staging:
             for name, frame in checked.items():
                 path = staging / f"{name}.parquet"
-                frame.write_parquet(path, compression="zstd", statistics=True, row_group_size=1 << 20)
+                write_parquet(frame, path)
                 columns = {column: str(dtype) for column, dtype in frame.schema.items()}
                 files[name] = TableFile(frame.height, path.stat().st_size, file_sha256(path), columns)
         previous = self._read_manifest(folder)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import polars as pl
 
 from neuron_atlas.core.aggregation.associations import cooccurrence, token_associations
-from neuron_atlas.core.aggregation.edge_sums import EDGE_WAYS
+from neuron_atlas.core.aggregation.edge_packing import EDGE_WAYS, pack, unpack
 from neuron_atlas.core.aggregation.fixed_point import as_float, collected, total
 from neuron_atlas.core.aggregation.specificity import domain_specificity
 from neuron_atlas.core.aggregation.token_words import TokenText
@@ -36,14 +36,14 @@ _NEURON_WAYS = {
 }
 _WAYS: Mapping[str, Mapping[str, str]] = {
     "set_sums": {"n_prompts": "sum", "n_quarantined": "sum", "n_tokens": "sum"},
-    "edge_sums": EDGE_WAYS,
     "neuron_sums": _NEURON_WAYS,
     "token_sums": {"n": "sum"},
     "token_base": {"n": "sum"},
     "pair_sums": {"n_prompts": "sum"},
     "set_neurons": {"n_prompts": "sum"},
 }
-"""How the columns beside the key combine, for every table of `graph_stats` but the inverted index, which is only stacked."""
+"""How the columns beside the key combine, for every table of `graph_stats` but the edges, which are packed, and the
+inverted index, which is only stacked."""
 
 
 def merge(parts: Sequence[Tables]) -> Frames:
@@ -60,6 +60,10 @@ def merge(parts: Sequence[Tables]) -> Frames:
         stacked = pl.concat([part[table.name] for part in parts])
         if table.name == "neuron_prompts":
             frames[table.name] = stacked.collect()
+            continue
+        if table.name == "edge_sums":
+            added = collected(total(unpack(stacked), table.key, EDGE_WAYS), what="merged edge_sums")
+            frames[table.name] = pack(added.lazy()).collect()
             continue
         keys = ("prompt_set", "kind") if table.name == "set_sums" else table.key
         frames[table.name] = collected(total(stacked, keys, _WAYS[table.name]), what=f"merged {table.name}")
@@ -89,7 +93,7 @@ def profile(
         .collect(engine="streaming")
     )
     frames: Frames = {
-        "edge_stats": _edge_stats(sums["edge_sums"], present.lazy(), n_prompts),
+        "edge_stats": _edge_stats(unpack(sums["edge_sums"]), present.lazy(), n_prompts),
         "neuron_profiles": _neuron_profiles(sums, sets, n_prompts),
         "token_associations": token_associations(
             sums["token_sums"], sums["token_base"], token_text=token_text, top=n_tokens
@@ -122,7 +126,7 @@ def _edge_stats(edges: pl.LazyFrame, present: pl.LazyFrame, n_prompts: int) -> p
             flow_mean=as_float("flow_sum_q") / n,
             flow_abs_mean=as_float("flow_abs_sum_q") / n,
         )
-        .drop("layer", "neuron", "n_own", "n_positive", pl.selectors.ends_with("_q"))
+        .drop("layer", "neuron", "n_own", "n_positive", "slope_min", "slope_max", pl.selectors.ends_with("_q"))
         .collect(engine="streaming")
     )
 

@@ -9,19 +9,52 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from neuron_atlas.core.tables import SCALE_BITS
 from neuron_atlas.errors import DamagedData
 
 SCALE = float(2**SCALE_BITS)
+Floats = NDArray[np.float64]
 RANGE = float(2 ** (63 - SCALE_BITS))
 """No stored sum may reach this magnitude."""
 
 
+def fixed_point(value: pl.Expr) -> pl.Expr:
+    """The fixed-point integer of every value, Int64, halves to even. NaN, infinity and |x| >= 2**33 fail on collect."""
+    return (value.cast(pl.Float64) * SCALE).round(mode="half_to_even").cast(pl.Int64)
+
+
 def quantized(value: pl.Expr) -> pl.Expr:
-    """The fixed-point integer of every value, Int128, ready to be summed. NaN, infinity and |x| >= 2**33 fail on collect."""
-    return (value.cast(pl.Float64) * SCALE).round().cast(pl.Int64).cast(pl.Int128)
+    """`fixed_point`, ready to be summed: Int128."""
+    return fixed_point(value).cast(pl.Int128)
+
+
+def fixed_points(values: Floats, *, what: str) -> NDArray[np.int64]:
+    """`fixed_point` of an array. Raises `DamagedData` for NaN, infinity and |x| >= 2**33; `what` names the data."""
+    scaled = np.rint(values * SCALE)
+    if not (np.abs(scaled) < 2.0**63).all():
+        raise _unfit(what, f"{values[~(np.abs(scaled) < 2.0**63)][0]} among {len(values)} numbers")
+    return scaled.astype(np.int64)
+
+
+def magnitude_sums(values: NDArray[np.int64], starts: NDArray[np.intp], *, what: str) -> NDArray[np.int64]:
+    """Exact sums of |values| over consecutive groups beginning at `starts`. Raises `DamagedData` when one leaves its range; while
+    none does, neither does the sum of the values themselves."""
+    magnitudes = np.abs(values)
+    largest = np.add.reduceat(magnitudes.astype(np.float64), starts).max(initial=0.0)
+    if largest >= 2.0**63:
+        raise _unfit(what, f"a sum of {largest / SCALE:.3g}")
+    return np.add.reduceat(magnitudes, starts)
+
+
+def _unfit(what: str, found: str) -> DamagedData:
+    return DamagedData(
+        f"{what}: expected finite numbers whose sums stay within +-{RANGE:.2g}, got what does not fit: {found}. "
+        "Trace the affected prompt set again; a neuron with such values should have been quarantined."
+    )
 
 
 def unsigned_zero(value: pl.Expr) -> pl.Expr:
@@ -46,10 +79,7 @@ def collected(frame: pl.LazyFrame, *, what: str) -> pl.DataFrame:
     try:
         return frame.with_columns(pl.col(wide).cast(pl.Int64)).collect(engine="streaming")
     except pl.exceptions.InvalidOperationError as error:
-        raise DamagedData(
-            f"{what}: expected finite numbers whose sums stay within +-{RANGE:.2g}, got one that does not fit: {error}. "
-            "Trace the affected prompt set again; a neuron with such values should have been quarantined."
-        ) from error
+        raise _unfit(what, str(error)) from error
 
 
 def total(frames: pl.LazyFrame, keys: tuple[str, ...], how: Mapping[str, str]) -> pl.LazyFrame:

@@ -10,7 +10,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from neuron_atlas.core.aggregation.edge_sums import sum_edges
+from neuron_atlas.core.aggregation.edge_packing import unpack
+from neuron_atlas.core.aggregation.edge_sums import EDGE_BYTES, sum_edges
 from neuron_atlas.core.aggregation.graph_stats import summarize
 from neuron_atlas.core.tables import SCALE_BITS
 from neuron_atlas.errors import DamagedData
@@ -59,6 +60,10 @@ def test_the_set_counts_its_prompts(two_prompts: dict[str, pl.LazyFrame]) -> Non
     assert sums["pair_sums"].rows() == [(0, 0, 1, 1, 1)]
 
 
+def unpacked(sums: dict[str, pl.DataFrame]) -> pl.DataFrame:
+    return unpack(sums["edge_sums"].lazy()).collect()
+
+
 def test_a_polarity_counts_instances_and_prompts_apart(two_prompts: dict[str, pl.LazyFrame]) -> None:
     sums = summarize(two_prompts, prompt_set="tiny", kind="domain", special_ids=frozenset({0}))["neuron_sums"]
     positive = sums.row(by_predicate=(pl.col("layer") == 0) & (pl.col("polarity") == 1), named=True)
@@ -75,7 +80,7 @@ def test_a_polarity_counts_instances_and_prompts_apart(two_prompts: dict[str, pl
 
 
 def test_an_edge_sums_weight_and_flow_over_positions(two_prompts: dict[str, pl.LazyFrame]) -> None:
-    edges = summarize(two_prompts, prompt_set="tiny", kind="domain", special_ids=frozenset({0}))["edge_sums"]
+    edges = unpacked(summarize(two_prompts, prompt_set="tiny", kind="domain", special_ids=frozenset({0})))
 
     def edge(source: tuple[str, int, int], target: tuple[str, int, int]) -> dict[str, Any]:
         ends = dict(zip(("source_kind", "source_layer", "source"), source, strict=True))
@@ -124,7 +129,7 @@ def test_a_value_of_zero_passes_no_flow_but_a_zero_logit_keeps_its_goal_weight(m
     silent = graph(
         "a" * 16, [5], [(0, 0, 0, 0.0, 0.0, 0.0)], [(9, 0.0, 1.0)], [("e0", "n0", 0.5), ("n0", "l0", 0.25)]
     )  # fmt: skip
-    edges = summarize(make_raw([silent]), prompt_set="tiny", kind="domain", special_ids=NO_SPECIAL)["edge_sums"]
+    edges = unpacked(summarize(make_raw([silent]), prompt_set="tiny", kind="domain", special_ids=NO_SPECIAL))
     assert dict(edges.select("target_kind", "flow_sum_q").iter_rows()) == {"neuron": 0, "logit": ONE // 4}
 
 
@@ -177,7 +182,7 @@ def test_a_plain_loop_counts_the_same(make_raw: Raw, graph: Any) -> None:
             flow[key] += round(w * slope[t] * ONE)
         for layer, _, n, v, *_ in g.neurons:
             neuron_n[layer, n, 1 if v >= 0 else -1] += 1
-    edges = {row[:6]: row[6:] for row in sums["edge_sums"].iter_rows()}
+    edges = {row[:6]: row[6:] for row in unpacked(sums).iter_rows()}
     assert {k: v[0] for k, v in edges.items()} == dict(edge_n)
     assert {k: v[1] for k, v in edges.items()} == {k: len(v) for k, v in edge_prompts.items()}
     assert {k: v[3] for k, v in edges.items()} == dict(weight)
@@ -187,14 +192,14 @@ def test_a_plain_loop_counts_the_same(make_raw: Raw, graph: Any) -> None:
     assert {row[:3]: row[3] for row in sums["neuron_sums"].iter_rows()} == dict(neuron_n)
 
 
-@pytest.mark.parametrize(("chunk", "grouped"), [(1, 1000), (7, 1000), (1000, 7), (3, 1)])
-def test_how_edges_are_read_changes_nothing(make_raw: Raw, graph: Any, chunk: int, grouped: int) -> None:
+@pytest.mark.parametrize(("chunk", "at_once"), [(1, 1000), (7, 1000), (1000, 7), (3, 1)])
+def test_how_edges_are_read_changes_nothing(make_raw: Raw, graph: Any, chunk: int, at_once: int) -> None:
     raw = make_raw(random_graphs(graph, np.random.default_rng(1), 9))
     traced = raw["graphs"].collect()
     nodes = raw["nodes"].collect().with_columns(pl.col("prompt_id").cast(pl.Enum(traced["prompt_id"])))
-    sums = sum_edges(traced, nodes, raw["targets"], raw["edges"], chunk=chunk, grouped=grouped)
+    sums = sum_edges(traced, nodes, raw["targets"], raw["edges"], chunk=chunk, memory_bytes=at_once * EDGE_BYTES)
     whole = summarize(raw, prompt_set="tiny", kind="domain", special_ids=NO_SPECIAL)["edge_sums"]
-    assert sums.sort(whole.columns[:6]).equals(whole)
+    assert sums.equals(whole)  # in the same order, too
 
 
 def changed(raw: dict[str, pl.LazyFrame], table: str, **columns: pl.Expr) -> dict[str, pl.LazyFrame]:
