@@ -129,7 +129,9 @@ def _summed(rows: Rows, chunk: int) -> Iterator[pl.DataFrame]:
     key, order = by_key["key"].to_numpy(), by_key["row"].to_numpy()
     first = 0
     while first < len(key):
-        last = int(np.searchsorted(key, key[min(first + chunk, len(key)) - 1], side="right"))
+        last = min(first + chunk, len(key))
+        while last < len(key) and key[last] == key[last - 1]:
+            last += 1
         part = order[first:last]
         yield _reduced(key[first:last], rows["prompt"][part], rows["weight"][part], rows["slope"][part])
         first = last
