@@ -30,7 +30,7 @@ def aggregation_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
         automation_condition=dg.AutomationCondition.eager(),
         kinds={"polars", "parquet"},
         owners=OWNERS,
-        code_version="1",
+        code_version="2",
     )
     @doorway
     def graph_stats(

@@ -1,0 +1,79 @@
+"""Summing stays within its memory limit, measured on a process of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+NODES, EDGES = 250, 25_000
+
+MEASURE = """
+import json, sys
+from pathlib import Path
+import polars as pl
+from neuron_atlas.core.aggregation.edge_sums import sum_edges
+
+def held(what):
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(what))
+    return int(line.split()[1]) * 1024
+
+folder, limit = Path(sys.argv[1]), int(sys.argv[2])
+before = held("VmRSS")
+traced = pl.read_parquet(folder / "graphs.parquet")
+nodes = pl.read_parquet(folder / "nodes.parquet").with_columns(pl.col("prompt_id").cast(pl.Enum(traced["prompt_id"])))
+sums = sum_edges(traced, nodes, pl.scan_parquet(folder / "targets.parquet"), pl.scan_parquet(folder / "edges.parquet"),
+                 chunk=50_000, memory_bytes=limit)
+print(json.dumps({"work": held("VmHWM") - before - sums.estimated_size(), "n": int(sums["n"].sum())}))
+"""
+
+
+def write_graphs(folder: Path, n_prompts: int) -> None:
+    """Graphs whose edges hardly repeat; only the columns that are read."""
+    rng = np.random.default_rng(0)
+    ids = [f"{i:016x}" for i in range(n_prompts)]
+    pl.DataFrame({"prompt_id": ids, "n_edges": [EDGES] * n_prompts}).write_parquet(folder / "graphs.parquet")
+    total = n_prompts * NODES
+    nodes = pl.DataFrame(
+        {
+            "prompt_id": np.repeat(ids, NODES),
+            "node": np.tile(np.arange(NODES, dtype=np.int32), n_prompts),
+            "kind": ["neuron"] * total,
+            "layer": np.tile(np.arange(NODES) // 50, n_prompts).astype(np.int16),
+            "neuron": rng.integers(0, 5000, total).astype(np.int32),
+            "activation": rng.normal(size=total).astype(np.float32),
+            "relevance": rng.normal(size=total).astype(np.float32),
+        }
+    ).with_columns(token_id=pl.lit(None, pl.Int32))
+    nodes.write_parquet(folder / "nodes.parquet")
+    schema = {"prompt_id": pl.String, "node": pl.Int32, "goal_weight": pl.Float32}
+    pl.DataFrame(schema=schema).write_parquet(folder / "targets.parquet")
+    edges = pl.DataFrame(
+        {
+            "prompt_id": np.repeat(ids, EDGES),
+            "source": rng.integers(0, NODES, n_prompts * EDGES).astype(np.int32),
+            "target": rng.integers(0, NODES, n_prompts * EDGES).astype(np.int32),
+            "weight": rng.normal(size=n_prompts * EDGES).astype(np.float32),
+        }
+    )
+    edges.write_parquet(folder / "edges.parquet", row_group_size=100_000)
+
+
+def measured(folder: Path, *, limit: int) -> dict[str, int]:
+    command = [sys.executable, "-c", MEASURE, str(folder), str(limit)]
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=120).stdout)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from /proc")
+def test_work_beside_the_result_is_bounded_however_many_edges(tmp_path: Path) -> None:
+    """2 million edges would take 100 MB to sort at once; with 20 MB they are read for a range of keys at a time."""
+    write_graphs(tmp_path, 80)
+    limited, free = measured(tmp_path, limit=20 * 2**20), measured(tmp_path, limit=2**30)
+    assert limited["n"] == free["n"] == 80 * EDGES
+    assert limited["work"] < free["work"] - 25 * 2**20
+    assert limited["work"] < 150 * 2**20  # 20 MB, and what libraries, reading and summing a chunk take
