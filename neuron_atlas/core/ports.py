@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from neuron_atlas.core.conversation import Ask, NoReply, Reply
 from neuron_atlas.core.labeling.evidence import Evidence, Label, Unlabeled
 from neuron_atlas.core.records import Edit, ModelSpec, Prompt
+from neuron_atlas.core.search.records import EVERYTHING, Filters, Found, Mode, Question
 
 Array = NDArray[np.float32]
 
@@ -130,6 +131,27 @@ class LanguageModel(Protocol):
         """One answer per request, in order; many may be under way at once. What cannot be answered is a `NoReply`, not an error.
 
         Raises `UserError` when nothing can be asked at all (no key, unknown model).
+        """
+        ...
+
+
+class LabelSearch(Protocol):
+    """A store of descriptions that can be searched: NeuronDB, or the atlas file."""
+
+    def search(
+        self,
+        query: Question = None,
+        *,
+        mode: Mode = "hybrid",
+        filters: Filters = EVERYTHING,
+        limit: int = 20,
+    ) -> Found:
+        """The descriptions that pass the filters and answer `query` best, best first.
+
+        `query` is a text, a vector [dimension] of the embedder the labels were embedded with, or nothing: then what passes comes
+        best score first. By meaning or both (`mode`) there are never fewer than `limit` hits where that many pass; by words
+        those count that hold one of the words. Raises `BadInput` for a question that cannot be answered, `UnknownName` for a
+        cluster that does not exist.
         """
         ...
 

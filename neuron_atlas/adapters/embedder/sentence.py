@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from neuron_atlas.adapters.embedder.bert import BertEncoder
 from neuron_atlas.adapters.embedder.weights import DEFAULT, FILES, find_weights
 from neuron_atlas.adapters.files import file_sha256
+from neuron_atlas.core.ports import Embedder
 from neuron_atlas.errors import BadInput, UnsupportedModel
 
 Array = NDArray[np.float32]
@@ -91,6 +92,11 @@ def load_embedder(name: str = DEFAULT, *, folder: Path | None = None) -> Sentenc
     if own.is_dir():
         return SentenceEmbedder(own.resolve().name, own.resolve())
     return SentenceEmbedder(name, find_weights(name, folder=folder))
+
+
+def stored_embedder(embedder_id: str, *, folder: Path | None = None) -> Embedder:
+    """The embedder that stored vectors name (`all-MiniLM-L6-v2@53aa51172d14`). Raises as `load_embedder`."""
+    return load_embedder(embedder_id.partition("@")[0], folder=folder)
 
 
 def _pools_by_mean(folder: Path) -> bool:

@@ -1,13 +1,13 @@
 """Loading a label set: everything or nothing, and the index after the data.
 
-New descriptions and embeddings go into tables of their own, indexed there, and take the place of the old partitions at the
-end of the same transaction. So readers are held up by the swap alone, a kill leaves the old set in force, and a filter by model or
-version never thins out the index. A load whose input is already there, down to the last bit, writes nothing.
+What is new goes into tables of its own, indexed there, and takes the place of the old partitions at the end of the same
+transaction. So readers are held up by the swap alone, a kill leaves the old set in force, and a filter by model or version never
+thins out the index. A load whose input is already there, down to the last bit, writes nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -16,40 +16,33 @@ from numpy.typing import NDArray
 from pgvector import HalfVector
 from psycopg import sql
 
+from neuron_atlas.adapters.neuron_db.label_sets import find_label_set, has_index
 from neuron_atlas.adapters.neuron_db.recall import check_recall
 from neuron_atlas.adapters.neuron_db.records import LabelSet, LoadReport
 from neuron_atlas.adapters.neuron_db.schema import migrate, registered
-from neuron_atlas.adapters.neuron_db.search import find_label_set, has_index
 from neuron_atlas.adapters.postgres import Connection, Server, copy_rows, escaped
 from neuron_atlas.core.hashing import frame_hash
 from neuron_atlas.core.ports import Embedder
 from neuron_atlas.core.records import ModelSpec, Tables, content_hash
-from neuron_atlas.core.tables import (
-    ACTIVATION_STATS,
-    EXEMPLARS,
-    INPUT_LABELS,
-    LABEL_SCORES,
-    OUTPUT_LABELS,
-    QUANTILE_LEVELS,
-    Table,
-)
-from neuron_atlas.errors import Incomplete
+from neuron_atlas.core.search.described import described, whole
+from neuron_atlas.core.search.words import LABEL_WEIGHTS, WordIndex, fields_of, index_words
+from neuron_atlas.core.tables import ACTIVATION_STATS, CLUSTER_LABELS, CLUSTER_MEMBERS, EXEMPLARS, QUANTILE_LEVELS
 
-LABELER_ORDER = ("human", "import", "openai", "openai-batch", "rules")
-"""Whose answer is preferred where several labeled the same neuron; a person always first, unknown ones last."""
-METRIC_ORDER = ("simulation", "intervention", "detection", "fuzzing", "projection_rank")
-"""Which measured score stands for a label: the hardest to pass first."""
 EMBED_BATCH = 2048
 HNSW = {"m": 16, "ef_construction": 128}
 
-_COLUMNS = {
+COLUMNS = {
     "label_set": "int4", "layer": "int2", "neuron": "int4", "polarity": "int2", "side": "text", "labeler": "text",
     "labeler_version": "text", "is_preferred": "bool", "label": "text", "description": "text", "unlabeled_reason": "text",
     "type": "text", "direction": "int2", "confidence": "float4", "tokens": "text[]", "evidence_hash": "text", "metric": "text",
     "score": "float4", "measured": "float4", "ci_low": "float4", "ci_high": "float4", "n_scored": "int4",
-    "interpretability": "text", "text_key": "int4",
+    "interpretability": "text", "text_key": "int4", "document": "int4", "length": "float4",
 }  # fmt: skip
+"""Columns of `descriptions` with their PostgreSQL types."""
 _EMBEDDINGS = {"label_set": "int4", "text_key": "int4", "embedding": "halfvec"}
+_TERMS = {"label_set": "int4", "term": "text", "n_documents": "int4"}
+_POSTINGS = {"label_set": "int4", "term": "text", "document": "int4", "weight": "float4"}
+_NEURONS = {"model": "int4", "layer": "int2", "neuron": "int4", "cluster_path": "text", "cluster_label": "text"}
 _QUANTILES = {
     "model": "int4", "corpus": "text", "layer": "int2", "neuron": "int4", "n_tokens": "int8", "density_positive": "float4",
     "density_negative": "float4", "quantiles": "float4[]",
@@ -72,89 +65,51 @@ def load_descriptions(
     """Make `tables` the label set `version` of `model`, in one transaction; other models and versions are not touched.
 
     `tables` holds `output_labels` or `input_labels` or both, and if they exist `label_scores`, `activation_stats` (its
-    quantiles are kept) and `exemplars`. `progress` counts embedded texts. The same input again changes nothing. Raises
-    `Incomplete` when there is no label table at all.
+    quantiles are kept), `exemplars`, `cluster_members` and `cluster_labels`. `progress` counts embedded texts. The same input
+    again changes nothing. Raises `Incomplete` when there is no label table at all.
     """
     descriptions = described(tables)
-    quantiles = _whole(tables, ACTIVATION_STATS).select(list(_QUANTILES)[1:])
-    exemplars = _whole(tables, EXEMPLARS).select(list(_EXEMPLARS)[1:])
-    digest = content_hash([frame_hash(f) for f in (descriptions, quantiles, exemplars)] + [embedder.embedder_id, HNSW])
+    parts = {
+        "neurons": (_NEURONS, _neurons(tables, descriptions)),
+        "quantiles": (_QUANTILES, whole(tables, ACTIVATION_STATS).select(list(_QUANTILES)[1:])),
+        "exemplars": (_EXEMPLARS, whole(tables, EXEMPLARS).select(list(_EXEMPLARS)[1:])),
+    }
+    hashes = [frame_hash(frame) for frame in (descriptions, *(frame for _, frame in parts.values()))]
+    digest = content_hash([*hashes, embedder.embedder_id, HNSW, LABEL_WEIGHTS])
+    sizes = {name: frame.height for name, (_, frame) in parts.items()}
     server.run(migrate)
     held = server.run(lambda c: _held(c, model, version, digest), read_only=True)
     if held is not None:
-        return LoadReport(held, 0, quantiles.height, exemplars.height, is_new=False)
+        return LoadReport(held, 0, sizes["neurons"], sizes["quantiles"], sizes["exemplars"], is_new=False)
     texts = descriptions["label"].drop_nulls().unique().sort().to_list()
     vectors = embedded(embedder, texts, progress)
-    descriptions = descriptions.with_columns(
-        text_key=pl.col("label").replace_strict(
-            {t: i for i, t in enumerate(texts)}, default=None, return_dtype=pl.Int32
-        )
-    )
+    numbered, words = _numbered(descriptions, texts)
 
     def work(connection: Connection) -> LabelSet:
         registered(connection)
-        connection.execute("select pg_advisory_xact_lock(hashtextextended('neuron_db.load', 0))")
+        one_writer(connection)
         model_key = _model_key(connection, model)
-        label_set = _label_set_key(connection, model_key, version, embedder, digest, descriptions)
+        label_set = _label_set_key(connection, model_key, version, embedder, digest, descriptions, words)
         with _swapped(connection, "embeddings", label_set) as new:
             rows = ((label_set, key, HalfVector(vector)) for key, vector in enumerate(vectors))
-            copy_rows(connection, new, _EMBEDDINGS, rows)
+            copy_rows(connection, new, _EMBEDDINGS, rows, freeze=True)
             build_index(connection, new, embedder.dimension)
         with _swapped(connection, "descriptions", label_set) as new:
-            copy_rows(connection, new, _COLUMNS, ((label_set, *row) for row in escaped(descriptions).iter_rows()))
-            connection.execute(sql.SQL("create index on {} (text_key)").format(new))
+            copy_rows(connection, new, COLUMNS, _with(label_set, escaped(numbered)), freeze=True)
+            _index_descriptions(connection, new)
+        with _swapped(connection, "terms", label_set) as new:
+            copy_rows(connection, new, _TERMS, _with(label_set, words.terms), freeze=True)
+        with _swapped(connection, "postings", label_set) as new:
+            copy_rows(connection, new, _POSTINGS, _with(label_set, words.postings), freeze=True)
         _replace_levels(connection)
-        _replace_part(connection, model_key, "quantiles", _QUANTILES, quantiles)
-        _replace_part(connection, model_key, "exemplars", _EXEMPLARS, exemplars)
+        for part, (columns, frame) in parts.items():
+            _replace_part(connection, model_key, part, columns, frame)
         stored = find_label_set(connection, model=model.revision, version=version)
         check_recall(connection, stored)
         return find_label_set(connection, model=model.revision, version=version)
 
     stored = server.run(work)
-    return LoadReport(stored, len(texts), quantiles.height, exemplars.height, is_new=True)
-
-
-def described(tables: Tables) -> pl.DataFrame:
-    """One row per neuron, polarity, side and labeler: the label, its best-measured score, whether it is preferred."""
-    given = {"output": OUTPUT_LABELS, "input": INPUT_LABELS}
-    sides = [
-        _whole(tables, table).with_columns(side=pl.lit(side)) for side, table in given.items() if table.name in tables
-    ]
-    if not sides:
-        raise Incomplete("no labels to load; materialize output_labels or input_labels first")
-    labels = pl.concat(sides).rename({"version": "labeler_version"})
-    key = ["layer", "neuron", "polarity", "side", "labeler"]
-    scores = (
-        _whole(tables, LABEL_SCORES)
-        .filter(pl.col("corrected").is_not_null())
-        .with_columns(order=_order("metric", METRIC_ORDER))
-        .sort(*key, "order", "metric")
-        .unique(key, keep="first", maintain_order=True)
-        .select(
-            *key, "metric", "ci_low", "ci_high", "interpretability",
-            score="corrected", measured="score", n_scored="n",
-        )
-    )  # fmt: skip
-    best = ["layer", "neuron", "polarity", "side"]
-    return (
-        labels.with_columns(unlabeled=pl.col("label").is_null(), order=_order("labeler", LABELER_ORDER))
-        .sort(*best, "unlabeled", "order", "labeler")
-        .with_columns(is_preferred=pl.int_range(pl.len()).over(best) == 0)
-        .join(scores, on=key, how="left")
-        .sort(key)
-        .select([c for c in _COLUMNS if c not in ("label_set", "text_key")])
-    )
-
-
-def _order(column: str, names: tuple[str, ...]) -> pl.Expr:
-    """A column's place in a list of names; unknown names come last."""
-    places = {name: place for place, name in enumerate(names)}
-    return pl.col(column).replace_strict(places, default=len(names), return_dtype=pl.Int32)
-
-
-def _whole(tables: Tables, table: Table) -> pl.DataFrame:
-    """A given table, checked; empty when it was not given."""
-    return table.checked(tables[table.name].collect()) if table.name in tables else table.empty()
+    return LoadReport(stored, len(texts), sizes["neurons"], sizes["quantiles"], sizes["exemplars"], is_new=True)
 
 
 def embedded(
@@ -169,6 +124,44 @@ def embedded(
         if progress is not None:
             progress(start + len(rows), len(order))
     return vectors
+
+
+def one_writer(connection: Connection) -> None:
+    """From here to the end of the transaction nobody else loads or edits."""
+    connection.execute("select pg_advisory_xact_lock(hashtextextended('neuron_db.load', 0))")
+
+
+def _neurons(tables: Tables, descriptions: pl.DataFrame) -> pl.DataFrame:
+    """Every neuron of which anything is known, with its cluster."""
+    at = ["layer", "neuron"]
+    members, stats = whole(tables, CLUSTER_MEMBERS), whole(tables, ACTIVATION_STATS)
+    clusters = whole(tables, CLUSTER_LABELS).select("path", cluster_label="label")
+    known = pl.concat([frame.select(at) for frame in (descriptions, members, stats, whole(tables, EXEMPLARS))])
+    paths = members.select(*at, "path").join(clusters, on="path", how="left")
+    return (
+        known.unique()
+        .join(paths, on=at, how="left")
+        .select(*at, cluster_path="path", cluster_label="cluster_label")
+        .sort(at)
+    )
+
+
+def _numbered(descriptions: pl.DataFrame, texts: Sequence[str]) -> tuple[pl.DataFrame, WordIndex]:
+    """The descriptions with the number of their text and of their document, and the index of their words."""
+    keys = {text: key for key, text in enumerate(texts)}
+    labeled = pl.col("label").is_not_null()
+    numbered = descriptions.with_columns(
+        text_key=pl.col("label").replace_strict(keys, default=None, return_dtype=pl.Int32),
+        document=pl.when(labeled).then(labeled.cum_sum() - 1).cast(pl.Int32),
+    )
+    words = index_words(fields_of(numbered))
+    numbered = numbered.join(words.documents, on="document", how="left", maintain_order="left")
+    return numbered.select(list(COLUMNS)[1:]), words
+
+
+def _with(key: int, frame: pl.DataFrame) -> Iterator[tuple[object, ...]]:
+    """The frame's rows behind the number of what they belong to."""
+    return ((key, *row) for row in frame.iter_rows())
 
 
 def _held(connection: Connection, model: ModelSpec, version: str, digest: str) -> LabelSet | None:
@@ -194,33 +187,49 @@ def _model_key(connection: Connection, model: ModelSpec) -> int:
 
 
 def _label_set_key(
-    connection: Connection, model: int, version: str, embedder: Embedder, digest: str, descriptions: pl.DataFrame
+    connection: Connection,
+    model: int,
+    version: str,
+    embedder: Embedder,
+    digest: str,
+    descriptions: pl.DataFrame,
+    words: WordIndex,
 ) -> int:
     """The label set's number, the same at every load; its line says what is being loaded."""
     unlabeled = descriptions["label"].null_count()
+    line: Mapping[str, object] = {
+        "model": model, "version": version, "embedder": embedder.embedder_id, "dimension": embedder.dimension,
+        "content_hash": digest, "n_descriptions": descriptions.height - unlabeled, "n_unlabeled": unlabeled,
+        "n_documents": words.documents.height, "mean_length": words.mean_length, "recall": None,
+    }  # fmt: skip
+    names = [sql.Identifier(name) for name in line]
     row = connection.execute(
-        "insert into neuron_db.label_sets (model, version, embedder, dimension, content_hash, n_descriptions, n_unlabeled) "
-        "values (%s, %s, %s, %s, %s, %s, %s) on conflict (model, version) do update set embedder = excluded.embedder, "
-        "dimension = excluded.dimension, content_hash = excluded.content_hash, n_descriptions = excluded.n_descriptions, "
-        "n_unlabeled = excluded.n_unlabeled, recall = null returning label_set",
-        [model, version, embedder.embedder_id, embedder.dimension, digest, descriptions.height - unlabeled, unlabeled],
+        sql.SQL(
+            "insert into neuron_db.label_sets ({}) values ({}) on conflict (model, version) do update set {} returning label_set"
+        ).format(
+            sql.SQL(", ").join(names),
+            sql.SQL(", ").join(map(sql.Placeholder, line)),
+            sql.SQL(", ").join(sql.SQL("{} = excluded.{}").format(name, name) for name in names),
+        ),
+        line,
     ).fetchone()
     assert row is not None
     return int(row[0])
 
 
 @contextmanager
-def _swapped(connection: Connection, parent: str, label_set: int) -> Generator[sql.Identifier]:
-    """A new table like `parent`, to fill and index; at the end of the block it takes the place of the label set's partition.
-    Only the swap itself locks readers out."""
-    name, whole = f"{parent}_{label_set}", sql.Identifier("neuron_db", parent)
+def _swapped(connection: Connection, parent: str, key: int) -> Generator[sql.Identifier]:
+    """A new table like `parent`, to fill and index; at the end of the block it takes the place of the partition `key` (a label
+    set or a model). Only the swap itself locks readers out."""
+    name, parent_table = f"{parent}_{key}", sql.Identifier("neuron_db", parent)
     new, old = sql.Identifier("neuron_db", name + "_new"), sql.Identifier("neuron_db", name)
-    connection.execute(sql.SQL("create table {} (like {} including all)").format(new, whole))
+    connection.execute(sql.SQL("create table {} (like {} including all)").format(new, parent_table))
     yield new
     connection.execute(sql.SQL("analyze {}").format(new))
     connection.execute(sql.SQL("drop table if exists {}").format(old))
     connection.execute(sql.SQL("alter table {} rename to {}").format(new, sql.Identifier(name)))
-    connection.execute(sql.SQL("alter table {} attach partition {} for values in ({})").format(whole, old, label_set))
+    attach = sql.SQL("alter table {} attach partition {} for values in ({})")
+    connection.execute(attach.format(parent_table, old, key))
 
 
 def build_index(connection: Connection, table: sql.Identifier, dimension: int) -> None:
@@ -236,21 +245,32 @@ def build_index(connection: Connection, table: sql.Identifier, dimension: int) -
     connection.execute(statement.format(table, dimension, HNSW["m"], HNSW["ef_construction"]))
 
 
+def _index_descriptions(connection: Connection, table: sql.Identifier) -> None:
+    """What finds descriptions by text, by document, by label, and by the columns that filters name."""
+    for columns in (
+        "(text_key)",
+        "(document)",
+        "using hash (label)",
+        "(score, text_key)",
+        "(layer, neuron, polarity, side, labeler, is_preferred, score, type, text_key)",
+    ):
+        connection.execute(sql.SQL("create index on {} ").format(table) + sql.SQL(columns))
+
+
 def _replace_levels(connection: Connection) -> None:
     connection.execute("delete from neuron_db.quantile_levels")
-    rows = enumerate(QUANTILE_LEVELS)
+    rows: Iterable[tuple[int, float]] = enumerate(QUANTILE_LEVELS)
     copy_rows(connection, sql.Identifier("neuron_db", "quantile_levels"), {"rank": "int2", "level": "float8"}, rows)
 
 
 def _replace_part(connection: Connection, model: int, part: str, columns: dict[str, str], frame: pl.DataFrame) -> None:
-    """Replace a model's quantiles or exemplars, unless it has these very ones."""
+    """Replace a model's neurons, quantiles or exemplars, unless it has these very ones."""
     digest = frame_hash(frame)
     query = "select 1 from neuron_db.parts where model = %s and part = %s and content_hash = %s"
     if connection.execute(query, [model, part, digest]).fetchone() is not None:
         return
-    name = sql.Identifier("neuron_db", part)
-    connection.execute(sql.SQL("delete from {} where model = %s").format(name), [model])
-    copy_rows(connection, name, columns, ((model, *row) for row in escaped(frame).iter_rows()))
+    with _swapped(connection, part, model) as new:
+        copy_rows(connection, new, columns, _with(model, escaped(frame)), freeze=True)
     connection.execute(
         "insert into neuron_db.parts values (%s, %s, %s) on conflict (model, part) do update "
         "set content_hash = excluded.content_hash",

@@ -2,86 +2,169 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from types import TracebackType
+from typing import Self, TypeVar
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
+from neuron_atlas.adapters.neuron_db.edit import Change, Key, delete, query, write
+from neuron_atlas.adapters.neuron_db.label_sets import find_label_set, list_label_sets
+from neuron_atlas.adapters.neuron_db.nearest import Scope
 from neuron_atlas.adapters.neuron_db.recall import check_recall
-from neuron_atlas.adapters.neuron_db.records import Filters, Found, LabelSet, RecallReport
+from neuron_atlas.adapters.neuron_db.records import Description, LabelSet, RecallReport
 from neuron_atlas.adapters.neuron_db.schema import check_schema
-from neuron_atlas.adapters.neuron_db.search import find_label_set, list_label_sets, search
-from neuron_atlas.adapters.postgres import Connection, Server, given_server, start_embedded, unescaped
+from neuron_atlas.adapters.neuron_db.search import NEURONS, search
+from neuron_atlas.adapters.postgres import (
+    Connection,
+    Pool,
+    Server,
+    given_server,
+    start_embedded,
+    unescape_text,
+    unescaped,
+)
+from neuron_atlas.adapters.sql import where
 from neuron_atlas.core.ports import Embedder
 from neuron_atlas.core.records import NeuronId
+from neuron_atlas.core.search.records import EVERYTHING, Filters, Found, Mode, Question
 from neuron_atlas.core.tables import ACTIVATION_STATS, EXEMPLARS
 
 DATABASE = "neuron_atlas"
 TIMEOUT_MS = 10_000
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
 class NeuronRecord:
-    """All that is stored of one neuron. `descriptions`: by polarity, side and labeler, unlabeled ones with their reason;
-    `quantiles`: by corpus, with the list of values at `quantile_levels`; `exemplars`: by corpus, polarity, kind and rank."""
+    """All that is stored of one neuron. `cluster_path` and `cluster_label` are missing when it is in no cluster, or not known at
+    all. `descriptions`: by polarity, side and labeler, unlabeled ones with their reason; `quantiles`: by corpus, with the list
+    of values at `quantile_levels`; `exemplars`: by corpus, polarity, kind and rank. What is missing is an empty frame."""
 
     neuron: NeuronId
+    cluster_path: str | None
+    cluster_label: str | None
     descriptions: pl.DataFrame
     quantiles: pl.DataFrame
     exemplars: pl.DataFrame
 
 
 class NeuronDb:
-    """Read access to a NeuronDB; every call is one short read-only transaction, repeated when the server was busy."""
+    """A NeuronDB; any thread may use it.
 
-    def __init__(self, server: Server, *, embedder: Embedder | None = None, weights: Path | None = None) -> None:
+    Every call is one transaction on a connection of a small pool, repeated with growing, jittered pauses when the server was
+    restarted or busy, and stopped when a statement takes longer than `timeout_ms`. Searches are read-only. `model` (id or
+    revision) and `version` choose the label set, and may be left out where there is only one.
+
+    `insert`, `update`, `upsert` and `delete` change single descriptions; whole label sets are loaded by `load_descriptions`.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        *,
+        embedder: Embedder | None = None,
+        weights: Path | None = None,
+        timeout_ms: int = TIMEOUT_MS,
+    ) -> None:
         """`weights` is a folder where the label set's embedder may be found when none is given."""
         self.server = server
+        self.timeout_ms = timeout_ms
+        self._pool = Pool(server)
         self._embedder = embedder
         self._weights = weights
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        self._pool.close()
+
     def label_sets(self) -> list[LabelSet]:
         """What is loaded."""
-        return self.server.run(list_label_sets, read_only=True)
+        return self._read(list_label_sets)
 
     def search(
         self,
-        query: str | NDArray[np.float32] | None = None,
+        query: Question = None,
         *,
+        mode: Mode = "hybrid",
+        filters: Filters = EVERYTHING,
+        limit: int = 20,
         model: str | None = None,
         version: str | None = None,
-        limit: int = 20,
-        layers: tuple[int | None, int | None] | None = None,
-        neurons: Collection[NeuronId] | None = None,
-        polarity: Literal[1, -1] | None = None,
-        side: Literal["output", "input"] | None = None,
-        min_score: float | None = None,
-        keyword: str | None = None,
-        type: str | None = None,
-        labeler: str | None = None,
-        only_preferred: bool = True,
-        timeout_ms: int = TIMEOUT_MS,
     ) -> Found:
-        """The descriptions nearest in meaning to `query` that pass all filters (see `Filters`), nearest first; without a
-        query, those that pass, best score first. `model` and `version` choose the label set where there are several.
+        """The descriptions that pass the filters and answer `query` best, best first; without one, those that pass, best score
+        first (see `ports.LabelSearch`).
 
-        Raises `BadInput`, `UnknownName` or `Incomplete` for a question that cannot be answered, `TransientError` when it takes
-        longer than `timeout_ms`.
+        Raises `BadInput`, `UnknownName` or `Incomplete` for a question that cannot be answered.
         """
-        filters = Filters(layers, neurons, polarity, side, min_score, keyword, type, labeler, only_preferred)
 
         def work(connection: Connection) -> Found:
             label_set = find_label_set(connection, model=model, version=version)
-            embedder = self._embedder_of(label_set) if isinstance(query, str) else None
-            return search(connection, label_set, query, embedder=embedder, filters=filters, limit=limit)
+            needed = isinstance(query, str) and mode != "words"
+            embedder = self._embedder_of(label_set) if needed else None
+            return search(connection, label_set, query, mode=mode, embedder=embedder, filters=filters, limit=limit)
 
-        return self.server.run(work, read_only=True, timeout_ms=timeout_ms)
+        return self._read(work)
+
+    def query(
+        self,
+        filters: Filters = EVERYTHING,
+        *,
+        limit: int = 10_000,
+        model: str | None = None,
+        version: str | None = None,
+    ) -> tuple[Description, ...]:
+        """The descriptions that pass the filters, unlabeled ones as well, by layer, neuron, polarity, side and labeler."""
+
+        def work(connection: Connection) -> tuple[Description, ...]:
+            label_set = find_label_set(connection, model=model, version=version)
+            return query(connection, Scope(label_set, where(filters, neurons=NEURONS)), limit=limit)
+
+        return self._read(work)
+
+    def insert(self, rows: Collection[Description], *, model: str | None = None, version: str | None = None) -> int:
+        """Add descriptions that are not there yet, all or none; returns how many. Raises `BadInput` when another description of
+        that neuron, polarity, side and labeler is there."""
+        return self._write(rows, "insert", model, version)
+
+    def update(self, rows: Collection[Description], *, model: str | None = None, version: str | None = None) -> int:
+        """Replace descriptions that are there, all or none; returns how many changed. Raises `BadInput` when one is not."""
+        return self._write(rows, "update", model, version)
+
+    def upsert(self, rows: Collection[Description], *, model: str | None = None, version: str | None = None) -> int:
+        """Add what is not there and replace what is; returns how many rows changed."""
+        return self._write(rows, "upsert", model, version)
+
+    def delete(self, keys: Collection[Key], *, model: str | None = None, version: str | None = None) -> int:
+        """Delete descriptions by (layer, neuron, polarity, side, labeler); returns how many there were."""
+
+        def work(connection: Connection) -> int:
+            label_set = find_label_set(connection, model=model, version=version)
+            return delete(connection, label_set, keys, embedder=self._embedder_of(label_set))
+
+        return self._pool.run(work, timeout_ms=self.timeout_ms)
+
+    def _write(self, rows: Collection[Description], how: Change, model: str | None, version: str | None) -> int:
+        def work(connection: Connection) -> int:
+            label_set = find_label_set(connection, model=model, version=version)
+            return write(connection, label_set, rows, how=how, embedder=self._embedder_of(label_set))
+
+        return self._pool.run(work, timeout_ms=self.timeout_ms)
+
+    def _read(self, work: Callable[[Connection], Result]) -> Result:
+        return self._pool.run(work, read_only=True, timeout_ms=self.timeout_ms)
 
     def neuron(self, neuron: NeuronId | str, *, model: str | None = None, version: str | None = None) -> NeuronRecord:
         """All that is stored of one neuron, `L18/N6721`; empty frames where there is nothing."""
@@ -91,6 +174,7 @@ class NeuronDb:
             label_set = find_label_set(connection, model=model, version=version)
             return NeuronRecord(
                 wanted,
+                *_cluster_of(connection, label_set, wanted),
                 _rows(
                     connection, "descriptions", sql.SQL("label_set = %s"), label_set.label_set, wanted, _DESCRIPTIONS
                 ),
@@ -98,44 +182,46 @@ class NeuronDb:
                 _rows(connection, "exemplars", _OF_MODEL, label_set.revision, wanted, _EXEMPLARS),
             )
 
-        return self.server.run(work, read_only=True, timeout_ms=TIMEOUT_MS)
+        return self._read(work)
 
     def quantile_levels(self) -> list[float]:
         """The levels that every list of quantiles stands at."""
-        query = "select level from neuron_db.quantile_levels order by rank"
-        return self.server.run(lambda c: [float(level) for (level,) in c.execute(query)], read_only=True)
+        levels = "select level from neuron_db.quantile_levels order by rank"
+        return self._read(lambda c: [float(level) for (level,) in c.execute(levels)])
 
     def check_recall(
         self, *, model: str | None = None, version: str | None = None, k: int = 10, n: int = 200
     ) -> RecallReport:
         """Compare the search index with an exact scan and store the result; searches stop using an index that fails."""
-        return self.server.run(lambda c: check_recall(c, find_label_set(c, model=model, version=version), k=k, n=n))
+        return self._pool.run(lambda c: check_recall(c, find_label_set(c, model=model, version=version), k=k, n=n))
 
     def _embedder_of(self, label_set: LabelSet) -> Embedder:
         """The given embedder, or the published one that the label set names."""
         if self._embedder is None:
-            from neuron_atlas.adapters.embedder import load_embedder
+            from neuron_atlas.adapters.embedder import stored_embedder
 
-            self._embedder = load_embedder(label_set.embedder.partition("@")[0], folder=self._weights)
+            self._embedder = stored_embedder(label_set.embedder, folder=self._weights)
         return self._embedder
 
 
-def open_neuron_db(where: Server | Path | str, *, embedder: Embedder | None = None) -> NeuronDb:
-    """Open a NeuronDB: `where` is a server, the folder of an embedded one (`.neuron_atlas/postgres`), or a connection string
+def open_neuron_db(
+    place: Server | Path | str, *, embedder: Embedder | None = None, timeout_ms: int = TIMEOUT_MS
+) -> NeuronDb:
+    """Open a NeuronDB: `place` is a server, the folder of an embedded one (`.neuron_atlas/postgres`), or a connection string
     (`postgresql://user:password@host:5432/neuron_atlas`). Text searches use `embedder`, or the one the labels were embedded
     with when its weights are on this machine.
 
     Raises `Unreachable`, `Incomplete` when there is no NeuronDB in that database, `BadInput` when a newer release made it.
     """
     weights = None
-    if isinstance(where, Server):
-        server = where
-    elif isinstance(where, Path) or not ("=" in where or "://" in where):
-        server, weights = start_embedded(Path(where)).of(DATABASE), Path(where).parent / "embedder"
+    if isinstance(place, Server):
+        server = place
+    elif isinstance(place, Path) or not ("=" in place or "://" in place):
+        server, weights = start_embedded(Path(place)).of(DATABASE), Path(place).parent / "embedder"
     else:
-        server = _named_server(where)
+        server = _named_server(place)
     server.run(check_schema, read_only=True)
-    return NeuronDb(server, embedder=embedder, weights=weights)
+    return NeuronDb(server, embedder=embedder, weights=weights, timeout_ms=timeout_ms)
 
 
 def _named_server(connection_string: str) -> Server:
@@ -159,6 +245,14 @@ _DESCRIPTIONS: dict[str, pl.DataType] = {
 _QUANTILES = {n: t for n, t in ACTIVATION_STATS.schema.items() if n in ("corpus", "n_tokens", "quantiles")}
 _EXEMPLARS = {n: t for n, t in EXEMPLARS.schema.items() if n not in ("layer", "neuron", "is_held_out", "token_ids")}
 _OF_MODEL = sql.SQL("model = (select model from neuron_db.models where revision = %s)")
+
+
+def _cluster_of(connection: Connection, label_set: LabelSet, neuron: NeuronId) -> tuple[str | None, str | None]:
+    row = connection.execute(
+        "select cluster_path, cluster_label from neuron_db.neurons where model = %s and layer = %s and neuron = %s",
+        [label_set.model, neuron.layer, neuron.neuron],
+    ).fetchone()
+    return (None, None) if row is None else (row[0], None if row[1] is None else unescape_text(row[1]))
 
 
 def _rows(

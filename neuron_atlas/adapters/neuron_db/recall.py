@@ -9,8 +9,9 @@ from typing import Literal
 import numpy as np
 from pgvector import HalfVector, Vector
 
+from neuron_atlas.adapters.neuron_db.label_sets import has_index
+from neuron_atlas.adapters.neuron_db.nearest import DAMAGED, nearest_texts
 from neuron_atlas.adapters.neuron_db.records import LabelSet, RecallReport
-from neuron_atlas.adapters.neuron_db.search import DAMAGED, has_index, nearest_texts
 from neuron_atlas.adapters.postgres import Connection
 
 SAME_SIMILARITY = 1e-6

@@ -1,24 +1,25 @@
-"""What goes into NeuronDB and what comes out."""
+"""What goes into NeuronDB and what comes out, beside questions and hits (`core/search/records.py`)."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from typing import Literal
-
-import polars as pl
 
 from neuron_atlas.core.records import NeuronId
 
-RECALL_NEEDED = 0.95
+RECALL_NEEDED = 0.98
 """Below this the index is not trusted and searches scan exactly."""
 
 
 @dataclass(frozen=True, slots=True)
 class LabelSet:
-    """One load: the labels of one model under one version name, and how they were embedded."""
+    """One load: the labels of one model under one version name, and how they were embedded.
+
+    `n_documents` and `mean_length` describe its words; they are missing in a set that was loaded before words were indexed.
+    """
 
     label_set: int
+    model: int
     model_id: str
     revision: str
     version: str
@@ -28,74 +29,50 @@ class LabelSet:
     n_descriptions: int
     n_unlabeled: int
     recall: float | None
+    n_documents: int | None
+    mean_length: float | None
 
 
 @dataclass(frozen=True, slots=True)
-class Filters:
-    """What a description must fulfil to be found; everything is optional and all of it holds at once.
+class Description:
+    """One description as it is stored: what `labeler` says of one polarity of a neuron, on one side.
 
-    `layers` is inclusive at both ends, either may be None. `keyword` is plain text, not a pattern, without regard to case,
-    in the label, the description or a token. `min_score` is the score corrected for chance; what has no score is left out
-    then. `only_preferred` keeps the best labeler's answer for each neuron, polarity and side.
+    `label` is None when the labeler gave none; `unlabeled_reason` says why. `score` is corrected for chance, `measured` is the
+    metric itself with its 95 % interval. `is_preferred` is worked out by the database: what is given there counts for nothing.
     """
-
-    layers: tuple[int | None, int | None] | None = None
-    neurons: Collection[NeuronId] | None = None
-    polarity: Literal[1, -1] | None = None
-    side: Literal["output", "input"] | None = None
-    min_score: float | None = None
-    keyword: str | None = None
-    type: str | None = None
-    labeler: str | None = None
-    only_preferred: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """One description that was found. `similarity` is the cosine with the question, missing without one."""
 
     layer: int
     neuron: int
-    polarity: int
-    side: str
+    polarity: Literal[1, -1]
+    side: Literal["output", "input"]
     labeler: str
-    label: str
-    description: str | None
-    type: str
-    direction: int
-    confidence: float | None
-    tokens: list[str]
-    metric: str | None
-    score: float | None
-    interpretability: str | None
-    similarity: float | None
+    label: str | None
+    labeler_version: str = ""
+    description: str | None = None
+    unlabeled_reason: str | None = None
+    type: str = "unknown"
+    direction: int = 1
+    confidence: float | None = None
+    tokens: list[str] = field(default_factory=list[str])
+    evidence_hash: str = ""
+    metric: str | None = None
+    score: float | None = None
+    measured: float | None = None
+    ci_low: float | None = None
+    ci_high: float | None = None
+    n_scored: int | None = None
+    interpretability: str | None = None
+    is_preferred: bool = True
 
     @property
     def id(self) -> NeuronId:
         """The neuron."""
         return NeuronId(self.layer, self.neuron)
 
-
-HIT_SCHEMA: dict[str, pl.DataType] = {
-    "layer": pl.Int16(), "neuron": pl.Int32(), "polarity": pl.Int8(), "side": pl.String(), "labeler": pl.String(),
-    "label": pl.String(), "description": pl.String(), "type": pl.String(), "direction": pl.Int8(), "confidence": pl.Float32(),
-    "tokens": pl.List(pl.String()), "metric": pl.String(), "score": pl.Float32(), "interpretability": pl.String(),
-    "similarity": pl.Float32(),
-}  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """The answer to a search: hits, best first; how they were found; and what the reader should know."""
-
-    hits: tuple[Hit, ...]
-    method: Literal["index", "exact", "listing"]
-    warnings: tuple[str, ...] = ()
-
     @property
-    def frame(self) -> pl.DataFrame:
-        """The hits as a table."""
-        return pl.DataFrame([asdict(hit) for hit in self.hits], schema=HIT_SCHEMA)
+    def key(self) -> tuple[int, int, int, str, str]:
+        """What identifies it in a label set."""
+        return self.layer, self.neuron, self.polarity, self.side, self.labeler
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +81,7 @@ class LoadReport:
 
     label_set: LabelSet
     n_texts: int
+    n_neurons: int
     n_quantiles: int
     n_exemplars: int
     is_new: bool

@@ -86,23 +86,31 @@ class Server:
         nothing answers, `BadInput` when the server refuses user, password or database, `TransientError` when the
         connection is lost or the server is busy, `PermanentError` when its disk is full or the time is up.
         """
-        connection = self._open(autocommit=autocommit)
+        connection = self.open(autocommit=autocommit)
         try:
-            if read_only:
-                connection.read_only = True
+            with self.work_on(connection, read_only=read_only, timeout_ms=timeout_ms):
+                yield connection
+        finally:
+            connection.close()  # without a commit this rolls back
+
+    @contextmanager
+    def work_on(self, connection: Connection, *, read_only: bool, timeout_ms: int | None) -> Generator[Connection]:
+        """One transaction on an open connection: committed when the block succeeds; its errors in our own words."""
+        try:
+            connection.read_only = True if read_only else None
             if timeout_ms is not None:
-                connection.execute("select set_config('statement_timeout', %s, false)", [str(timeout_ms)])
-                connection.commit()
+                is_local = not connection.autocommit  # gone with the transaction, whoever has the connection next
+                connection.execute("select set_config('statement_timeout', %s, %s)", [str(timeout_ms), is_local])
             yield connection
             connection.commit()
         except psycopg.Error as error:
             raise explained(error, self, lost=connection.closed) from error
-        finally:
-            connection.close()  # without a commit this rolls back
 
-    def _open(self, *, autocommit: bool) -> Connection:
+    def open(self, *, autocommit: bool = False) -> Connection:
+        """A connection that the caller closes; raises as `connect` does. Plans are made for the values at hand: filters differ
+        too much in what they let through for a plan to be kept."""
         try:
-            return psycopg.connect(self.dsn, autocommit=autocommit)
+            return psycopg.connect(self.dsn, autocommit=autocommit, prepare_threshold=None)
         except psycopg.OperationalError as error:
             raise _refused(error, self) from error
 
@@ -122,15 +130,30 @@ class Server:
         `work` may run more than once: all it does must be inside its transaction. A server that does not answer at all is
         reported at once; one that answered and then went away is waited for.
         """
-        for attempt in range(attempts):
-            try:
-                with self.connect(read_only=read_only, timeout_ms=timeout_ms) as connection:
-                    return work(connection)
-            except TransientError as error:
-                if attempt == attempts - 1 or (attempt == 0 and isinstance(error, Unreachable)):
-                    raise
-                sleep(0.2 * 2**attempt * (0.5 + jitter()))
-        raise AssertionError("attempts must be at least 1")
+
+        def once() -> Result:
+            with self.connect(read_only=read_only, timeout_ms=timeout_ms) as connection:
+                return work(connection)
+
+        return again_when_busy(once, attempts=attempts, sleep=sleep, jitter=jitter)
+
+
+def again_when_busy(
+    once: Callable[[], Result],
+    *,
+    attempts: int = 4,
+    sleep: Callable[[float], None] = time.sleep,
+    jitter: Callable[[], float] = random.random,
+) -> Result:
+    """Do something, and again on a `TransientError`, with the pauses that `Server.run` describes."""
+    for attempt in range(attempts):
+        try:
+            return once()
+        except TransientError as error:
+            if attempt == attempts - 1 or (attempt == 0 and isinstance(error, Unreachable)):
+                raise
+            sleep(0.2 * 2**attempt * (0.5 + jitter()))
+    raise AssertionError("attempts must be at least 1")
 
 
 def given_server(*, host: str, port: int, user: str, password: str | None, database: str) -> Server:

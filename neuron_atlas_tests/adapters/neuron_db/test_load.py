@@ -11,11 +11,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from neuron_atlas.adapters.neuron_db import load_descriptions, migrate, open_neuron_db, schema_version, search
-from neuron_atlas.adapters.neuron_db.load import described
-from neuron_atlas.adapters.neuron_db.search import find_label_set
+from neuron_atlas.adapters.neuron_db import find_label_set, load_descriptions, migrate, open_neuron_db, schema_version, search
 from neuron_atlas.adapters.postgres import Server
 from neuron_atlas.core.records import ModelSpec, Tables
+from neuron_atlas.core.search.described import described
 from neuron_atlas.core.tables import QUANTILE_LEVELS
 from neuron_atlas.errors import BadInput, Incomplete
 from neuron_atlas_tests.adapters.neuron_db.conftest import WordEmbedder, labels
@@ -37,6 +36,9 @@ def everything(server: Server) -> dict[str, list[tuple[object, ...]]]:
         "quantiles",
         "exemplars",
         "quantile_levels",
+        "neurons",
+        "terms",
+        "postings",
         "parts",
     )
     return {table: rows_of(server, table) for table in tables}
@@ -219,7 +221,7 @@ def test_a_load_killed_at_any_instant_leaves_all_or_nothing(
             loader.kill()
     with database.connect() as connection:
         label_set = find_label_set(connection)
-        found = search(connection, label_set, "names", embedder=embedder, limit=1000)
+        found = search(connection, label_set, "names", mode="meaning", embedder=embedder, limit=1000)
     n_new = sum(hit.label.startswith("new ") for hit in found.hits)
     assert (n_new, len(found.hits), label_set.n_descriptions) in [(800, 800, 800), (0, 3, 4)]
     assert found.warnings == ()
@@ -228,7 +230,7 @@ def test_a_load_killed_at_any_instant_leaves_all_or_nothing(
 # ----------------------------------------------------------------------------------------------------------------------- schema
 def test_migrating_twice_changes_nothing(database: Server) -> None:
     assert database.run(schema_version) == 0
-    assert database.run(migrate) == database.run(migrate) == database.run(schema_version) == 1
+    assert database.run(migrate) == database.run(migrate) == database.run(schema_version) == 2
 
 
 def test_a_database_of_a_newer_release_is_refused(database: Server, tables: Tables, model: ModelSpec) -> None:

@@ -10,8 +10,6 @@ import numpy as np
 import pytest
 
 from neuron_atlas.adapters.neuron_db import (
-    Filters,
-    Found,
     LabelSet,
     check_recall,
     find_label_set,
@@ -21,6 +19,7 @@ from neuron_atlas.adapters.neuron_db import (
 )
 from neuron_atlas.adapters.postgres import Connection, Server, ensure_database, start_embedded, stop_embedded
 from neuron_atlas.core.records import ModelSpec, NeuronId, Tables
+from neuron_atlas.core.search.records import Filters, Found, Mode
 from neuron_atlas.errors import BadInput, PermanentError, UnknownName
 from neuron_atlas_tests.adapters.neuron_db.conftest import WordEmbedder
 from neuron_atlas_tests.adapters.neuron_db.test_load import drop_index
@@ -54,11 +53,20 @@ def own_thousand(server: Server, thousand: Server) -> Server:
     return server.of(name)
 
 
-def ask(server: Server, query: str | None, *, exact_rows: int = 10_000, limit: int = 20, **filters: object) -> Found:
+def ask(
+    server: Server,
+    query: str | None,
+    *,
+    mode: Mode = "meaning",
+    exact_rows: int = 10_000,
+    limit: int = 20,
+    **filters: object,
+) -> Found:
     def work(connection: Connection) -> Found:
         chosen = Filters(**filters)  # pyright: ignore[reportArgumentType]
         return search(
-            connection, label_set(connection), query, embedder=WordEmbedder(), filters=chosen, limit=limit, exact_rows=exact_rows
+            connection, label_set(connection), query, mode=mode, embedder=WordEmbedder(), filters=chosen, limit=limit,
+            exact_rows=exact_rows,
         )  # fmt: skip
 
     return server.run(work, read_only=True)

@@ -1,0 +1,164 @@
+"""The descriptions nearest in meaning, with filters that never cost results.
+
+An approximate index hands out the nearest rows; filtering them afterwards leaves too few. So the rows that pass the filters
+are counted first, up to a bound. When few pass, they are scanned exactly. When many do, the index is read in order of
+distance through a cursor (pgvector's iterative scan), and on, until enough rows have passed; where what passes lies far from
+the question the walk would be long, and after `WALK` texts the scan is exact as well. When the index is missing, broken, or
+has failed its recall check, the scan is exact and the answer says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Literal
+
+from psycopg import errors as pg
+from psycopg import sql
+from psycopg.rows import class_row
+
+from neuron_atlas.adapters.neuron_db.label_sets import index_problem
+from neuron_atlas.adapters.neuron_db.records import LabelSet
+from neuron_atlas.adapters.postgres import Connection, escape_text, unescape_text
+from neuron_atlas.adapters.sql import Values, Where, for_postgres
+from neuron_atlas.core.search.records import SELECTED, TIES, Found, Hit
+
+EXACT_ROWS = 10_000
+"""Up to this many rows an exact scan takes a few tens of milliseconds."""
+FETCH = 200
+"""Texts taken from the index at a time."""
+WALK = 20_000
+"""Texts after which walking the index costs more than an exact scan."""
+EF_SEARCH = 200
+DAMAGED = (pg.IndexCorrupted, pg.DataCorrupted, pg.InternalError_)
+"""What reading a broken index raises."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """The descriptions of one label set that pass a condition: where a search looks."""
+
+    label_set: LabelSet
+    where: Where
+
+    @property
+    def text(self) -> str:
+        """The condition with its label set, labeled ones only."""
+        return f"label_set = :label_set and text_key is not null and ({self.where.text})"
+
+    def values(self, **more: object) -> Values:
+        """The parameters of the condition and others."""
+        given = {name: _escaped(value) for name, value in self.where.values.items()}
+        return {**given, "label_set": self.label_set.label_set, "model": self.label_set.model, **more}
+
+
+def nearest(connection: Connection, scope: Scope, vector: str, *, limit: int, exact_rows: int = EXACT_ROWS) -> Found:
+    """The descriptions of a scope nearest to a vector (as pgvector writes it), nearest first; never fewer than `limit` where
+    that many pass. Changes settings of the transaction."""
+    few = max(exact_rows, limit)
+    if count(connection, scope, bound=few + 1) <= few:
+        return Found(exactly(connection, scope, vector, limit=limit), "exact")
+    problem = index_problem(connection, scope.label_set)
+    if problem is None:
+        name = scope.label_set.version
+        try:
+            with connection.transaction():
+                hits, walked = _by_index(connection, scope, vector, limit=limit)
+            if len(hits) == limit:
+                return Found(hits, "index")
+            if walked < WALK:
+                problem = f"the index of label set {name!r} gave too few rows; searched exactly. Load the labels again"
+        except DAMAGED as error:
+            problem = f"the index of label set {name!r} is damaged ({error}); searched exactly. Load the labels again"
+    hits = exactly(connection, scope, vector, limit=limit)
+    return Found(hits, "exact", () if problem is None else (problem,))
+
+
+def nearest_texts(
+    connection: Connection, label_set: LabelSet, vector: str, *, by: Literal["index", "exact"]
+) -> Generator[tuple[int, float]]:
+    """Text keys and their cosine similarity with a vector (as pgvector writes it), nearest first, one after the other; by the
+    index alone or by an exact scan alone. To be used in a transaction of its own, since it changes settings.
+    """
+    settings: Mapping[str, object] = {
+        "enable_sort": "off" if by == "index" else "on",  # so that no other plan can give this order
+        "hnsw.ef_search": EF_SEARCH,
+        "hnsw.iterative_scan": "strict_order",
+        "hnsw.max_scan_tuples": 2_000_000_000,
+        "hnsw.scan_mem_multiplier": 8,
+    }
+    for name, value in settings.items():
+        connection.execute("select set_config(%s, %s, true)", [name, str(value)])
+    distance = distance_to(label_set)
+    order = distance if by == "index" else f"({distance}) + 0"  # a sum is no order an index could give
+    query = f"select text_key, 1 - ({distance}) from neuron_db.embeddings where label_set = :label_set order by {order}"
+    with connection.cursor("nearest_texts") as cursor:
+        cursor.itersize = FETCH
+        cursor.execute(statement(query), {"vector": vector, "label_set": label_set.label_set})
+        yield from cursor
+
+
+def distance_to(label_set: LabelSet) -> str:
+    """The cosine distance between a text's embedding and the parameter `vector`, as the index knows it."""
+    return f"embedding::halfvec({label_set.dimension}) <=> :vector::halfvec({label_set.dimension})"
+
+
+def _by_index(connection: Connection, scope: Scope, vector: str, *, limit: int) -> tuple[tuple[Hit, ...], int]:
+    """Walk the texts from near to far and take the descriptions of each that pass, until there are enough; also how many texts
+    were walked."""
+    query = (
+        f"select {SELECTED}, similarity from unnest(:keys::int4[], :similarities::float8[]) near(text_key, similarity) "
+        f"join neuron_db.descriptions using (text_key) where {scope.text} order by similarity desc, {TIES} limit :limit"
+    )
+    hits: list[Hit] = []
+    walked = 0
+    with closing(nearest_texts(connection, scope.label_set, vector, by="index")) as texts:
+        while len(hits) < limit and walked < WALK and (batch := list(islice(texts, FETCH))):
+            keys, similarities = zip(*batch, strict=True)
+            walked += len(keys)
+            near = {"keys": list(keys), "similarities": list(similarities), "limit": limit - len(hits)}
+            hits += run(connection, query, scope.values(**near))
+    return tuple(hits), walked
+
+
+def exactly(connection: Connection, scope: Scope, vector: str, *, limit: int) -> tuple[Hit, ...]:
+    """Compare with every text of a description that passes. Each text has at least one, so `limit` texts are enough."""
+    distance = distance_to(scope.label_set)
+    query = (
+        f"with near as materialized (select text_key, 1 - ({distance}) as similarity from neuron_db.embeddings "
+        f"where label_set = :label_set and text_key in (select text_key from neuron_db.descriptions where {scope.text}) "
+        f"order by ({distance}) + 0, text_key limit :limit) "
+        f"select {SELECTED}, similarity from near join neuron_db.descriptions using (text_key) where {scope.text} "
+        f"order by similarity desc, {TIES} limit :limit"
+    )
+    return run(connection, query, scope.values(vector=vector, limit=limit))
+
+
+def count(connection: Connection, scope: Scope, *, bound: int) -> int:
+    """How many descriptions pass, counted up to `bound`."""
+    query = f"select count(*) from (select 1 from neuron_db.descriptions where {scope.text} limit :bound) few"
+    row = connection.execute(statement(query), scope.values(bound=bound)).fetchone()
+    return int(row[0]) if row else 0
+
+
+def run(connection: Connection, query: str, values: Values) -> tuple[Hit, ...]:
+    """The hits that a statement selects, texts as they were loaded."""
+    with connection.cursor(row_factory=class_row(Hit)) as cursor:
+        return tuple(_readable(hit) for hit in cursor.execute(statement(query), values).fetchall())
+
+
+def statement(text: str) -> sql.SQL:
+    """Our own text, parameters written `:name`, as psycopg takes it."""
+    return sql.SQL(for_postgres(text))  # pyright: ignore[reportArgumentType]
+
+
+def _readable(hit: Hit) -> Hit:
+    description = None if hit.description is None else unescape_text(hit.description)
+    tokens = [unescape_text(token) for token in hit.tokens]
+    return replace(hit, label=unescape_text(hit.label), description=description, tokens=tokens)
+
+
+def _escaped(value: object) -> object:
+    return escape_text(value) if isinstance(value, str) else value
