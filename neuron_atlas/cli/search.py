@@ -1,14 +1,18 @@
-"""`neuron-atlas search`: labels by meaning, from the search database; filters hold inside the search."""
+"""`neuron-atlas search`: labels by meaning and by words, from the search database or an atlas file; filters hold inside the
+search."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
+from typing import get_args
 
 import click
 import polars as pl
 
 from neuron_atlas.cli.printing import json_option, limit_option, out, print_frame, print_json, progress
-from neuron_atlas.cli.stores import neuron_db
+from neuron_atlas.cli.stores import atlas, neuron_db
+from neuron_atlas.core.search.records import Filters, Mode
 from neuron_atlas.errors import BadInput
 
 EXAMPLES = """Examples:
@@ -16,7 +20,8 @@ EXAMPLES = """Examples:
 \b
   neuron-atlas search "capitals of states"
   neuron-atlas search "plural verbs" --layer 3..5 --polarity + --side output --min-score 0.2
-  neuron-atlas search --keyword enzyme --limit 5 --json
+  neuron-atlas search enzyme --mode words --cluster 3 --duckdb .neuron_atlas/neuron_atlas.duckdb
+  neuron-atlas search --keyword enzyme --labeler rules --limit 5 --json
 """
 
 
@@ -29,6 +34,22 @@ EXAMPLES = """Examples:
     "--min-score", type=click.FloatRange(-1, 1), help="Least score, corrected for chance (0 chance, 1 perfect)."
 )
 @click.option("--keyword", help="Text that label, description or tokens must contain.")
+@click.option(
+    "--labeler", help="Only this labeler's labels, e.g. rules or human; default: the best one's of each neuron."
+)
+@click.option("--cluster", metavar="PATH", help="Only neurons of this cluster and those inside it, e.g. 3 or 3.1.")
+@click.option(
+    "--mode",
+    type=click.Choice(get_args(Mode)),
+    default="hybrid",
+    show_default=True,
+    help="Rank by meaning (vectors), by words (BM25), or by both.",
+)
+@click.option(
+    "--duckdb",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Search this atlas file instead of the database; needs no server.",
+)
 @limit_option
 @json_option
 def search(
@@ -38,30 +59,41 @@ def search(
     side: str | None,
     min_score: float | None,
     keyword: str | None,
+    labeler: str | None,
+    cluster: str | None,
+    mode: Mode,
+    duckdb: Path | None,
     limit: int,
     as_json: bool,
 ) -> None:
-    """The labels nearest in meaning to TEXT, nearest first; without TEXT those that pass the filters, best score first."""
-    if text is None and keyword is None:
-        raise BadInput("nothing to search for; give a TEXT, --keyword, or both (neuron-atlas search --help)")
-    found = neuron_db().search(
-        text,
-        limit=limit,
+    """The labels that answer TEXT best, best first; without TEXT those that pass the filters, best score first."""
+    filters = Filters(
         layers=layer_range(layers) if layers else None,
         polarity=None if polarity is None else 1 if polarity == "+" else -1,
         side="output" if side == "output" else "input" if side == "input" else None,
         min_score=min_score,
         keyword=keyword,
+        labeler=labeler,
+        cluster=cluster,
     )
+    if text is None and filters == Filters():
+        raise BadInput(
+            "nothing to search for; give a TEXT, a filter such as --keyword, or both (neuron-atlas search --help)"
+        )
+    if duckdb is None:
+        with neuron_db() as database:
+            found = database.search(text, mode=mode, filters=filters, limit=limit)
+    else:
+        with atlas(duckdb) as opened:
+            found = opened.labels.search(text, mode=mode, filters=filters, limit=limit)
     for warning in found.warnings:
         progress.print(f"warning: {warning}", style="yellow")
     rows = found.frame.with_columns(pl.Series("neuron_id", [str(hit.id) for hit in found.hits], dtype=pl.String))
     if as_json:
         print_json(rows)
         return
-    print_frame(
-        rows, columns=["neuron_id", "polarity", "side", "similarity", "score", "label"], empty="No labels pass."
-    )
+    shown = ["neuron_id", "polarity", "side", "similarity", "words_score", "score", "label"]
+    print_frame(rows, columns=shown, empty="No labels pass.")
     out.print(f"{len(found.hits)} results", style="dim")
 
 

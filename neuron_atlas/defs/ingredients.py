@@ -189,7 +189,8 @@ class LabelerResource(Ingredient):
 
 
 class EmbedderResource(Ingredient):
-    """Turns label texts into vectors for semantic search; runs locally. Its weights are fetched once when missing."""
+    """Turns label texts into vectors for semantic search; runs locally. Its weights are fetched once when missing, and every
+    text is embedded once: vectors are kept beside the weights."""
 
     name: str
     folder: str = Field(description="Where fetched weights are kept.")
@@ -199,13 +200,15 @@ class EmbedderResource(Ingredient):
 
     def load(self) -> Embedder:
         """The embedder; raises `Unreachable` when its weights are nowhere and cannot be fetched."""
-        from neuron_atlas.adapters.embedder import fetch_weights, load_embedder
+        from neuron_atlas.adapters.embedder import RememberedEmbedder, fetch_weights, load_embedder
 
+        folder = Path(self.folder)
         try:
-            return load_embedder(self.name, folder=Path(self.folder))
+            embedder = load_embedder(self.name, folder=folder)
         except Incomplete:
-            fetch_weights(Path(self.folder), self.name)
-            return load_embedder(self.name, folder=Path(self.folder))
+            fetch_weights(folder, self.name)
+            embedder = load_embedder(self.name, folder=folder)
+        return RememberedEmbedder(embedder, folder / "vectors.sqlite")
 
 
 def _named(kind: str, partition: str | None) -> str:

@@ -1,6 +1,7 @@
 """Checks of what is already stored: they run after their asset, and any time from the UI.
 
-None of them blocks: what they find is damage or age of what lies there, to be mended by rerunning what they name.
+What they find is damage or age of what lies there, to be mended by rerunning what they name. Only `recall` blocks: a run that
+publishes an index which loses neighbours has failed, though searches go on by scanning exactly.
 
 Dagster reads the type of a check's context as it stands, so this module does without postponed annotations.
 """
@@ -11,6 +12,7 @@ import dagster as dg
 from dagster_duckdb import DuckDBResource
 
 from neuron_atlas.adapters.lake import Lake
+from neuron_atlas.adapters.neuron_db.records import RECALL_NEEDED
 from neuron_atlas.core.records import Tables, layer_key
 from neuron_atlas.defs.assets.publication import IN_ATLAS
 from neuron_atlas.defs.catalog import open_catalog
@@ -111,7 +113,10 @@ def recall() -> dg.AssetChecksDefinition:
     """The vector index of the search database against an exact scan."""
 
     @dg.asset_check(
-        asset="neuron_db", name="recall", description="The index finds at least 95 % of the true nearest labels."
+        asset="neuron_db",
+        name="recall",
+        description=f"The index finds at least {RECALL_NEEDED:.0%} of the true nearest labels.",
+        blocking=True,
     )
     def check(postgres: PostgresResource, model: ModelResource, labeler: LabelerResource) -> dg.AssetCheckResult:
         from neuron_atlas.adapters.neuron_db import check_recall, find_label_set
@@ -127,7 +132,6 @@ def recall() -> dg.AssetChecksDefinition:
             says += ". Searches scan exactly meanwhile; materialize neuron_db again to rebuild the index"
         return dg.AssetCheckResult(
             passed=report.is_good,
-            severity=WARN,
             description=says,
             metadata={"recall": report.recall, "worst": report.worst},
         )

@@ -33,7 +33,7 @@ READS = {
     "cluster_labels": "clusters der_scores edge_stats input_labels output_labels output_projections raw_graphs",
     "atlas": "activation_stats cluster_labels clusters der_scores edge_stats faithfulness graph_stats input_labels "
     "input_projections label_scores output_labels output_projections raw_graphs",
-    "neuron_db": "activation_stats input_labels label_scores output_labels",
+    "neuron_db": "activation_stats cluster_labels clusters input_labels label_scores output_labels",
 }
 GROUPS = {
     "attribution": "raw_graphs faithfulness",

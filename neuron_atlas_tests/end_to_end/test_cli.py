@@ -22,7 +22,11 @@ def test_summary_counts_what_was_asked_for(built: Run) -> None:
 
 
 def test_search_finds_by_meaning_and_filters_hold(built: Run) -> None:
-    found = json.loads(built("neuron-atlas", "search", "arithmetic with numbers", "--layer", "3..", "--json").stdout)
+    found = json.loads(
+        built(
+            "neuron-atlas", "search", "arithmetic with numbers", "--mode", "meaning", "--layer", "3..", "--json"
+        ).stdout
+    )
     assert len(found) == 20
     assert all(hit["layer"] >= 3 for hit in found)
     similar = [hit["similarity"] for hit in found]

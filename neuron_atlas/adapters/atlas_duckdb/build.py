@@ -21,6 +21,7 @@ import duckdb
 import polars as pl
 
 from neuron_atlas.adapters.atlas_duckdb.checks import check_integrity
+from neuron_atlas.adapters.atlas_duckdb.index import write_labels, write_neuron_words
 from neuron_atlas.adapters.atlas_duckdb.schema import (
     ATLAS_VERSION,
     GRAPH_KEY,
@@ -31,9 +32,9 @@ from neuron_atlas.adapters.atlas_duckdb.schema import (
     sql_text,
     statement,
 )
-from neuron_atlas.adapters.atlas_duckdb.search import write_search_index
 from neuron_atlas.adapters.files import make_folder, replace_durably
 from neuron_atlas.core.circuits.best_labels import LABELER_ORDER
+from neuron_atlas.core.ports import Embedder
 from neuron_atlas.core.records import Tables
 from neuron_atlas.core.tables import GRAPHS, Table
 from neuron_atlas.errors import BadInput, Incomplete, PermanentError, TransientError
@@ -52,10 +53,13 @@ class AtlasReport:
     bytes: int
 
 
-def build_atlas(path: str | Path, tables: Tables, *, facts: Mapping[str, str]) -> AtlasReport:
+def build_atlas(
+    path: str | Path, tables: Tables, *, facts: Mapping[str, str], embedder: Embedder | None = None
+) -> AtlasReport:
     """Build the atlas of `tables` (by their names in `core/tables.py`) and put it at `path` in one step.
 
-    `facts` go into `metadata` beside the counts; `n_layers` and `n_neurons`, where given, bound the neurons' numbers. Raises
+    `facts` go into `metadata` beside the counts; `n_layers` and `n_neurons`, where given, bound the neurons' numbers. `embedder`
+    makes labels searchable by meaning; without one they can be searched by words. Raises
     `Incomplete` without edge_stats and neuron_profiles, `DamagedData` when tables contradict each other, `TransientError`
     when another build of this path runs, `PermanentError` when the disk is full or fails. Whenever it raises, the old
     atlas stays as it was.
@@ -68,7 +72,7 @@ def build_atlas(path: str | Path, tables: Tables, *, facts: Mapping[str, str]) -
     with _only_build_of(path):
         _remove(building)
         try:
-            rows = _fill(building, given, facts)
+            rows = _fill(building, given, facts, embedder)
             open_read_only(building).close()
             replace_durably(building, path)
         except (OSError, duckdb.IOException, duckdb.FatalException, duckdb.OutOfMemoryException) as error:
@@ -99,7 +103,9 @@ def _refuse_bad_input(path: Path, given: Mapping[str, pl.LazyFrame], facts: Mapp
             raise BadInput(f"fact {name!r} is {facts[name]!r}; expected a whole number")
 
 
-def _fill(building: Path, given: Mapping[str, pl.LazyFrame], facts: Mapping[str, str]) -> dict[str, int]:
+def _fill(
+    building: Path, given: Mapping[str, pl.LazyFrame], facts: Mapping[str, str], embedder: Embedder | None
+) -> dict[str, int]:
     """Write and check everything; returns rows per table."""
     connection = duckdb.connect(building)
     try:
@@ -109,7 +115,8 @@ def _fill(building: Path, given: Mapping[str, pl.LazyFrame], facts: Mapping[str,
         for name in DERIVED:
             connection.execute(statement(name))
             rows[name] = _count(connection, name)
-        write_search_index(connection)
+        write_neuron_words(connection)
+        facts = {**facts, **write_labels(connection, given, embedder)}
         missing = [name for name in PUBLISHED if name not in given]
         _write_metadata(connection, facts, rows, missing)
         check_integrity(connection)

@@ -17,7 +17,8 @@ import polars as pl
 
 from neuron_atlas.adapters.atlas_duckdb.card import NeuronCard
 from neuron_atlas.adapters.atlas_duckdb.schema import Parameters, frame_of, open_read_only, statement
-from neuron_atlas.adapters.atlas_duckdb.search import search_index
+from neuron_atlas.adapters.atlas_duckdb.search import AtlasLabels, search_neurons
+from neuron_atlas.core.ports import Embedder
 from neuron_atlas.core.records import NeuronId
 from neuron_atlas.errors import BadInput, UnknownName
 
@@ -27,20 +28,30 @@ MAX_ROWS = 100_000
 """Most rows any call returns."""
 
 
-def open_atlas(path: str | Path, *, memory_limit: str = "1GB", threads: int = 2) -> Atlas:
-    """Open an atlas for reading.
+def open_atlas(
+    path: str | Path, *, memory_limit: str = "1GB", threads: int = 2, embedder: Embedder | None = None
+) -> Atlas:
+    """Open an atlas for reading. Labels are searched by `embedder`, or by the one the atlas was built with when its weights are
+    on this machine.
 
     Raises `BadInput` when there is no such file, it is no atlas, or it is of another version (with the command to run).
     """
-    return Atlas(Path(path), open_read_only(Path(path), memory_limit=memory_limit, threads=threads))
+    connection = open_read_only(Path(path), memory_limit=memory_limit, threads=threads)
+    return Atlas(Path(path), connection, embedder=embedder)
 
 
 class Atlas:
-    """One open atlas. It keeps the file it opened even when a newer build replaces it; calls may come from several threads."""
+    """One open atlas. It keeps the file it opened even when a newer build replaces it; calls may come from several threads.
 
-    def __init__(self, path: Path, connection: duckdb.DuckDBPyConnection) -> None:
+    `labels.search(...)` asks the labels by meaning and by words, with filters, exactly as a NeuronDB is asked.
+    """
+
+    def __init__(self, path: Path, connection: duckdb.DuckDBPyConnection, *, embedder: Embedder | None = None) -> None:
         self.path = path
         self._connection = connection
+        self.labels = AtlasLabels(
+            self._cursor, metadata=self.metadata, embedder=embedder, weights=path.parent / "embedder"
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -65,7 +76,7 @@ class Atlas:
         Columns: neuron_id, layer, neuron, score, label, output_label, input_label, description, promotes, cluster_path,
         cluster_label, matched. Raises `BadInput` on a text without a letter or digit.
         """
-        return search_index(self._cursor(), text, limit=_limit(limit), layers=layers)
+        return search_neurons(self._cursor(), text, limit=_limit(limit), layers=layers)
 
     def query(self, pattern: str, limit: int = 20) -> pl.DataFrame:
         """Neurons with `pattern` anywhere in a label, whatever its case, in order of layer and neuron.

@@ -44,7 +44,7 @@ from neuron_atlas.core.tables import (
 )
 from neuron_atlas.errors import BadInput, DamagedData
 
-ATLAS_VERSION = "1"
+ATLAS_VERSION = "2"
 """Version of the file's layout; a reader refuses any other."""
 
 REBUILD = "neuron-atlas build-db"

@@ -25,7 +25,7 @@ from neuron_atlas.adapters.neuron_db.records import Description, LabelSet
 from neuron_atlas.adapters.neuron_db.schema import registered
 from neuron_atlas.adapters.postgres import Connection, copy_rows, escaped, unescape_text, unescaped
 from neuron_atlas.core.ports import Embedder
-from neuron_atlas.core.search.described import DESCRIPTION, KEY, preferred
+from neuron_atlas.core.search.described import DESCRIPTION, KEY, numbered, preferred
 from neuron_atlas.core.search.words import fields_of, index_words
 from neuron_atlas.errors import BadInput
 
@@ -159,15 +159,9 @@ def _put(connection: Connection, label_set: LabelSet, rows: Sequence[Description
     )
     keys = _text_keys(connection, label_set, frame["label"].drop_nulls().unique().sort().to_list(), embedder)
     first = _next(connection, label_set, "descriptions", "document")
-    labeled = pl.col("label").is_not_null()
-    numbered = frame.with_columns(
-        text_key=pl.col("label").replace_strict(keys, default=None, return_dtype=pl.Int32),
-        document=pl.when(labeled).then(labeled.cum_sum() - 1 + first).cast(pl.Int32),
-    )
-    words = index_words(fields_of(numbered))
-    numbered = numbered.join(words.documents, on="document", how="left").select(list(COLUMNS)[1:])
+    rows_in, words = numbered(frame, keys, first_document=first)
     held = label_set.label_set
-    stored = ((held, *row) for row in escaped(numbered).iter_rows())
+    stored = ((held, *row) for row in escaped(rows_in.select(list(COLUMNS)[1:])).iter_rows())
     copy_rows(connection, sql.Identifier("neuron_db", "descriptions"), COLUMNS, stored)
     postings = {"label_set": "int4", "term": "text", "document": "int4", "weight": "float4"}
     copy_rows(
@@ -177,7 +171,7 @@ def _put(connection: Connection, label_set: LabelSet, rows: Sequence[Description
         ((held, *row) for row in words.postings.iter_rows()),
     )
     _recount_terms(connection, label_set, words.terms["term"].to_list())
-    at = numbered.select("layer", "neuron").unique().rows()
+    at = rows_in.select("layer", "neuron").unique().rows()
     connection.cursor().executemany(
         "insert into neuron_db.neurons (model, layer, neuron) values (%s, %s, %s) on conflict do nothing",
         [(label_set.model, *neuron) for neuron in at],

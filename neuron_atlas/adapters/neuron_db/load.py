@@ -24,8 +24,8 @@ from neuron_atlas.adapters.postgres import Connection, Server, copy_rows, escape
 from neuron_atlas.core.hashing import frame_hash
 from neuron_atlas.core.ports import Embedder
 from neuron_atlas.core.records import ModelSpec, Tables, content_hash
-from neuron_atlas.core.search.described import described, whole
-from neuron_atlas.core.search.words import LABEL_WEIGHTS, WordIndex, fields_of, index_words
+from neuron_atlas.core.search.described import described, numbered, whole
+from neuron_atlas.core.search.words import LABEL_WEIGHTS, WordIndex
 from neuron_atlas.core.tables import ACTIVATION_STATS, CLUSTER_LABELS, CLUSTER_MEMBERS, EXEMPLARS, QUANTILE_LEVELS
 
 EMBED_BATCH = 2048
@@ -83,7 +83,7 @@ def load_descriptions(
         return LoadReport(held, 0, sizes["neurons"], sizes["quantiles"], sizes["exemplars"], is_new=False)
     texts = descriptions["label"].drop_nulls().unique().sort().to_list()
     vectors = embedded(embedder, texts, progress)
-    numbered, words = _numbered(descriptions, texts)
+    rows, words = numbered(descriptions, {text: key for key, text in enumerate(texts)})
 
     def work(connection: Connection) -> LabelSet:
         registered(connection)
@@ -91,11 +91,11 @@ def load_descriptions(
         model_key = _model_key(connection, model)
         label_set = _label_set_key(connection, model_key, version, embedder, digest, descriptions, words)
         with _swapped(connection, "embeddings", label_set) as new:
-            rows = ((label_set, key, HalfVector(vector)) for key, vector in enumerate(vectors))
-            copy_rows(connection, new, _EMBEDDINGS, rows, freeze=True)
+            pairs = ((label_set, key, HalfVector(vector)) for key, vector in enumerate(vectors))
+            copy_rows(connection, new, _EMBEDDINGS, pairs, freeze=True)
             build_index(connection, new, embedder.dimension)
         with _swapped(connection, "descriptions", label_set) as new:
-            copy_rows(connection, new, COLUMNS, _with(label_set, escaped(numbered)), freeze=True)
+            copy_rows(connection, new, COLUMNS, _with(label_set, escaped(rows.select(list(COLUMNS)[1:]))), freeze=True)
             _index_descriptions(connection, new)
         with _swapped(connection, "terms", label_set) as new:
             copy_rows(connection, new, _TERMS, _with(label_set, words.terms), freeze=True)
@@ -144,19 +144,6 @@ def _neurons(tables: Tables, descriptions: pl.DataFrame) -> pl.DataFrame:
         .select(*at, cluster_path="path", cluster_label="cluster_label")
         .sort(at)
     )
-
-
-def _numbered(descriptions: pl.DataFrame, texts: Sequence[str]) -> tuple[pl.DataFrame, WordIndex]:
-    """The descriptions with the number of their text and of their document, and the index of their words."""
-    keys = {text: key for key, text in enumerate(texts)}
-    labeled = pl.col("label").is_not_null()
-    numbered = descriptions.with_columns(
-        text_key=pl.col("label").replace_strict(keys, default=None, return_dtype=pl.Int32),
-        document=pl.when(labeled).then(labeled.cum_sum() - 1).cast(pl.Int32),
-    )
-    words = index_words(fields_of(numbered))
-    numbered = numbered.join(words.documents, on="document", how="left", maintain_order="left")
-    return numbered.select(list(COLUMNS)[1:]), words
 
 
 def _with(key: int, frame: pl.DataFrame) -> Iterator[tuple[object, ...]]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import polars as pl
 
 from neuron_atlas.core.labeling.choice import LABELERS
 from neuron_atlas.core.records import Tables
+from neuron_atlas.core.search.words import WordIndex, fields_of, index_words
 from neuron_atlas.core.tables import INPUT_LABELS, LABEL_SCORES, OUTPUT_LABELS, Table
 from neuron_atlas.errors import Incomplete
 
@@ -57,6 +60,23 @@ def preferred(descriptions: pl.DataFrame) -> pl.DataFrame:
         .sort(KEY)
         .select(list(DESCRIPTION))
     )
+
+
+def numbered(
+    descriptions: pl.DataFrame, texts: Mapping[str, int], *, first_document: int = 0
+) -> tuple[pl.DataFrame, WordIndex]:
+    """The descriptions with three more columns, missing where there is no label, and the index of their words.
+
+    `text_key` is the number that `texts` gives their label, `document` counts labeled descriptions, `length` is that of the
+    document in weighted words.
+    """
+    labeled = pl.col("label").is_not_null()
+    rows = descriptions.with_columns(
+        text_key=pl.col("label").replace_strict(texts, default=None, return_dtype=pl.Int32),
+        document=pl.when(labeled).then(labeled.cum_sum() - 1 + first_document).cast(pl.Int32),
+    )
+    words = index_words(fields_of(rows))
+    return rows.join(words.documents, on="document", how="left", maintain_order="left"), words
 
 
 def whole(tables: Tables, table: Table) -> pl.DataFrame:

@@ -35,24 +35,26 @@ def publication_assets() -> list[dg.AssetsDefinition]:
         pool="atlas",
         kinds={"duckdb"},
         owners=OWNERS,
-        code_version="1",
+        code_version="2",
     )
     @publication
     def atlas(
         context: dg.AssetExecutionContext,
         atlas_file: AtlasFileResource,
         model: ModelResource,
+        embedder: EmbedderResource,
         published: PublishedResource,
         **assets: Tables,
     ) -> Publication:
-        """The atlas: one read-only DuckDB file with every table, one row per neuron, and full-text search.
+        """The atlas: one read-only DuckDB file with every table, one row per neuron, and search by words and by meaning.
 
         Open it with `neuron_atlas.open_atlas`, `neuron-atlas query`, or DuckDB itself.
         """
         from neuron_atlas.adapters.atlas_duckdb import build_atlas, table_hashes
 
         tables = {name: table for asset in IN_ATLAS for name, table in assets[asset].items()}
-        report = build_atlas(Path(atlas_file.path), tables, facts={**model.facts(), "code_version": __version__})
+        facts = {**model.facts(), "code_version": __version__}
+        report = build_atlas(Path(atlas_file.path), tables, facts=facts, embedder=embedder.load())
         hashes = table_hashes(report.path)
         shown = {
             "tables": dg.MetadataValue.md(markdown_table(["table", "rows"], sorted(report.rows.items()))),
@@ -65,7 +67,7 @@ def publication_assets() -> list[dg.AssetsDefinition]:
         pool="neuron_db",
         kinds={"postgres"},
         owners=OWNERS,
-        code_version="1",
+        code_version="2",
     )
     @publication
     def neuron_db(
@@ -74,25 +76,32 @@ def publication_assets() -> list[dg.AssetsDefinition]:
         input_labels: Tables,
         label_scores: Tables,
         activation_stats: Tables,
+        clusters: Tables,
+        cluster_labels: Tables,
         postgres: PostgresResource,
         embedder: EmbedderResource,
         model: ModelResource,
         labeler: LabelerResource,
         published: PublishedResource,
     ) -> Publication:
-        """The search database: every label with its embedding, to be found by meaning, filtered by layer, sign and score.
+        """The search database: every label, to be found by meaning and by words, filtered by layer, sign, score or cluster.
 
         One label set per model revision and labeler version, loaded in one transaction; the vector index is built after the
         data, and the check `recall` compares it with an exact scan.
         """
         from neuron_atlas.adapters.neuron_db import load_descriptions
 
-        tables = {**output_labels, **input_labels, **label_scores, **activation_stats}
+        tables = {
+            **output_labels, **input_labels, **label_scores, **activation_stats, **clusters, **cluster_labels,
+        }  # fmt: skip
         report = load_descriptions(
             postgres.server(), model=model.spec(), version=labeler.version(), tables=tables, embedder=embedder.load()
         )
         held = report.label_set
-        rows = {"descriptions": held.n_descriptions, "quantiles": report.n_quantiles, "exemplars": report.n_exemplars}
+        rows = {
+            "descriptions": held.n_descriptions, "neurons": report.n_neurons, "quantiles": report.n_quantiles,
+            "exemplars": report.n_exemplars,
+        }  # fmt: skip
         shown = {
             "label_set": dg.MetadataValue.text(f"{held.model_id}, {held.version}"),
             "embedder": dg.MetadataValue.text(f"{held.embedder}, {held.dimension} dimensions"),

@@ -169,7 +169,7 @@ def test_another_version_is_refused_with_the_command(tmp_path):
         old.execute("CREATE TABLE metadata (key VARCHAR, value VARCHAR)")
         old.execute("INSERT INTO metadata VALUES ('atlas_version', '0')")
     with pytest.raises(
-        BadInput, match=r"version 0; this release reads version 1\. Rebuild it with: neuron-atlas build-db"
+        BadInput, match=r"version 0; this release reads version 2\. Rebuild it with: neuron-atlas build-db"
     ):
         open_atlas(path)
 

@@ -11,7 +11,14 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from neuron_atlas.adapters.neuron_db import find_label_set, load_descriptions, migrate, open_neuron_db, schema_version, search
+from neuron_atlas.adapters.neuron_db import (
+    find_label_set,
+    load_descriptions,
+    migrate,
+    open_neuron_db,
+    schema_version,
+    search,
+)
 from neuron_atlas.adapters.postgres import Server
 from neuron_atlas.core.records import ModelSpec, Tables
 from neuron_atlas.core.search.described import described
