@@ -12,8 +12,8 @@ import dagster as dg
 from dagster_duckdb import DuckDBResource
 
 from neuron_atlas.adapters.lake import Lake
-from neuron_atlas.adapters.neuron_db.records import RECALL_NEEDED
 from neuron_atlas.core.records import Tables, layer_key
+from neuron_atlas.core.search.records import RECALL_NEEDED
 from neuron_atlas.defs.assets.publication import IN_ATLAS
 from neuron_atlas.defs.catalog import open_catalog
 from neuron_atlas.defs.errors import at_the_door

@@ -129,7 +129,7 @@ def test_pools_keep_scarce_things_scarce(definitions: dg.Definitions):
 def test_selections(definitions: dg.Definitions):
     assert select("circuits", definitions) == ["clusters", "cluster_labels"]
     assert select(["neuron_db", "graph_stats"], definitions) == ["graph_stats", "neuron_db"]
-    assert select("clusters+", definitions) == ["clusters", "cluster_labels", "atlas"]
+    assert select("clusters+", definitions) == ["clusters", "cluster_labels", "atlas", "neuron_db"]
     assert set(select("*", definitions)) == set(INVENTORY)
     with pytest.raises(UnknownName, match="Did you mean 'labeling'"):
         select("labelling", definitions)

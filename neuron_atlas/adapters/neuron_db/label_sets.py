@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from psycopg.rows import class_row
 
-from neuron_atlas.adapters.neuron_db.records import RECALL_NEEDED, LabelSet
+from neuron_atlas.adapters.neuron_db.records import LabelSet
 from neuron_atlas.adapters.postgres import Connection
+from neuron_atlas.core.search.records import RECALL_NEEDED
 from neuron_atlas.errors import BadInput, Incomplete, UnknownName
 
 

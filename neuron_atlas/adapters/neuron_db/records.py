@@ -6,9 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from neuron_atlas.core.records import NeuronId
-
-RECALL_NEEDED = 0.98
-"""Below this the index is not trusted and searches scan exactly."""
+from neuron_atlas.core.search.records import RECALL_NEEDED
 
 
 @dataclass(frozen=True, slots=True)

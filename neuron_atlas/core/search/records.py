@@ -20,6 +20,8 @@ Method: TypeAlias = Literal["index", "exact", "listing"]
 Question: TypeAlias = str | NDArray[np.float32] | None
 """A text, a vector [dimension] of the store's embedder, or nothing: then whatever passes the filters."""
 
+RECALL_NEEDED = 0.98
+"""Below this share of true neighbours found, an index is not trusted and searches scan exactly."""
 MAX_LIMIT = 1000
 MAX_QUERY = 1000
 """Longest question, in characters."""
