@@ -217,6 +217,11 @@ def is_safe(text: str) -> bool:
     return not _UNSAFE.search(text) and not _LINK.search(text)
 
 
+def made_safe(text: str, most: int = 200) -> str:
+    """One line without what may not stand in a label, at most `most` characters: for reasons that quote others."""
+    return " ".join(_LINK.sub(" ", _UNSAFE.sub(" ", text)).split())[:most].strip()
+
+
 def _safe(text: str) -> str:
     if _UNSAFE.search(text):
         raise ValueError("control characters and angle brackets are not allowed")

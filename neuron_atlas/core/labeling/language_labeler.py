@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from neuron_atlas.core.conversation import Ask, NoReply, Reply
-from neuron_atlas.core.labeling.evidence import Evidence, Label, Side, Unlabeled
+from neuron_atlas.core.labeling.evidence import Evidence, Label, Side, Unlabeled, made_safe
 from neuron_atlas.core.labeling.explain import PROMPT_VERSION, parse_reply, reply_schema, request
 from neuron_atlas.core.ports import LanguageModel
 from neuron_atlas.errors import BadInput
@@ -40,22 +40,22 @@ class LanguageModelLabeler:
 
     def label(self, evidence: Sequence[Evidence]) -> Iterator[Label | Unlabeled]:
         """One answer per piece of evidence, in order. The most important ones stand first where money may end."""
-        again: dict[int, Ask] = {}
-        answers: dict[int, Label | Unlabeled] = {}
+        settled: dict[int, Label | Unlabeled] = {}
         asks = {n: question(one) for n, one in enumerate(evidence)}
         given = 0
-        for number in range(ROUNDS):
+        for rounds_left in reversed(range(ROUNDS)):
+            again: dict[int, Ask] = {}
             for n, outcome in zip(asks, self.model.ask(list(asks.values())), strict=True):
-                answers[n] = read_outcome(outcome, evidence[n].side)
-                if number + 1 < ROUNDS and (next_ask := _ask_again(asks[n], outcome, answers[n])) is not None:
+                answer = read_outcome(outcome, evidence[n].side)
+                next_ask = _ask_again(asks[n], outcome, answer) if rounds_left else None
+                if next_ask is not None:
                     again[n] = next_ask
-                while given in answers and given not in again:
-                    yield answers[given]
+                else:
+                    settled[n] = answer
+                while given in settled:
+                    yield settled[given]
                     given += 1
-            asks, again = again, {}
-        while given in answers:
-            yield answers[given]
-            given += 1
+            asks = again
 
 
 def question(evidence: Evidence) -> Ask:
@@ -90,5 +90,4 @@ def _ask_again(ask: Ask, outcome: Reply | NoReply, answer: Label | Unlabeled) ->
 
 def _unlabeled(kind: str, reason: str) -> Unlabeled:
     """A reason that fits where reasons stand."""
-    line = " ".join("".join(c if c.isprintable() and c not in "<>" else " " for c in reason).split())
-    return Unlabeled(reason=f"{kind}{line.replace('://', ':')}"[:_MOST_REASON].strip())
+    return Unlabeled(reason=kind + made_safe(reason, _MOST_REASON - len(kind)))
