@@ -1,6 +1,7 @@
 """Every knob, typed, read from the environment or `.env`; only the doors (cli, definitions, defs, serve) look here.
 
-Names are `NEURON_ATLAS_*`, except the ones people already have: `PG_*` for a Postgres server. Without any of them everything runs
+Names are `NEURON_ATLAS_*`, except the ones people already have: `PG_*` for a Postgres server, `OPENAI_*` and
+`LABELER_MODEL` for a language model. Without any of them everything runs
 on the bundled demo model with an embedded Postgres.
 """
 
@@ -57,7 +58,27 @@ class Settings(BaseSettings):
     pg_password: SecretStr = Field(SecretStr(""), validation_alias=_named("PG_PASSWORD"))
     pg_database: str = Field("neuron_atlas", validation_alias=_named("PG_DATABASE"))
 
-    labeler: str = Field("rules", description="Who writes the labels: rules (offline).")
+    labeler: str = Field(
+        "rules", description="Who writes the labels: rules (offline), openai, openai-batch, human or import."
+    )
+    openai_api_key: SecretStr = Field(
+        SecretStr(""), validation_alias=_named("OPENAI_API_KEY"), description="Key of the language model's server."
+    )
+    openai_base_url: str | None = Field(
+        None,
+        validation_alias=_named("OPENAI_BASE_URL"),
+        pattern=r"^https?://",
+        description="Any OpenAI-compatible server; unset: OpenAI's own.",
+    )
+    labeler_model: str = Field(
+        "gpt-5-mini", validation_alias=_named("LABELER_MODEL"), description="The language model's name on its server."
+    )
+    llm_concurrency: int = Field(16, ge=1, le=1000, description="Language-model requests under way at once.")
+    price_input_usd: float | None = Field(None, ge=0, description="Price of a million tokens in, USD.")
+    price_output_usd: float | None = Field(None, ge=0, description="Price of a million tokens out, USD.")
+    budget_usd: float | None = Field(
+        None, ge=0, description="The most that language-model calls of this atlas may cost in all, USD; needs prices."
+    )
     embedder: str = Field("all-MiniLM-L6-v2", description="Sentence embedder for semantic search.")
 
     @property
@@ -69,6 +90,16 @@ class Settings(BaseSettings):
     def duckdb(self) -> Path:
         """The working DuckDB file of the table assets."""
         return self.root / "tables.duckdb"
+
+    @property
+    def ledger(self) -> Path:
+        """Every paid call and its answer."""
+        return self.root / "ledger.sqlite"
+
+    @property
+    def labels(self) -> Path:
+        """Labels by people and from elsewhere."""
+        return self.root / "labels.sqlite"
 
     @property
     def atlas(self) -> Path:

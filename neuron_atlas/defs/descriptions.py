@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 import dagster as dg
 import polars as pl
 
+from neuron_atlas.core.labeling.language_labeler import DEAD_LETTER, LEFT_OUT
 from neuron_atlas.core.records import Frames
 from neuron_atlas.defs.plots import bars, curves, histogram, markdown_table, scatter
 
@@ -144,6 +145,8 @@ def _labels(table: str) -> Callable[[Frames], Metadata]:
         return {
             "labeled": labeled.height,
             "labeled_share": labeled.height / max(rows.height, 1),
+            "dead_letters": rows.filter(pl.col("unlabeled_reason").str.starts_with(DEAD_LETTER)).height,
+            "left_out": rows.filter(pl.col("unlabeled_reason").str.starts_with(LEFT_OUT)).height,
             "surest": _md(markdown_table(["neuron", "sign", "label", "confidence"], shown.rows())),
             "types": _md(bars(kinds["type"].to_list(), _values(kinds, "n"), title="Kinds of function", unit="labels")),
         }

@@ -1,4 +1,5 @@
-"""What shapes results besides tables: the model, how it is traced, prompts, corpora, the labeler, the embedder.
+"""What shapes results besides tables: the model, how it is traced, prompts, corpora, the embedder.
+The labeler is in labelers.py.
 
 Thin factories, config in, object out. Each is an `Ingredient`: its identity becomes part of every recipe it took part in, so
 a changed model, prompt file or threshold makes exactly what was made with it out of date. The Dagster UI shows the values,
@@ -27,7 +28,7 @@ from neuron_atlas.errors import BadInput, Incomplete
 if TYPE_CHECKING:
     from neuron_atlas.adapters.subject_model_huggingface import HuggingFaceModel
     from neuron_atlas.adapters.subject_model_tokens import TokenReader
-    from neuron_atlas.core.ports import Embedder, Labeler
+    from neuron_atlas.core.ports import Embedder
 
 
 class ModelResource(Ingredient):
@@ -164,28 +165,6 @@ class ClusteringResource(Ingredient):
 
     def identity(self, partition: str | None) -> str:
         return f"seed {self.seed}, edges seen {self.min_count} times, {self.method}, signs {self.signs}"
-
-
-class LabelerResource(Ingredient):
-    """Who writes the labels: `rules` works offline and without a key."""
-
-    kind: str = Field(description="rules")
-
-    def identity(self, partition: str | None) -> str:
-        return self.version()
-
-    def version(self) -> str:
-        """Who labels, in which version: the name of the label set in the search database."""
-        labeler = self.load()
-        return f"{labeler.name} {labeler.version}"
-
-    def load(self) -> Labeler:
-        """The labeler; raises `BadInput` on a kind that does not exist."""
-        from neuron_atlas.core.labeling.rules import RulesLabeler
-
-        if self.kind != "rules":
-            raise BadInput(f"NEURON_ATLAS_LABELER={self.kind!r}; expected 'rules'")
-        return RulesLabeler()
 
 
 class EmbedderResource(Ingredient):

@@ -12,11 +12,11 @@ from neuron_atlas.defs.ingredients import (
     ClusteringResource,
     CorporaResource,
     EmbedderResource,
-    LabelerResource,
     ModelResource,
     PromptSetsResource,
     TracingResource,
 )
+from neuron_atlas.defs.labelers import LabelerResource, LabelStoreResource, LanguageModelResource
 from neuron_atlas.defs.places import (
     AtlasFileResource,
     GraphWorkResource,
@@ -36,7 +36,9 @@ class Resources:
     prompt_sets: PromptSetsResource
     corpora: CorporaResource
     clustering: ClusteringResource
+    language_model: LanguageModelResource
     labeler: LabelerResource
+    label_store: LabelStoreResource
     embedder: EmbedderResource
     lake: LakeResource
     graph_work: GraphWorkResource
@@ -49,8 +51,18 @@ class Resources:
     def of(cls, settings: Settings) -> Self:
         """The resources that the settings describe; nothing is opened."""
         lake = LakeResource(root=str(settings.lake))
+        model = ModelResource(id_or_path=settings.model, device=settings.device, dtype=settings.dtype)
+        language_model = LanguageModelResource(
+            name=settings.labeler_model,
+            base_url=settings.openai_base_url,
+            concurrency=settings.llm_concurrency,
+            price_input_usd=settings.price_input_usd,
+            price_output_usd=settings.price_output_usd,
+            budget_usd=settings.budget_usd,
+            ledger=str(settings.ledger),
+        )
         return cls(
-            model=ModelResource(id_or_path=settings.model, device=settings.device, dtype=settings.dtype),
+            model=model,
             tracing=TracingResource(k=settings.k, tau=settings.tau, rules=settings.rules),
             prompt_sets=PromptSetsResource(folder=str(settings.prompts)),
             corpora=CorporaResource(folder=str(settings.corpora)),
@@ -60,7 +72,9 @@ class Resources:
                 method=settings.cluster_method,
                 signs=settings.cluster_signs,
             ),
-            labeler=LabelerResource(kind=settings.labeler),
+            language_model=language_model,
+            labeler=LabelerResource(kind=settings.labeler, language_model=language_model),
+            label_store=LabelStoreResource(path=str(settings.labels), model=model),
             embedder=EmbedderResource(name=settings.embedder, folder=str(settings.root / "embedder")),
             lake=lake,
             graph_work=GraphWorkResource(lake=lake),

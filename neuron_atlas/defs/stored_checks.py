@@ -17,8 +17,9 @@ from neuron_atlas.core.search.records import RECALL_NEEDED
 from neuron_atlas.defs.assets.publication import IN_ATLAS
 from neuron_atlas.defs.catalog import open_catalog
 from neuron_atlas.defs.errors import at_the_door
-from neuron_atlas.defs.ingredients import LabelerResource, ModelResource
+from neuron_atlas.defs.ingredients import ModelResource
 from neuron_atlas.defs.inventory import INVENTORY
+from neuron_atlas.defs.labelers import LabelerResource
 from neuron_atlas.defs.partitions import Partitions
 from neuron_atlas.defs.places import LakeResource, PostgresResource, PublishedResource
 from neuron_atlas.errors import DamagedData

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from neuron_atlas.core.circuits.best_labels import best_labels
+from neuron_atlas.core.labeling.choice import best_labels
 from neuron_atlas.core.records import Tables
 from neuron_atlas.core.tables import ASSETS
 

@@ -1,7 +1,8 @@
 """Which label speaks for a neuron, and the name of one version of it.
 
-Several labelers may have labeled the same neuron and polarity. A person's word beats any machine's; among machines the
-one that read more beats the one that read less. A label's `ref` (`L18/N6721+@<12 hex digits>`) is made of what a reader of
+Several labelers may have labeled the same neuron and polarity. A person's word beats any machine's; a language model that read
+our evidence beats a label from elsewhere, and that one the rules; no label comes last of all. This order stands here alone: the
+atlas, the search database and the clusters read it. A label's `ref` (`L18/N6721+@<12 hex digits>`) is made of what a reader of
 the label sees, so it changes exactly when a reader would read something else.
 """
 
@@ -15,8 +16,8 @@ import polars as pl
 from neuron_atlas.core.labeling.evidence import polar_name
 from neuron_atlas.core.records import content_hash
 
-LABELERS = ("human", "openai", "openai-batch", "import", "rules")
-"""Best first."""
+LABELER_ORDER = ("human", "openai", "openai-batch", "import", "rules")
+"""Most trusted first; an unknown labeler comes after them, by name."""
 
 
 class LabelRow(TypedDict):
@@ -44,11 +45,12 @@ _SEEN: tuple[Literal["label", "description", "type", "tokens", "token_ids", "dir
 def best_labels(labels: pl.DataFrame) -> pl.DataFrame:
     """One row per (layer, neuron, polarity): the label that speaks for it, with the columns it came with.
 
-    A row that holds a label beats an unlabeled one; then the order of `LABELERS` decides (an unknown labeler comes last).
+    A row that holds a label beats an unlabeled one; then `LABELER_ORDER` decides.
     """
-    order = pl.col("labeler").replace_strict({name: n for n, name in enumerate(LABELERS)}, default=len(LABELERS))
+    places = {name: place for place, name in enumerate(LABELER_ORDER)}
+    place = pl.col("labeler").replace_strict(places, default=len(places), return_dtype=pl.Int8)
     return (
-        labels.sort(pl.col("label").is_null() & (pl.col("labeler") != "human"), order, "labeler")
+        labels.sort(pl.col("label").is_null(), place, "labeler")
         .unique(("layer", "neuron", "polarity"), keep="first", maintain_order=True)
         .sort("layer", "neuron", "polarity")
     )

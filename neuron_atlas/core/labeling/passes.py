@@ -30,6 +30,7 @@ def label_layer(
     model_revision: str,
     token_text: Mapping[int, str] | None = None,
     budget: int | None = None,
+    given: pl.DataFrame | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Frames:
     """Table `output_labels` or `input_labels` of one layer: a row, labeled or not, for every labelable neuron and polarity.
@@ -37,14 +38,14 @@ def label_layer(
     `evidence` holds any of edge_stats, neuron_profiles, token_associations, cooccurrence, output_projections, input_projections,
     der_scores, exemplars and activation_stats, of the whole model (other layers' profiles tell which labels must exist).
     `labels` holds the label tables of the layers this one reads: for outputs `output_labels` of later layers; for inputs
-    `output_labels` of this and earlier layers and `input_labels` of earlier ones. Rows of this layer by `human` found in
-    there are kept beside the new ones. `token_text` names tokens that no table spells out. With a `budget`, only so many
-    neurons are shown to the labeler, in the order of `priority.py`; the others get a row that says so. `progress` gets
-    (done, total).
+    `output_labels` of this and earlier layers and `input_labels` of earlier ones. `given` rows of this table, by persons or
+    from elsewhere, stand beside the new ones and are never overwritten. `token_text` names tokens that no table spells out.
+    The labeler is shown the neurons in the order of `priority.py`, so that money or time that ends was spent on the most
+    useful; with a `budget`, only so many, and the others get a row that says so. `progress` gets (done, total).
     Raises `Incomplete` when a neighbour's row is missing, `PermanentError` when the labeler answers out of step.
     """
     gathered, lexicon = gather(side, layer, evidence=evidence, labels=labels, token_text=token_text)
-    chosen = _affordable(side, layer, gathered, evidence, labels, budget)
+    chosen = _by_priority(side, layer, gathered, evidence, labels)[:budget]
     answers = _answers(side, [gathered[n] for n in chosen], labeler, progress)
     answered = dict(zip(chosen, answers, strict=True))
     by_text = {text.strip(): token for token, text in sorted(lexicon.text.items(), reverse=True)}
@@ -54,18 +55,14 @@ def label_layer(
         for n, one in enumerate(gathered)
     ]
     made = pl.DataFrame(rows, schema=table.schema, orient="row") if rows else table.empty()
-    return {table.name: table.checked(_with_human(made, labels, table.name, layer, labeler))}
+    return {table.name: table.checked(_with_given(made, given, layer, by_text))}
 
 
-def _affordable(
-    side: Side, layer: int, gathered: Sequence[Gathered], evidence: Tables, labels: Tables, budget: int | None
-) -> list[int]:
-    """Which of the gathered neurons the budget buys."""
-    if budget is None:
-        return list(range(len(gathered)))
-    order = labeling_order(side, layer, evidence=evidence, labels=labels).head(max(0, budget))
-    bought = {polar_name(at, neuron, polarity) for at, neuron, polarity, _ in order.iter_rows()}
-    return [n for n, one in enumerate(gathered) if one.evidence.name in bought]
+def _by_priority(side: Side, layer: int, gathered: Sequence[Gathered], evidence: Tables, labels: Tables) -> list[int]:
+    """Places in `gathered`, the neuron first whose label is worth most."""
+    place = {one.evidence.name: n for n, one in enumerate(gathered)}
+    order = labeling_order(side, layer, evidence=evidence, labels=labels)
+    return [place[polar_name(at, neuron, polarity)] for at, neuron, polarity, _ in order.iter_rows()]
 
 
 def _left_out(budget: int | None) -> Unlabeled:
@@ -126,9 +123,19 @@ def _known_tokens(label: Label, by_text: Mapping[str, int], lexicon: Lexicon) ->
     return list(dict.fromkeys(i for i in ids if i in lexicon.text))
 
 
-def _with_human(made: pl.DataFrame, labels: Tables, name: str, layer: int, labeler: Labeler) -> pl.DataFrame:
-    """The new rows, and the layer's human rows that were there: a person's label is never overwritten."""
-    if name not in labels or labeler.name == "human":
+def _with_given(made: pl.DataFrame, given: pl.DataFrame | None, layer: int, by_text: Mapping[str, int]) -> pl.DataFrame:
+    """The new rows and the given ones of the layer, whose tokens are looked up where only their texts are known."""
+    if given is None or given.is_empty():
         return made
-    kept = labels[name].filter((pl.col("layer") == layer) & (pl.col("labeler") == "human")).collect()
-    return pl.concat([made, kept.select(made.columns)], how="vertical_relaxed")
+    rows = given.filter(pl.col("layer") == layer).select(made.columns)
+    ids = [[by_text.get(text.strip()) for text in texts] for texts in rows["tokens"].to_list()]
+    known = [
+        [text for text, i in zip(texts, found, strict=True) if i is not None]
+        for texts, found in zip(rows["tokens"].to_list(), ids, strict=True)
+    ]
+    rows = rows.with_columns(
+        tokens=pl.Series(known, dtype=made.schema["tokens"]),
+        token_ids=pl.Series([[i for i in found if i is not None] for found in ids], dtype=made.schema["token_ids"]),
+    )
+    key = ("layer", "neuron", "polarity", "labeler")
+    return pl.concat([rows, made], how="vertical_relaxed").unique(key, keep="first", maintain_order=True)

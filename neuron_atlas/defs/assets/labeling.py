@@ -12,7 +12,8 @@ import dagster as dg
 from neuron_atlas.core.records import Frames, Tables, layer_of_key
 from neuron_atlas.defs.checks import checks_of
 from neuron_atlas.defs.doorway import doorway
-from neuron_atlas.defs.ingredients import LabelerResource, ModelResource
+from neuron_atlas.defs.ingredients import ModelResource
+from neuron_atlas.defs.labelers import LabelerResource, LabelStoreResource, heard, spending
 from neuron_atlas.defs.layering import allow_layer_order
 from neuron_atlas.defs.partitions import Partitions
 
@@ -37,7 +38,7 @@ def labeling_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
         pool="llm",
         kinds={"python", "postgres"},
         owners=OWNERS,
-        code_version="1",
+        code_version="2",
     )
     @doorway
     def output_labels(
@@ -48,6 +49,7 @@ def labeling_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
         activation_stats: Tables,
         later_labels: Tables,
         labeler: LabelerResource,
+        label_store: LabelStoreResource,
         model: ModelResource,
     ) -> Frames:
         """What each neuron does when it fires, in a few words, with the evidence it rests on; from the last layer down.
@@ -58,15 +60,21 @@ def labeling_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
         """
         from neuron_atlas.core.labeling.passes import label_layer
 
-        return label_layer(
+        layer = layer_of_key(context.partition_key)
+        who = labeler.load(shares=layer + 1 + model.spec().n_layers)
+        made = label_layer(
             "output",
-            layer_of_key(context.partition_key),
+            layer,
             evidence={**edge_stats, **der_scores, **output_projections, **activation_stats},
             labels=later_labels,
-            labeler=labeler.load(),
+            labeler=who,
             model_revision=model.spec().revision,
             token_text=model.vocabulary(),
+            given=label_store.rows("output", layer),
+            progress=heard(context.log),
         )
+        context.add_output_metadata(spending(who))
+        return made
 
     @dg.asset(
         group_name=GROUP,
@@ -81,7 +89,7 @@ def labeling_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
         pool="llm",
         kinds={"python", "postgres"},
         owners=OWNERS,
-        code_version="1",
+        code_version="2",
     )
     @doorway
     def input_labels(
@@ -92,6 +100,7 @@ def labeling_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
         earlier_labels: Tables,
         earlier_output_labels: Tables,
         labeler: LabelerResource,
+        label_store: LabelStoreResource,
         model: ModelResource,
     ) -> Frames:
         """What makes each neuron fire, in a few words, with the evidence it rests on; from the first layer up.
@@ -101,15 +110,21 @@ def labeling_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
         """
         from neuron_atlas.core.labeling.passes import label_layer
 
-        return label_layer(
+        layer = layer_of_key(context.partition_key)
+        who = labeler.load(shares=model.spec().n_layers - layer)
+        made = label_layer(
             "input",
-            layer_of_key(context.partition_key),
+            layer,
             evidence={**edge_stats, **input_projections, **activation_stats},
             labels={**earlier_output_labels, **earlier_labels},
-            labeler=labeler.load(),
+            labeler=who,
             model_revision=model.spec().revision,
             token_text=model.vocabulary(),
+            given=label_store.rows("input", layer),
+            progress=heard(context.log),
         )
+        context.add_output_metadata(spending(who))
+        return made
 
     @dg.asset(
         group_name=GROUP,

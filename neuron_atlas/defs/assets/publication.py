@@ -15,7 +15,8 @@ from neuron_atlas.adapters.atlas_duckdb.schema import PUBLISHED
 from neuron_atlas.core.records import Tables, content_hash
 from neuron_atlas.core.tables import ASSETS
 from neuron_atlas.defs.doorway import Publication, publication
-from neuron_atlas.defs.ingredients import EmbedderResource, LabelerResource, ModelResource
+from neuron_atlas.defs.ingredients import EmbedderResource, ModelResource
+from neuron_atlas.defs.labelers import LabelerResource
 from neuron_atlas.defs.places import AtlasFileResource, PostgresResource, PublishedResource
 from neuron_atlas.defs.plots import markdown_table
 

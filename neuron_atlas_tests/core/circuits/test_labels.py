@@ -6,10 +6,10 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from neuron_atlas.core.circuits.best_labels import best_labels
 from neuron_atlas.core.circuits.flow_graph import neuron_edges
 from neuron_atlas.core.circuits.labels import label_clusters
 from neuron_atlas.core.circuits.members import homes, module_members, module_tokens, themes, traffic
+from neuron_atlas.core.labeling.choice import best_labels
 from neuron_atlas.core.tables import (
     CLUSTER_LABELS,
     CLUSTER_MEMBERS,

@@ -157,7 +157,7 @@ def test_a_persons_label_speaks_first_and_is_kept(evidence: Tables) -> None:
     )
     both = pl.concat([machine, person])
     assert best_labels(both).filter(pl.col("neuron") == 5)["label"].to_list() == ["promotes human things"]
-    again = outputs(evidence, 1, {"output_labels": both.lazy()}, labeler=Recorder(text="promotes newer things"))
+    again = outputs(evidence, 1, {}, labeler=Recorder(text="promotes newer things"), given=person)
     assert again.filter(pl.col("neuron") == 5).sort("labeler")["label"].to_list() == [
         "promotes human things",
         "promotes newer things",
@@ -233,7 +233,7 @@ def test_a_budget_buys_the_most_useful_labels_first(evidence: Tables) -> None:
     assert order.head(2).rows() == [(1, 9, -1, 100.0), (1, 0, -1, 20.0)]
     labeler = Recorder()
     frame = outputs(changed, 1, {}, labeler=labeler, budget=2)
-    assert [one.neuron for one in labeler.shown] == [0, 9]
+    assert [one.neuron for one in labeler.shown] == [9, 0]
     assert frame["unlabeled_reason"].value_counts(sort=True).row(0) == (
         "left out: the budget was 2 labels for this layer",
         18,

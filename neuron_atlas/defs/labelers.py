@@ -1,0 +1,228 @@
+"""Who writes labels: rules, a language model, a person, a file; and the language model itself, for whoever needs one.
+
+Each is an `Ingredient` like those of ingredients.py. The key of a language model's server is no configuration: it is read from
+the environment when a client is made, and Dagster never sees it.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args
+
+import dagster as dg
+from pydantic import Field
+
+from neuron_atlas.defs.ingredients import ModelResource
+from neuron_atlas.defs.recipes import Ingredient
+from neuron_atlas.errors import BadInput, UnknownName
+from neuron_atlas.settings import load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import polars as pl
+
+    from neuron_atlas.adapters.label_store import LabelStore
+    from neuron_atlas.adapters.language_model import Ledger, OpenAIBatchModel, OpenAIModel, Prices, Server
+    from neuron_atlas.core.labeling.evidence import Side
+    from neuron_atlas.core.ports import Labeler
+
+Kind = Literal["rules", "openai", "openai-batch", "human", "import"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+
+class LanguageModelResource(Ingredient):
+    """An OpenAI-compatible language model; every call goes through the ledger."""
+
+    name: str = Field(description="The model's name on its server.")
+    base_url: str | None = Field(default=None, description="The server; unset: OpenAI's own.")
+    concurrency: int = Field(default=16, description="Requests under way at once.")
+    price_input_usd: float | None = Field(default=None, description="USD per million tokens in.")
+    price_output_usd: float | None = Field(default=None, description="USD per million tokens out.")
+    budget_usd: float | None = Field(default=None, description="The most that all calls in the ledger may cost, USD.")
+    ledger: str = Field(description="The ledger's file.")
+
+    def identity(self, partition: str | None) -> str:
+        return f"{self.name} {self.base_url or 'openai'}" if self.is_configured() else "none"
+
+    def is_configured(self) -> bool:
+        """Whether there is a key, or a server that may need none."""
+        return self.base_url is not None or bool(load_settings().openai_api_key.get_secret_value())
+
+    def load(self) -> OpenAIModel | None:
+        """The model; None where neither OPENAI_API_KEY nor OPENAI_BASE_URL is set."""
+        return self.open() if self.is_configured() else None
+
+    def open(self, *, shares: int = 1, ask_dead_again: bool = False) -> OpenAIModel:
+        """The model, request by request. It may spend one of `shares` equal parts of what is left of the budget.
+
+        Raises `BadInput` when it is not configured, or has a budget but no prices.
+        """
+        from neuron_atlas.adapters.language_model import OpenAIModel
+
+        return OpenAIModel(
+            self._server(),
+            self.open_ledger(),
+            concurrency=self.concurrency,
+            prices=self._prices(),
+            limit_usd=self._limit(shares),
+            ask_dead_again=ask_dead_again,
+        )
+
+    def open_batch(self, *, shares: int = 1, ask_dead_again: bool = False) -> OpenAIBatchModel:
+        """The same through the Batch API."""
+        from neuron_atlas.adapters.language_model import OpenAIBatchModel
+
+        return OpenAIBatchModel(
+            self._server(),
+            self.open_ledger(),
+            prices=self._prices(),
+            limit_usd=self._limit(shares),
+            ask_dead_again=ask_dead_again,
+        )
+
+    def open_ledger(self) -> Ledger:
+        """The ledger of all paid calls."""
+        return _open_ledger(self.ledger)
+
+    def _server(self) -> Server:
+        from neuron_atlas.adapters.language_model import Server, keep_out_of_logs
+
+        key = load_settings().openai_api_key.get_secret_value()
+        if not key and self.base_url is None:
+            raise BadInput(
+                "no language model is configured: expected OPENAI_API_KEY, or OPENAI_BASE_URL of a server that needs no key. "
+                "NEURON_ATLAS_LABELER=rules works without one."
+            )
+        keep_out_of_logs(key)
+        return Server(self.name, key or "none", self.base_url)
+
+    def _prices(self) -> Prices | None:
+        from neuron_atlas.adapters.language_model import Prices
+
+        if self.price_input_usd is None or self.price_output_usd is None:
+            return None
+        return Prices(self.price_input_usd, self.price_output_usd)
+
+    def _limit(self, shares: int) -> float | None:
+        if self.budget_usd is None:
+            return None
+        if self._prices() is None:
+            raise BadInput(
+                f"a budget of ${self.budget_usd:.2f} cannot be kept without prices; set NEURON_ATLAS_PRICE_INPUT_USD and "
+                "NEURON_ATLAS_PRICE_OUTPUT_USD (USD per million tokens)"
+            )
+        spent = self.open_ledger().spent()
+        return spent + max(0.0, self.budget_usd - spent) / max(1, shares)
+
+
+@lru_cache(maxsize=4)
+def _open_ledger(path: str) -> Ledger:
+    from neuron_atlas.adapters.language_model import Ledger
+
+    return Ledger(Path(path))
+
+
+class LabelerResource(Ingredient):
+    """Who writes the labels: `rules` works offline and without a key."""
+
+    kind: str = Field(description="rules, openai, openai-batch, human or import.")
+    language_model: LanguageModelResource
+    retry: bool = Field(default=False, description="Ask again what was refused or cut off before.")
+
+    def identity(self, partition: str | None) -> str:
+        if not self.is_paid:
+            return self.version()
+        return f"{self.version()} {self.language_model.base_url or ''} up to {self.language_model.budget_usd} USD"
+
+    @property
+    def is_paid(self) -> bool:
+        """Whether a language model is asked."""
+        return self.kind in ("openai", "openai-batch")
+
+    def version(self) -> str:
+        """Who labels, in which version: the name of the label set in the search database."""
+        from neuron_atlas.core.labeling.explain import PROMPT_VERSION
+
+        if self.is_paid:
+            return f"{self.kind} {self.language_model.name} {PROMPT_VERSION}"
+        labeler = self.load()
+        return f"{labeler.name} {labeler.version}"
+
+    def load(self, *, shares: int = 1) -> Labeler:
+        """The labeler; raises `UnknownName` on a kind that does not exist, `BadInput` when its model is not configured."""
+        from neuron_atlas.core.labeling.language_labeler import LanguageModelLabeler
+        from neuron_atlas.core.labeling.nobody import NobodyLabeler
+        from neuron_atlas.core.labeling.rules import RulesLabeler
+
+        if self.kind == "openai":
+            return LanguageModelLabeler(self.language_model.open(shares=shares, ask_dead_again=self.retry))
+        if self.kind == "openai-batch":
+            model = self.language_model.open_batch(shares=shares, ask_dead_again=self.retry)
+            return LanguageModelLabeler(model, name="openai-batch")
+        if self.kind in ("human", "import"):
+            return NobodyLabeler(self.kind)
+        if self.kind != "rules":
+            raise UnknownName("labeler", self.kind, KINDS, hint="Set NEURON_ATLAS_LABELER.")
+        return RulesLabeler()
+
+
+class LabelStoreResource(Ingredient):
+    """Labels by people and from elsewhere; a partition is a layer."""
+
+    path: str
+    model: ModelResource
+
+    def identity(self, partition: str | None) -> str:
+        from neuron_atlas.core.records import layer_of_key
+
+        if partition is None or not Path(self.path).exists():
+            return ""
+        with self.open() as store:
+            return store.fingerprint(layer_of_key(partition), model_revision=self.model.spec().revision)
+
+    @contextmanager
+    def open(self) -> Iterator[LabelStore]:
+        """The store; its file is made when missing."""
+        from neuron_atlas.adapters.label_store import open_label_store
+
+        with open_label_store(Path(self.path)) as store:
+            yield store
+
+    def rows(self, side: Side, layer: int) -> pl.DataFrame | None:
+        """The labels of one layer and side that persons gave or that were imported; None without any store."""
+        if not Path(self.path).exists():
+            return None
+        with self.open() as store:
+            return store.rows(side, layer, model_revision=self.model.spec().revision)
+
+
+def spending(labeler: Labeler) -> dict[str, int | float]:
+    """What a labeler's calls took, for the Dagster UI; nothing for one that pays nobody."""
+    from neuron_atlas.adapters.language_model import OpenAIBatchModel, OpenAIModel
+    from neuron_atlas.core.labeling.language_labeler import LanguageModelLabeler
+
+    if not isinstance(labeler, LanguageModelLabeler) or not isinstance(labeler.model, OpenAIModel | OpenAIBatchModel):
+        return {}
+    model = labeler.model
+    return {
+        "calls": model.spending.calls,
+        "answered_from_ledger": model.spending.remembered,
+        "retries": model.spending.retries,
+        "prompt_tokens": model.spending.prompt_tokens,
+        "completion_tokens": model.spending.completion_tokens,
+        "cost_usd": round(model.spending.cost_usd, 6),
+        "spent_in_all_usd": round(model.ledger.spent(), 6),
+    }
+
+
+def heard(log: dg.DagsterLogManager) -> Callable[[int, int], None]:
+    """A listener that logs every tenth of the way."""
+
+    def listen(done: int, total: int) -> None:
+        if done == total or done * 10 // total > (done - 1) * 10 // total:
+            log.info(f"{done} of {total} neurons labeled")
+
+    return listen
