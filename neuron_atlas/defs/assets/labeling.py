@@ -73,7 +73,7 @@ def labeling_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
             given=label_store.rows("output", layer),
             progress=heard(context.log),
         )
-        context.add_output_metadata(spending(who))
+        context.add_output_metadata(spending(who), output_name="result")
         return made
 
     @dg.asset(
@@ -123,7 +123,7 @@ def labeling_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
             given=label_store.rows("input", layer),
             progress=heard(context.log),
         )
-        context.add_output_metadata(spending(who))
+        context.add_output_metadata(spending(who), output_name="result")
         return made
 
     @dg.asset(
