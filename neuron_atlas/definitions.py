@@ -10,14 +10,17 @@ database. Assets are in defs/assets, a file per word of attribution, aggregation
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import dagster as dg
+import polars as pl
 
+from neuron_atlas.core.records import Tables
 from neuron_atlas.defs.assets import build_assets
 from neuron_atlas.defs.automation import build_automation
 from neuron_atlas.defs.catalog import Catalog, open_catalog
 from neuron_atlas.defs.instance import open_instance
+from neuron_atlas.defs.inventory import INVENTORY
 from neuron_atlas.defs.io_managers import build_io_managers
 from neuron_atlas.defs.partitions import Partitions, read_partitions
 from neuron_atlas.defs.resources import Resources
@@ -56,7 +59,7 @@ def defs() -> dg.Definitions:
 def materialize(
     selection: str | Sequence[str] = "*",
     *,
-    partition: str | None = None,
+    partition: str | Collection[str] | None = None,
     only_missing: bool = False,
     fresh: bool = False,
     listener: Listener | None = None,
@@ -66,9 +69,9 @@ def materialize(
     """Run assets in this process, in the order they need, on the Dagster instance that the UI shows.
 
     `selection` names assets, stages (attribution, aggregation, labeling, circuits, publication), `*`, or a Dagster selection such
-    as `+atlas`. `partition` is a prompt set, corpus or layer; only assets that have it run then. `only_missing` leaves
-    alone what a run would not change, judged by content. `fresh` drops the unfinished prompts of an interrupted run instead of
-    resuming it. `listener` hears (stop, number, of) when a stop starts and ends.
+    as `+atlas`. `partition` is a prompt set, corpus or layer, or several; only assets that have them run then.
+    `only_missing` leaves alone what a run would not change, judged by content. `fresh` drops the unfinished prompts of an
+    interrupted run instead of resuming it. `listener` hears (stop, number, of) when a stop starts and ends.
 
     Raises the `AtlasError` of the first asset that failed; what was done before stays, and the same call goes on from there.
     """
@@ -85,3 +88,19 @@ def materialize(
     with open_instance(settings) as instance:
         walk = Walk(definitions, resources.by_key(), partitions, instance, catalog)
         return walk.run(assets, partition=partition, only_missing=only_missing, fresh=fresh, listener=listener)
+
+
+def stored_tables(*assets: str, settings: Settings | None = None) -> Tables:
+    """The tables of some assets as they are stored now, over all partitions that exist; an asset without any is left out.
+
+    An embedded Postgres is started when one of them lies there.
+    """
+    settings = settings or load_settings()
+    r, partitions = Resources.of(settings), read_partitions(settings)
+    catalog = open_catalog(r.lake, r.duckdb, r.postgres, r.published, partitions)
+    tables: dict[str, pl.LazyFrame] = {}
+    for asset in assets:
+        stored = [unit.partition for unit in catalog.units(asset) if catalog.find(unit) is not None]
+        if stored:
+            tables |= catalog.stores[INVENTORY[asset].store].read(asset, stored)
+    return tables

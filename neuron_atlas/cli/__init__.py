@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
+from keyword import iskeyword
 
 import click
 
@@ -24,7 +25,8 @@ _VERBS: dict[str, tuple[str, str]] = {
     "query": ("query", "Find neurons by text, or ask the atlas in SQL."),
     "prompts": ("prompts", "List and add prompt sets."),
     "aggregate": ("stages", "Statistics over all graphs."),
-    "label": ("stages", "Label neurons: what they do, what triggers them."),
+    "label": ("label", "Label neurons: what they do, what triggers them; by hand too."),
+    "import": ("importing", "Take over labels from a file."),
     "cluster": ("cluster", "Cluster neurons into circuits: the whole model, a file, or one graph."),
     "build-db": ("stages", "Publish the atlas file and the search database."),
     "validate": ("validate", "Check graph files."),
@@ -54,7 +56,8 @@ class _Verbs(click.Group):
         if cmd_name not in _VERBS:
             return None
         module = import_module(f"neuron_atlas.cli.{_VERBS[cmd_name][0]}")
-        command = getattr(module, cmd_name.replace("-", "_"))
+        name = cmd_name.replace("-", "_")
+        command = getattr(module, f"{name}_" if iskeyword(name) else name)
         assert isinstance(command, click.Command)
         return command
 

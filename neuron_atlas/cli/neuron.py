@@ -34,6 +34,11 @@ def neuron(neuron_id: str, edges: int, exemplars: int, as_json: bool) -> None:
             }
         )
         return
+    print_card(card, exemplars=exemplars)
+
+
+def print_card(card: NeuronCard, *, exemplars: int) -> None:
+    """One neuron for people, with so many exemplars per polarity."""
     out.print(Text(str(card.neuron), style="bold"), Text(card.label or "no label", style="bold cyan"))
     if card.description:
         out.print(Text(cell(card.description)))

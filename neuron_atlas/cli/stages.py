@@ -6,6 +6,7 @@ What a run would not change is left alone, judged by content, so the same comman
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import click
@@ -14,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from neuron_atlas.cli.printing import json_option, out, print_json, progress
 
 if TYPE_CHECKING:
-    from neuron_atlas.definitions import Stop
+    from neuron_atlas.definitions import Resources, Stop
     from neuron_atlas.settings import Settings
 
 EXAMPLES = """Examples:
@@ -51,15 +52,6 @@ def aggregate(partition: str | None, force: bool, as_json: bool) -> None:
     run_stage(["aggregation"], partition=partition, force=force, as_json=as_json)
 
 
-@click.command(epilog="Example: neuron-atlas label --partition L03")
-@partition_option
-@force_option
-@json_option
-def label(partition: str | None, force: bool, as_json: bool) -> None:
-    """Label neurons and score the labels (stage labeling): what they do, late layers first; what triggers them, early first."""
-    run_stage(["labeling"], partition=partition, force=force, as_json=as_json)
-
-
 @click.command("build-db", epilog="Example: neuron-atlas build-db")
 @force_option
 @json_option
@@ -71,13 +63,15 @@ def build_db(force: bool, as_json: bool) -> None:
 def run_stage(
     assets: list[str],
     *,
-    partition: str | None = None,
+    partition: str | Collection[str] | None = None,
     force: bool = False,
     fresh: bool = False,
     as_json: bool,
     settings: Settings | None = None,
-) -> None:
-    """Run the assets with a progress bar on stderr and say what was done; settings are the environment's unless given."""
+    resources: Resources | None = None,
+) -> list[Stop]:
+    """Run the assets with a progress bar on stderr and say what was done; settings are the environment's and resources those of
+    the settings unless given. Returns what became of each stop."""
     began = time.monotonic()
     columns = (TextColumn("{task.description:<34}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=progress, transient=True) as bar:
@@ -91,7 +85,13 @@ def run_stage(
                 bar.console.print(f"{_name(stop):<60} {stop.seconds:6.1f} s", style="dim")
 
         stops = run_assets(
-            assets, partition=partition, only_missing=not force, fresh=fresh, listener=listener, settings=settings
+            assets,
+            partition=partition,
+            only_missing=not force,
+            fresh=fresh,
+            listener=listener,
+            settings=settings,
+            resources=resources,
         )
     done = [stop for stop in stops if stop.state == "done"]
     seconds = time.monotonic() - began
@@ -112,6 +112,7 @@ def run_stage(
         out.print(f"{len(done)} runs in {seconds:.0f} s; {len(stops) - len(done)} were up to date")
     else:
         out.print(f"everything is up to date ({seconds:.0f} s)")
+    return stops
 
 
 def _name(stop: Stop) -> str:

@@ -63,10 +63,10 @@ class LanguageModelResource(Ingredient):
         from neuron_atlas.adapters.language_model import OpenAIModel
 
         return OpenAIModel(
-            self._server(),
+            self.server(),
             self.open_ledger(),
             concurrency=self.concurrency,
-            prices=self._prices(),
+            prices=self.prices(),
             limit_usd=self._limit(shares),
             ask_dead_again=ask_dead_again,
         )
@@ -76,9 +76,9 @@ class LanguageModelResource(Ingredient):
         from neuron_atlas.adapters.language_model import OpenAIBatchModel
 
         return OpenAIBatchModel(
-            self._server(),
+            self.server(),
             self.open_ledger(),
-            prices=self._prices(),
+            prices=self.prices(),
             limit_usd=self._limit(shares),
             ask_dead_again=ask_dead_again,
         )
@@ -87,7 +87,8 @@ class LanguageModelResource(Ingredient):
         """The ledger of all paid calls."""
         return _open_ledger(self.ledger)
 
-    def _server(self) -> Server:
+    def server(self) -> Server:
+        """Where requests go, with the key from the environment. Raises `BadInput` when it is not configured."""
         from neuron_atlas.adapters.language_model import Server, keep_out_of_logs
 
         key = load_settings().openai_api_key.get_secret_value()
@@ -99,7 +100,8 @@ class LanguageModelResource(Ingredient):
         keep_out_of_logs(key)
         return Server(self.name, key or "none", self.base_url)
 
-    def _prices(self) -> Prices | None:
+    def prices(self) -> Prices | None:
+        """Prices, where both are set."""
         from neuron_atlas.adapters.language_model import Prices
 
         if self.price_input_usd is None or self.price_output_usd is None:
@@ -109,7 +111,7 @@ class LanguageModelResource(Ingredient):
     def _limit(self, shares: int) -> float | None:
         if self.budget_usd is None:
             return None
-        if self._prices() is None:
+        if self.prices() is None:
             raise BadInput(
                 f"a budget of ${self.budget_usd:.2f} cannot be kept without prices; set NEURON_ATLAS_PRICE_INPUT_USD and "
                 "NEURON_ATLAS_PRICE_OUTPUT_USD (USD per million tokens)"
@@ -151,17 +153,22 @@ class LabelerResource(Ingredient):
         labeler = self.load()
         return f"{labeler.name} {labeler.version}"
 
-    def load(self, *, shares: int = 1) -> Labeler:
-        """The labeler; raises `UnknownName` on a kind that does not exist, `BadInput` when its model is not configured."""
+    def load(self, *, shares: int = 1, attempt: int = 0) -> Labeler:
+        """The labeler; with another `attempt`, other answers are asked for.
+
+        Raises `UnknownName` on a kind that does not exist, `BadInput` when its model is not configured.
+        """
         from neuron_atlas.core.labeling.language_labeler import LanguageModelLabeler
         from neuron_atlas.core.labeling.nobody import NobodyLabeler
         from neuron_atlas.core.labeling.rules import RulesLabeler
 
         if self.kind == "openai":
-            return LanguageModelLabeler(self.language_model.open(shares=shares, ask_dead_again=self.retry))
+            return LanguageModelLabeler(
+                self.language_model.open(shares=shares, ask_dead_again=self.retry), attempt=attempt
+            )
         if self.kind == "openai-batch":
             model = self.language_model.open_batch(shares=shares, ask_dead_again=self.retry)
-            return LanguageModelLabeler(model, name="openai-batch")
+            return LanguageModelLabeler(model, name="openai-batch", attempt=attempt)
         if self.kind in ("human", "import"):
             return NobodyLabeler(self.kind)
         if self.kind != "rules":

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -66,12 +66,12 @@ class Walk:
         self,
         assets: Sequence[str],
         *,
-        partition: str | None,
+        partition: str | Collection[str] | None,
         only_missing: bool,
         fresh: bool,
         listener: Listener | None,
     ) -> list[Stop]:
-        """Run every unit of the assets, or those of one partition; returns what became of each stop.
+        """Run every unit of the assets, or those of some partitions; returns what became of each stop.
 
         Raises the first error as it was raised by the asset, and stops there: what is done stays done.
         """
@@ -135,24 +135,27 @@ def _words(message: str) -> str:
     return message.strip().partition(": ")[2] or message.strip()
 
 
-def plan(assets: Sequence[str], partitions: Partitions, *, partition: str | None) -> Iterator[tuple[Unit, ...]]:
-    """The units of each stop, in order. With a partition, only assets that have it take part.
+def plan(
+    assets: Sequence[str], partitions: Partitions, *, partition: str | Collection[str] | None
+) -> Iterator[tuple[Unit, ...]]:
+    """The units of each stop, in order. With a partition, or several, only assets that have them take part.
 
-    Raises `UnknownName` when no selected asset has that partition.
+    Raises `UnknownName` when no selected asset has one of them.
     """
-    found = False
+    wanted = {partition} if isinstance(partition, str) else None if partition is None else set(partition)
+    left = set(wanted or ())
     for leg in LEGS:
         chosen = [asset for asset in leg if asset in assets]
         if not chosen:
             continue
         keys = partitions.keys(INVENTORY[chosen[0]].by)
         for key in reversed(keys) if chosen[0] in LAST_FIRST else keys:
-            if partition is None or key == partition:
-                found = True
+            if wanted is None or key in wanted:
+                left.discard(key or "")
                 yield tuple(Unit(asset, key) for asset in chosen)
-    if partition is not None and not found:
+    if left:
         known = {key for asset in assets for key in partitions.keys(INVENTORY[asset].by) if key}
-        raise UnknownName("partition", partition, known, hint=f"Selected are {', '.join(assets)}.")
+        raise UnknownName("partition", min(left), known, hint=f"Selected are {', '.join(assets)}.")
 
 
 def select(selection: str | Sequence[str], definitions: dg.Definitions) -> list[str]:

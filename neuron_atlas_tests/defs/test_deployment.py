@@ -22,7 +22,9 @@ def read(name: str) -> Any:
 def variables() -> set[str]:
     """Every environment variable the settings read."""
     fields = Settings.model_fields
-    return {n.upper() if field.validation_alias is not None else f"NEURON_ATLAS_{n.upper()}" for n, field in fields.items()}
+    return {
+        n.upper() if field.validation_alias is not None else f"NEURON_ATLAS_{n.upper()}" for n, field in fields.items()
+    }
 
 
 def test_the_two_instances_differ_only_in_where_things_are_kept():

@@ -58,12 +58,19 @@ class _Layer:
 
 
 def gather(
-    side: Side, layer: int, *, evidence: Tables, labels: Tables, token_text: Mapping[int, str] | None = None
+    side: Side,
+    layer: int,
+    *,
+    evidence: Tables,
+    labels: Tables,
+    token_text: Mapping[int, str] | None = None,
+    as_draft: bool = False,
 ) -> tuple[list[Gathered], Lexicon]:
     """The evidence of every labelable neuron and polarity of one layer, sorted, and the lexicon of its tokens.
 
     `token_text` names tokens that no table spells out (logits and embeddings are stored by id alone); a token without
-    text is left out. Raises `Incomplete` when a neighbour that must be labeled before has no row.
+    text is left out. Raises `Incomplete` when a neighbour that must be labeled before has no row, unless the evidence is only to be
+    looked at (`as_draft`): such a neighbour counts as unlabeled then.
     """
     here = layer_tables.of_layer(evidence, layer)
     texts = layer_tables.usage_texts(here)
@@ -76,7 +83,7 @@ def gather(
         evidence=evidence,
         lexicon=build_lexicon([ids for ids, _ in texts], spelled),
         keys=tuple((neuron, polarity) for at, neuron, polarity in everyone if at == layer),
-        known=frozenset(polar_name(*row) for row in everyone),
+        known=frozenset() if as_draft else frozenset(polar_name(*row) for row in everyone),
         book=LabelBook(labels),
     )
     return (_outputs(room) if side == "output" else _inputs(room)), room.lexicon

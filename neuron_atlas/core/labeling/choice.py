@@ -16,7 +16,7 @@ import polars as pl
 from neuron_atlas.core.labeling.evidence import polar_name
 from neuron_atlas.core.records import content_hash
 
-LABELER_ORDER = ("human", "openai", "openai-batch", "import", "rules")
+LABELERS = ("human", "openai", "openai-batch", "import", "rules")
 """Most trusted first; an unknown labeler comes after them, by name."""
 
 
@@ -45,9 +45,9 @@ _SEEN: tuple[Literal["label", "description", "type", "tokens", "token_ids", "dir
 def best_labels(labels: pl.DataFrame) -> pl.DataFrame:
     """One row per (layer, neuron, polarity): the label that speaks for it, with the columns it came with.
 
-    A row that holds a label beats an unlabeled one; then `LABELER_ORDER` decides.
+    A row that holds a label beats an unlabeled one; then `LABELERS` decides.
     """
-    places = {name: place for place, name in enumerate(LABELER_ORDER)}
+    places = {name: place for place, name in enumerate(LABELERS)}
     place = pl.col("labeler").replace_strict(places, default=len(places), return_dtype=pl.Int8)
     return (
         labels.sort(pl.col("label").is_null(), place, "labeler")

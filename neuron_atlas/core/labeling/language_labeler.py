@@ -27,11 +27,13 @@ _MOST_REASON = 200
 
 
 class LanguageModelLabeler:
-    """Fulfils `Labeler`. `name` is openai or openai-batch: how the model is reached."""
+    """Fulfils `Labeler`. `name` is openai or openai-batch: how the model is reached. Another `attempt` asks for other answers to
+    the same evidence."""
 
-    def __init__(self, model: LanguageModel, *, name: str = "openai") -> None:
+    def __init__(self, model: LanguageModel, *, name: str = "openai", attempt: int = 0) -> None:
         self.model = model
         self.name = name
+        self.attempt = attempt
 
     @property
     def version(self) -> str:
@@ -41,7 +43,7 @@ class LanguageModelLabeler:
     def label(self, evidence: Sequence[Evidence]) -> Iterator[Label | Unlabeled]:
         """One answer per piece of evidence, in order. The most important ones stand first where money may end."""
         settled: dict[int, Label | Unlabeled] = {}
-        asks = {n: question(one) for n, one in enumerate(evidence)}
+        asks = {n: question(one, attempt=self.attempt) for n, one in enumerate(evidence)}
         given = 0
         for rounds_left in reversed(range(ROUNDS)):
             again: dict[int, Ask] = {}
@@ -58,9 +60,15 @@ class LanguageModelLabeler:
             asks = again
 
 
-def question(evidence: Evidence) -> Ask:
+def question(evidence: Evidence, *, attempt: int = 0) -> Ask:
     """The request for one label."""
-    return Ask(request(evidence), schema=reply_schema(evidence.side), schema_name="label", max_tokens=MAX_TOKENS)
+    return Ask(
+        request(evidence),
+        schema=reply_schema(evidence.side),
+        schema_name="label",
+        max_tokens=MAX_TOKENS,
+        seed=attempt * ROUNDS,
+    )
 
 
 def read_outcome(outcome: Reply | NoReply, side: Side) -> Label | Unlabeled:

@@ -1,0 +1,41 @@
+"""What a series of requests would cost, before the first is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from neuron_atlas.adapters.language_model.ledger import Ledger
+from neuron_atlas.adapters.language_model.server import Prices, guessed_tokens
+from neuron_atlas.core.conversation import Ask
+
+USUAL_COMPLETION = 700
+"""Tokens of an answer before any has been seen; thinking models take more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Requests, how many the ledger answers, tokens of the others (guessed), and their USD: as expected and at most."""
+
+    requests: int
+    remembered: int
+    prompt_tokens: int
+    completion_tokens: int
+    usd: float | None
+    most_usd: float | None
+
+
+def estimate(asks: Sequence[Ask], address: str, ledger: Ledger, prices: Prices | None) -> Estimate:
+    """The cost of asking `address` (see `Server.address`); answers are taken to be as long as this model's were so far."""
+    known = ledger.remembered(ask.key(address) for ask in asks)
+    fresh = [ask for ask in asks if ask.key(address) not in known]
+    prompt = sum(guessed_tokens(ask) for ask in fresh)
+    completion = round(len(fresh) * (ledger.usual_completion(address) or USUAL_COMPLETION))
+    return Estimate(
+        requests=len(asks),
+        remembered=len(asks) - len(fresh),
+        prompt_tokens=prompt,
+        completion_tokens=completion,
+        usd=None if prices is None else prices.cost(prompt, completion),
+        most_usd=None if prices is None else sum(prices.worst(ask) for ask in fresh),
+    )
