@@ -60,8 +60,8 @@ def _bare(neighbours: Sequence[Neighbour]) -> tuple[Neighbour, ...]:
 
 
 def compare_with_alone(labels: Tables, scores: pl.LazyFrame) -> pl.DataFrame:
-    """Per pass, labeler and metric: how many neurons got a label with and without neighbours, the share whose label differs, and the
-    mean corrected score of both where both were scored (`n_both`), with the paired difference and its 95 % interval;
+    """Per pass, labeler and metric: how many neurons got a label with and without neighbours, the share whose label differs, and
+    the mean corrected score of both where both were scored (`n_both`), with the paired difference and its 95 % interval;
     `only_with` and `only_alone` are the means of labels that only one of them could be scored on.
 
     `labels` and `scores` hold the rows of a labeler and of the same labeler `Alone`.
