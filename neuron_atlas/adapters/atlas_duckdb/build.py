@@ -33,8 +33,8 @@ from neuron_atlas.adapters.atlas_duckdb.schema import (
     statement,
 )
 from neuron_atlas.adapters.files import make_folder, replace_durably
-from neuron_atlas.core.ports import Embedder
 from neuron_atlas.core.labeling.choice import LABELERS
+from neuron_atlas.core.ports import Embedder
 from neuron_atlas.core.records import Tables
 from neuron_atlas.core.tables import GRAPHS, Table
 from neuron_atlas.errors import BadInput, Incomplete, PermanentError, TransientError
