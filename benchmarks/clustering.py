@@ -151,7 +151,7 @@ def main() -> None:
             print(rows[-1], flush=True)
     one = planted(**sizes, internal=0.9, seed=0)
     bulk, singly = loading(one.graph)
-    runs = [memberships(find_modules(one.graph, seed=s, trials=1)) for s in (0, 1)]
+    runs = [memberships(find_modules(one.graph, seed=s, trials=1).members) for s in (0, 1)]
     begin = time.perf_counter()
     overlap = stability(runs[0], runs[1:])
     comparing = time.perf_counter() - begin

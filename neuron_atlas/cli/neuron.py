@@ -91,9 +91,21 @@ def _numbers(card: NeuronCard) -> None:
         spread = f"{row['minimum']:.2f} … {row['maximum']:.2f}, fires on {density:.1%} of tokens"
         facts.append((f"activation ({row['corpus']})", spread))
     for row in card.cluster.tail(1).iter_rows(named=True):
-        facts.append(("cluster", f"{row['path']} {row['label'] or ''}"))
+        trust = _trust(row["stability"], row["is_stable"])
+        facts.append(
+            ("cluster", f"{row['path']} {row['label'] or 'no label'} ({trust}), {row['flow']:.2%} of the flow")
+        )
+    for row in card.profile_cluster.iter_rows(named=True):
+        name = f"alike {'+' if row['polarity'] > 0 else '-'}"
+        sides = f"made of {cell(row['input_tokens'][:3])}; raises {cell(row['raised_tokens'][:3])}"
+        facts.append((name, f"{row['size']} units {sides} ({_trust(row['stability'], row['is_stable'])})"))
     out.print()
     print_facts(facts)
+
+
+def _trust(stability: float | None, is_stable: bool | None) -> str:
+    """Whether a cluster comes back when the clustering is repeated."""
+    return "stability unknown" if stability is None else f"{'stable' if is_stable else 'unstable'}, {stability:.2f}"
 
 
 def _tokens(card: NeuronCard) -> None:

@@ -591,6 +591,67 @@ CLUSTER_RUNS = Table(
         ("saving", F64, "1 - codelength / one_level_codelength"),
     ),
 )
+CLUSTER_FLOWS = Table(
+    "cluster_flows",
+    "What passes between top modules, and inside each, summed over all edges between their neurons.",
+    ("source", "target"),
+    _columns(
+        ("source", I32, "top module it comes from"),
+        ("target", I32, "top module it goes to; the same as source for what stays inside"),
+        ("n_edges", I32, "distinct edges between neurons"),
+        ("flow", F64, "sum of flow over all instances (logits; negative: against the goal)"),
+        ("flow_abs", F64, "sum of |flow| (logits)"),
+        ("flow_inhibitory", F64, "the part of flow_abs along edges that on average lower their target (logits)"),
+    ),
+)
+PROFILE_CLUSTERS = Table(
+    "profile_clusters",
+    "The second view: neurons with like attribution profiles, made of the same tokens and adding to the same logits.",
+    ("cluster",),
+    _columns(
+        ("cluster", I32, "number, from 1"),
+        ("size", I32, "neurons, each polarity counted apart"),
+        ("layer_min", I16, "lowest layer"),
+        ("layer_max", I16, "highest layer"),
+        ("layer_median", F32, "median layer"),
+        ("n_prompts", I64, "distinct prompts that show a member"),
+        ("input_likeness", F32, "mean cosine of what two members hear, shrunk towards 0, -1..1"),
+        ("output_likeness", F32, "mean cosine of what two members add to the logits, shrunk towards 0, -1..1"),
+        ("input_tokens", pl.List(TEXT), "tokens its members are made of, largest share first"),
+        ("raised_tokens", pl.List(TEXT), "logits its members raise"),
+        ("lowered_tokens", pl.List(TEXT), "logits its members lower"),
+        ("stability_seeds", F32, "mean best Jaccard over runs with other seeds, 0..1; missing without such runs", True),
+        (
+            "stability_prompts",
+            F32,
+            "mean best Jaccard over runs on redrawn prompts, 0..1; missing without such runs",
+            True,
+        ),
+        ("stability", F32, "the lower of the two, 0..1", True),
+        ("is_stable", BOOL, "stability >= 0.7; missing when nothing was repeated", True),
+    ),
+)
+PROFILE_MEMBERS = Table(
+    "profile_members",
+    "Which cluster of the second view each neuron and polarity belongs to.",
+    ("layer", "neuron", "polarity"),
+    _columns(
+        *_NEURON,
+        _POLARITY,
+        ("cluster", I32, "its cluster; missing when nothing is like it", True),
+        ("n_prompts", I64, "distinct prompts in which it was profiled"),
+    ),
+)
+PROFILE_AGREEMENT = Table(
+    "profile_agreement",
+    "How far the two views of clusters agree.",
+    ("level",),
+    _columns(
+        ("level", TEXT, "top | finest: modules of the first view"),
+        ("n", I64, "neurons (each polarity counted apart) that both views put into a cluster"),
+        ("ami", F64, "adjusted mutual information: 0 is chance, 1 the same clusters"),
+    ),
+)
 CLUSTER_LABELS = Table(
     "cluster_labels",
     "Names of modules, composed from their members.",
@@ -628,7 +689,8 @@ ASSETS: dict[str, tuple[Table, ...]] = {
     "output_labels": (OUTPUT_LABELS,),
     "input_labels": (INPUT_LABELS,),
     "label_scores": (LABEL_SCORES,),
-    "clusters": (CLUSTERS, CLUSTER_MEMBERS, CLUSTER_RUNS),
+    "clusters": (CLUSTERS, CLUSTER_MEMBERS, CLUSTER_RUNS, CLUSTER_FLOWS),
+    "profile_clusters": (PROFILE_CLUSTERS, PROFILE_MEMBERS, PROFILE_AGREEMENT),
     "cluster_labels": (CLUSTER_LABELS,),
 }
 """Which tables each asset stores together. `atlas` and `neuron_db` hold copies in their own schemas."""

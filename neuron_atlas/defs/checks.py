@@ -180,6 +180,13 @@ def cluster_paths_exist(frames: Frames, inputs: Tables) -> Finding:
     return _dangling({"members": _absent(members, clusters), "parents": _absent(parents, clusters)})
 
 
+def profile_members_refer(frames: Frames, inputs: Tables) -> Finding:
+    """Members of the second view point to its clusters."""
+    clusters = frames["profile_clusters"].select("cluster")
+    members = frames["profile_members"].select("cluster").drop_nulls()
+    return _dangling({"profile members": _absent(members, clusters)})
+
+
 def labeled_paths_exist(frames: Frames, inputs: Tables) -> Finding:
     """Every cluster label names a cluster."""
     paths = inputs["clusters"].select("path").collect()
@@ -224,6 +231,7 @@ CHECKS: dict[str, tuple[Check, ...]] = {
         not_empty("clusters", "cluster_members"),
         Check("paths_exist", "Members and parents point to clusters.", cluster_paths_exist),
     ),
+    "profile_clusters": (Check("clusters_exist", "Members point to clusters of this view.", profile_members_refer),),
     "cluster_labels": (Check("paths_exist", "Every label names a cluster.", labeled_paths_exist),),
 }
 """The checks of each asset, in the order in which they run."""

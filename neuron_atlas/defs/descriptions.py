@@ -13,7 +13,7 @@ import polars as pl
 
 from neuron_atlas.core.labeling.language_labeler import DEAD_LETTER, LEFT_OUT
 from neuron_atlas.core.records import Frames
-from neuron_atlas.defs.plots import bars, curves, histogram, markdown_table, scatter
+from neuron_atlas.defs.plots import bars, curves, heatmap, histogram, markdown_table, scatter
 
 Metadata = Mapping[str, int | float | dg.MetadataValue]
 
@@ -183,20 +183,73 @@ def _label_scores(frames: Frames) -> Metadata:
 
 
 def _clusters(frames: Frames) -> Metadata:
-    clusters, run = frames["clusters"], frames["cluster_runs"]
+    clusters, members, run = frames["clusters"], frames["cluster_members"], frames["cluster_runs"]
     top = clusters.filter(pl.col("level") == 1)
+    inside = members.drop_nulls("path").group_by("layer").len().sort("layer")
+    outside = members.filter(pl.col("path").is_null()).height
     return {
         "top_clusters": top.height,
         "stable_share": _mean(clusters.select(pl.col("is_stable").cast(pl.Float64)), "is_stable"),
+        "stable_flow": float(top.filter(pl.col("is_stable"))["flow"].sum()),
         "codelength_saving": _mean(run, "saving"),
         "neurons_clustered": int(run["n_clustered"].sum()),
+        "neurons_unclustered": outside,
         "stability": _md(
             scatter(
                 _values(clusters, "size"), _values(clusters, "stability"), title="Stability of clusters", x_unit="neurons",
                 y_unit="mean best Jaccard",
             )
         ),
+        "sizes": _md(histogram(_values(top, "size"), title="Sizes of top clusters", unit="neurons")),
+        "layers": _md(
+            bars(
+                [f"L{layer}" for layer in inside["layer"]], _values(inside, "len"), title="Clustered neurons by layer",
+                unit="neurons",
+            )
+        ),
+        "flow": _md(_flow_picture(top, frames["cluster_flows"])),
     }  # fmt: skip
+
+
+SHOWN_CLUSTERS = 12
+"""Top clusters in the picture of what passes between them."""
+
+
+def _flow_picture(top: pl.DataFrame, flows: pl.DataFrame) -> str:
+    """The |flow| between the top clusters through which most passes, without what stays inside."""
+    crossing = flows.filter(pl.col("source") != pl.col("target"))
+    traffic = pl.concat(
+        [crossing.select(top="source", flow="flow_abs"), crossing.select(top="target", flow="flow_abs")]
+    )
+    busiest = traffic.group_by("top").agg(pl.col("flow").sort().sum()).sort("flow", "top", descending=[True, False])
+    shown = sorted(busiest["top"].head(SHOWN_CLUSTERS).to_list())
+    between = {
+        (source, target): flow for source, target, flow in crossing.select("source", "target", "flow_abs").iter_rows()
+    }
+    values = [[between.get((source, target), 0.0) for target in shown] for source in shown]
+    names = [str(number) for number in shown]
+    return heatmap(
+        names, names, values, title=f"|flow| between {len(shown)} of {top.height} top clusters", unit="logits"
+    )
+
+
+def _profile_clusters(frames: Frames) -> Metadata:
+    clusters, members = frames["profile_clusters"], frames["profile_members"]
+    shown = clusters.sort("size", descending=True).head(12)
+    columns = ["cluster", "size", "input_tokens", "raised_tokens", "stability"]
+    rows = [
+        [number, size, ", ".join(hears[:4]), ", ".join(raises[:4]), stability]
+        for number, size, hears, raises, stability in shown.select(columns).iter_rows()
+    ]
+    agreement = frames["profile_agreement"].select("level", "ami").rows()
+    return {
+        "clusters": clusters.height,
+        "stable_share": _mean(clusters.select(pl.col("is_stable").cast(pl.Float64)), "is_stable"),
+        "unclustered": members["cluster"].null_count(),
+        **{f"agreement_{level}": float(ami) for level, ami in agreement},
+        "largest": _md(markdown_table(["cluster", "neurons", "made of", "raises", "stability"], rows)),
+        "sizes": _md(histogram(_values(clusters, "size"), title="Sizes of clusters of like profiles", unit="neurons")),
+    }
 
 
 def _cluster_labels(frames: Frames) -> Metadata:
@@ -241,5 +294,6 @@ _DESCRIPTIONS: dict[str, Callable[[Frames], Metadata]] = {
     "input_labels": _labels("input_labels"),
     "label_scores": _label_scores,
     "clusters": _clusters,
+    "profile_clusters": _profile_clusters,
     "cluster_labels": _cluster_labels,
 }

@@ -41,6 +41,7 @@ INVENTORY: dict[str, Entry] = {
     "input_labels": Entry("postgres", "layer"),
     "label_scores": Entry("postgres", "layer"),
     "clusters": Entry("duckdb"),
+    "profile_clusters": Entry("duckdb"),
     "cluster_labels": Entry("duckdb"),
     "atlas": Entry("published"),
     "neuron_db": Entry("published"),

@@ -48,6 +48,25 @@ def bars(names: Sequence[str], values: Sequence[float], *, title: str, unit: str
     return _image(figure, title)
 
 
+def heatmap(
+    rows: Sequence[str], columns: Sequence[str], values: Sequence[Sequence[float]], *, title: str, unit: str
+) -> str:
+    """Numbers [rows, columns] as shades, darkest largest, as a markdown image; a sentence when there are none."""
+    if not rows or not columns:
+        return f"{escaped(title)}: no values"
+    figure, axes = _canvas(title)
+    shades = axes.imshow([list(row) for row in values], cmap="Purples", vmin=0.0, aspect="auto")
+    for places, names, set_ticks in (
+        (range(len(columns)), columns, axes.set_xticks),
+        (range(len(rows)), rows, axes.set_yticks),
+    ):
+        set_ticks(list(places), [plain(name) for name in names], fontsize=7, parse_math=False)
+    axes.set_xlabel("to")
+    axes.set_ylabel("from")
+    figure.colorbar(shades, label=unit)
+    return _image(figure, title)
+
+
 def scatter(x: Sequence[float], y: Sequence[float], *, title: str, x_unit: str, y_unit: str) -> str:
     """Points as a markdown image; a sentence when there are none."""
     if not x:

@@ -30,8 +30,10 @@ READS = {
     "input_labels": "activation_stats edge_stats input_labels input_projections output_labels",
     "label_scores": "activation_stats edge_stats input_labels output_labels",
     "clusters": "edge_stats raw_graphs",
+    "profile_clusters": "clusters raw_graphs",
     "cluster_labels": "clusters der_scores edge_stats input_labels output_labels output_projections raw_graphs",
     "atlas": "activation_stats cluster_labels clusters der_scores edge_stats faithfulness graph_stats input_labels "
+    "profile_clusters "
     "input_projections label_scores output_labels output_projections raw_graphs",
     "neuron_db": "activation_stats cluster_labels clusters input_labels label_scores output_labels",
 }
@@ -39,7 +41,7 @@ GROUPS = {
     "attribution": "raw_graphs faithfulness",
     "aggregation": "graph_stats edge_stats activation_stats output_projections input_projections der_scores",
     "labeling": "output_labels input_labels label_scores",
-    "circuits": "clusters cluster_labels",
+    "circuits": "clusters profile_clusters cluster_labels",
     "publication": "atlas neuron_db",
 }
 
@@ -127,9 +129,10 @@ def test_pools_keep_scarce_things_scarce(definitions: dg.Definitions):
 
 
 def test_selections(definitions: dg.Definitions):
-    assert select("circuits", definitions) == ["clusters", "cluster_labels"]
+    assert select("circuits", definitions) == ["clusters", "profile_clusters", "cluster_labels"]
     assert select(["neuron_db", "graph_stats"], definitions) == ["graph_stats", "neuron_db"]
-    assert select("clusters+", definitions) == ["clusters", "cluster_labels", "atlas", "neuron_db"]
+    after = ["clusters", "profile_clusters", "cluster_labels", "atlas", "neuron_db"]
+    assert select("clusters+", definitions) == after
     assert set(select("*", definitions)) == set(INVENTORY)
     with pytest.raises(UnknownName, match="Did you mean 'labeling'"):
         select("labelling", definitions)

@@ -14,7 +14,8 @@ class NeuronCard:
     """One neuron. Every field but `neuron` is a frame with the columns of its table, empty where the atlas has nothing.
 
     `summary` is the neuron's row of `neurons`; `labels` every label of both sides, best first, with its main score;
-    `upstream` and `downstream` its strongest edges, labeled (columns of `Atlas.edges`); `cluster` its modules from the top down.
+    `upstream` and `downstream` its strongest edges, labeled (columns of `Atlas.edges`); `cluster` its modules from the top down;
+    `profile_cluster` its cluster of the second view, by polarity.
     """
 
     neuron: NeuronId
@@ -33,6 +34,7 @@ class NeuronCard:
     activations: pl.DataFrame
     prompts: pl.DataFrame
     cluster: pl.DataFrame
+    profile_cluster: pl.DataFrame
 
     @property
     def label(self) -> str | None:

@@ -11,6 +11,9 @@ CHECKS: dict[str, str] = {
         SELECT layer, neuron, path FROM cluster_members
         WHERE path IS NOT NULL AND path NOT IN (SELECT path FROM clusters)""",
     "every labeled cluster exists": "SELECT path FROM cluster_labels WHERE path NOT IN (SELECT path FROM clusters)",
+    "every profiled neuron's cluster exists": """
+        SELECT layer, neuron, polarity, cluster FROM profile_members
+        WHERE cluster IS NOT NULL AND cluster NOT IN (SELECT cluster FROM profile_clusters)""",
     "every cluster has as many members as it says": """
         SELECT c.path, c.size, count(m.neuron) AS members
         FROM clusters AS c

@@ -27,7 +27,7 @@ SELECT
     count AS n, count AS n_prompts,
     weight_sum / count AS weight_mean, weight_abs_sum / count AS weight_abs_mean,
     sqrt(greatest(weight_sq_sum / count - (weight_sum / count) ** 2, 0)) AS weight_std,
-    NULL::DOUBLE AS flow_abs_mean
+    NULL::DOUBLE AS flow_mean, NULL::DOUBLE AS flow_abs_mean
 FROM given.main.edges WHERE count > 0
 """
 

@@ -113,6 +113,7 @@ class Atlas:
             activations=rows("activation_stats", "corpus"),
             prompts=self._rows(statement("prompts"), {**at, "limit": _limit(limit)}),
             cluster=self._rows(statement("cluster_of_neuron"), at),
+            profile_cluster=self._rows(statement("profile_cluster_of_neuron"), at),
         )
 
     def edges(self, neuron: str | NeuronId, direction: Direction = "both", *, limit: int = 50) -> pl.DataFrame:
@@ -137,6 +138,10 @@ class Atlas:
         if path not in known:
             raise UnknownName("cluster", path, known)
         return self._rows(statement("members_of_cluster"), {"path": path, "limit": _limit(limit)})
+
+    def profile_clusters(self) -> pl.DataFrame:
+        """The second view: clusters of neurons with like attribution profiles, largest first."""
+        return self._rows("FROM profile_clusters ORDER BY size DESC, cluster")
 
     def sql(self, query: str, *, limit: int = MAX_ROWS, timeout_s: float = 30.0) -> pl.DataFrame:
         """Run one SELECT (or DESCRIBE, SHOW TABLES, SUMMARIZE) and return at most `limit` rows.

@@ -18,6 +18,7 @@ from polars._typing import PolarsDataType
 from neuron_atlas.core.hashing import frame_hash
 from neuron_atlas.core.tables import (
     ACTIVATION_STATS,
+    CLUSTER_FLOWS,
     CLUSTER_LABELS,
     CLUSTER_MEMBERS,
     CLUSTER_RUNS,
@@ -37,6 +38,9 @@ from neuron_atlas.core.tables import (
     NODES,
     OUTPUT_LABELS,
     OUTPUT_PROJECTIONS,
+    PROFILE_AGREEMENT,
+    PROFILE_CLUSTERS,
+    PROFILE_MEMBERS,
     SET_SUMS,
     TARGETS,
     TOKEN_ASSOCIATIONS,
@@ -73,7 +77,11 @@ PUBLISHED: dict[str, Table] = {
     "clusters": CLUSTERS,
     "cluster_members": CLUSTER_MEMBERS,
     "cluster_runs": CLUSTER_RUNS,
+    "cluster_flows": CLUSTER_FLOWS,
     "cluster_labels": CLUSTER_LABELS,
+    "profile_clusters": PROFILE_CLUSTERS,
+    "profile_members": PROFILE_MEMBERS,
+    "profile_agreement": PROFILE_AGREEMENT,
 }
 """Tables of the atlas by their names in the file. The sums of single prompt sets are left out: `edge_stats` merges them."""
 

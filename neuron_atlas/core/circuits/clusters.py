@@ -21,7 +21,7 @@ from neuron_atlas.core.circuits.flow_graph import (
 from neuron_atlas.core.circuits.modules import FlowModel, Method, Modules, find_modules
 from neuron_atlas.core.circuits.stability import STABLE, best_overlaps, memberships, redraw_links, stability
 from neuron_atlas.core.records import Frames, Tables
-from neuron_atlas.core.tables import CLUSTER_MEMBERS, CLUSTER_RUNS, CLUSTERS
+from neuron_atlas.core.tables import CLUSTER_FLOWS, CLUSTER_MEMBERS, CLUSTER_RUNS, CLUSTERS
 
 STABILITY_TRIALS = 2
 """Trials of each repeated run; fewer than for the clustering itself, so stability is rather under- than overstated."""
@@ -46,7 +46,8 @@ def find_clusters(
     reseeds: int = 4,
     bootstraps: int = 4,
 ) -> Frames:
-    """Cluster the neurons of `edge_stats` into a hierarchy of modules (tables clusters, cluster_members, cluster_runs).
+    """Cluster the neurons of `edge_stats` into a hierarchy of modules (tables clusters, cluster_members, cluster_runs,
+    cluster_flows).
 
     `stats` holds edge_stats and, where there, neuron_profiles; `graphs` the tables of raw_graphs, from which prompts are drawn
     again. Links seen in fewer than `min_count` prompts are left out; `transform`, `signs` and `hubs` are explained in
@@ -60,17 +61,17 @@ def find_clusters(
     search = partial(find_modules, method=method, flow=flow, resolution=resolution)
     graph = graph_of(edges)
     modules = search(graph, seed=seed, trials=trials)
-    reference = memberships(modules)
+    reference = memberships(modules.members)
     reseeded: list[pl.DataFrame] = []
     for run in range(1, reseeds + 1):
         again = search(graph, seed=seed + run, trials=STABILITY_TRIALS)
-        reseeded.append(best_overlaps(reference, memberships(again)))
+        reseeded.append(best_overlaps(reference, memberships(again.members)))
     draw, unit = _redrawing(edges, graphs or {})
     redrawn: list[pl.DataFrame] = []
     for run in range(1, bootstraps + 1):
         other = graph_of(draw(np.random.default_rng([seed, run])))
         again = search(other, seed=seed, trials=STABILITY_TRIALS)
-        redrawn.append(best_overlaps(reference, memberships(again), among=other.neurons))
+        redrawn.append(best_overlaps(reference, memberships(again.members), among=other.neurons))
     stable = stability(reference, reseeded, name="stability_seeds").join(
         stability(reference, redrawn, name="stability_prompts"), on="path"
     )
@@ -94,6 +95,7 @@ def find_clusters(
         "clusters": CLUSTERS.checked(_cluster_rows(modules, reference, stable)),
         "cluster_members": CLUSTER_MEMBERS.checked(_member_rows(modules, _all_neurons(stats, edges))),
         "cluster_runs": CLUSTER_RUNS.checked(run_row),
+        "cluster_flows": CLUSTER_FLOWS.checked(_flow_rows(modules, edges)),
     }
 
 
@@ -147,6 +149,24 @@ def _member_rows(modules: Modules, neurons: pl.DataFrame) -> pl.DataFrame:
         flow="flow",
     )
     return neurons.join(found, on=["layer", "neuron"], how="left").with_columns(pl.col("flow").fill_null(0.0))
+
+
+def _flow_rows(modules: Modules, edges: pl.DataFrame) -> pl.DataFrame:
+    """What passes between top modules and inside them; edges with a neuron outside all modules are left out."""
+    tops = modules.members.select("layer", "neuron", top=pl.col("path").list.first()).drop_nulls("top")
+    flow_abs = (pl.col("n") * pl.col("flow_abs_mean")).fill_null(0.0)
+    return (
+        edges.join(tops, left_on=["source_layer", "source"], right_on=["layer", "neuron"])
+        .join(tops, left_on=["target_layer", "target"], right_on=["layer", "neuron"], suffix="_target")
+        .group_by(from_top="top", to_top="top_target")
+        .agg(
+            n_edges=pl.len(),
+            flow=(pl.col("n") * pl.col("flow_mean")).fill_null(0.0).sort().sum(),
+            flow_abs=flow_abs.sort().sum(),
+            flow_inhibitory=flow_abs.filter(pl.col("weight_mean") < 0).sort().sum(),
+        )
+        .rename({"from_top": "source", "to_top": "target"})
+    )
 
 
 def _all_neurons(stats: Tables, edges: pl.DataFrame) -> pl.DataFrame:

@@ -70,6 +70,7 @@ def neuron_edges(stats: Tables) -> pl.DataFrame:
         "weight_mean",
         "weight_abs_mean",
         "weight_std",
+        "flow_mean",
         "flow_abs_mean",
     ]
     return (

@@ -20,8 +20,6 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from neuron_atlas.core.circuits.modules import Modules
-
 STABLE = 0.7
 """A module with at least this stability counts as stable."""
 
@@ -65,37 +63,43 @@ def _borrowing(variance: _Floats, size: _Floats, n: _Floats) -> _Floats:
     return (n * variance + PRIOR * typical * size**2) / (n + PRIOR)
 
 
-def memberships(modules: Modules) -> pl.DataFrame:
-    """Columns layer, neuron, path (text), level: one row per neuron and module that holds it, at every level."""
-    depth = modules.members["path"].list.len().max()
-    depth = depth if isinstance(depth, int) else 0
+def memberships(members: pl.DataFrame) -> pl.DataFrame:
+    """One row per neuron and module that holds it, at every level: the columns of `members` that name a neuron, path, level.
+
+    `members` as of `Modules`: path (List, empty when unclustered) and flow beside the columns that name a neuron.
+    """
+    names = [column for column in members.columns if column not in _NO_NAMES]
+    depth = members["path"].list.len().max()
     levels = [
-        modules.members.filter(pl.col("path").list.len() >= level).select(
-            "layer",
-            "neuron",
+        members.filter(pl.col("path").list.len() >= level).select(
+            *names,
             path=pl.col("path").list.head(level).cast(pl.List(pl.String)).list.join("."),
             level=pl.lit(level, pl.Int16),
         )
-        for level in range(1, depth + 1)
+        for level in range(1, (depth if isinstance(depth, int) else 0) + 1)
     ]
-    empty = pl.DataFrame(schema={"layer": pl.Int16, "neuron": pl.Int32, "path": pl.String, "level": pl.Int16})
-    return pl.concat(levels) if levels else empty
+    empty = members.clear().select(*names, path=pl.lit("", pl.String), level=pl.lit(1, pl.Int16))
+    return pl.concat([empty, *levels])
+
+
+_NO_NAMES = ("path", "flow", "level", "cluster")
 
 
 def best_overlaps(reference: pl.DataFrame, other: pl.DataFrame, *, among: pl.DataFrame | None = None) -> pl.DataFrame:
     """For every module of one run's `memberships`, its largest Jaccard overlap with any module of another run.
 
-    `among`: only these neurons (columns layer, neuron) count as members of the reference. Returns columns path, overlap (0..1,
-    0 when no module of the other run shares a neuron).
+    `among`: only these neurons count as members of the reference. Returns columns path, overlap (0..1, 0 when no module of the
+    other run shares a neuron).
     """
+    names = [column for column in reference.columns if column not in _NO_NAMES]
     paths = reference.select("path").unique()
     if among is not None:
-        reference = reference.join(among.select("layer", "neuron"), on=["layer", "neuron"], how="semi")
+        reference = reference.join(among.select(names), on=names, how="semi")
     sizes = reference.group_by("path").agg(size=pl.len())
     other_sizes = other.group_by(other_path="path").agg(other_size=pl.len())
     shared = (
-        reference.select("layer", "neuron", "path")
-        .join(other.select("layer", "neuron", other_path="path"), on=["layer", "neuron"])
+        reference.select(*names, "path")
+        .join(other.select(*names, other_path="path"), on=names)
         .group_by("path", "other_path")
         .agg(both=pl.len())
         .join(sizes, on="path")

@@ -1,6 +1,6 @@
 """Circuits: the modules that neurons form, and names for them.
 
-What belongs here: clustering of the flow graph and its labels. The science is in core/circuits.
+What belongs here: both views of clusters, and their labels. The science is in core/circuits.
 """
 
 from __future__ import annotations
@@ -52,6 +52,38 @@ def circuits_assets() -> list[dg.AssetsDefinition]:
     @dg.asset(
         group_name=GROUP,
         io_manager_key="duckdb_io_manager",
+        check_specs=checks_of("profile_clusters"),
+        pool="duckdb",
+        kinds={"infomap", "duckdb"},
+        owners=OWNERS,
+        code_version="1",
+    )
+    @doorway
+    def profile_clusters(
+        context: dg.AssetExecutionContext,
+        raw_graphs: Tables,
+        clusters: Tables,
+        clustering: ClusteringResource,
+        model: ModelResource,
+    ) -> Frames:
+        """The second view: neurons that are made of the same tokens and add to the same logits, wired to each other or not.
+
+        From the attribution profiles of all prompts. Says how far it agrees with the modules of the flow graph, and how stable
+        each cluster is.
+        """
+        from neuron_atlas.core.circuits.profile_clusters import cluster_profiles
+
+        return cluster_profiles(
+            raw_graphs,
+            clusters,
+            special_ids=model.tokens().special_ids,
+            seed=clustering.seed,
+            min_count=clustering.min_count,
+        )
+
+    @dg.asset(
+        group_name=GROUP,
+        io_manager_key="duckdb_io_manager",
         check_specs=checks_of("cluster_labels"),
         pool="duckdb",
         kinds={"pytorch", "duckdb"},
@@ -87,4 +119,4 @@ def circuits_assets() -> list[dg.AssetsDefinition]:
             seed=clustering.seed,
         )
 
-    return [clusters, cluster_labels]
+    return [clusters, profile_clusters, cluster_labels]

@@ -114,6 +114,10 @@ def hand_made() -> dict[str, Rows]:
             {**at_5, "path": None, "top": None, "flow": 0.0},
         ],
         "cluster_runs": [{"algorithm": "infomap"}],
+        "cluster_flows": [{"source": 1, "target": 1, "n_edges": 2, "flow": 1.5, "flow_abs": 2.5, "flow_inhibitory": 0.5}],
+        "profile_clusters": [{"cluster": 4, "size": 2, "input_tokens": [" Oregon"], "raised_tokens": [" Salem"]}],
+        "profile_members": [{**at_3, "polarity": 1, "cluster": 4}, {**at_2, "polarity": -1, "cluster": 4}, {**at_5, "polarity": 1}],
+        "profile_agreement": [{"level": "top", "n": 2, "ami": 0.5}],
         "faithfulness": [{"prompt_set": "capitals", "protocol": "circuit", "method": "relp/1", "n": 32, "share": 0.5}],
         "cluster_labels": [{"path": "1.1", "label": "geography circuit: Salem", "tokens": [" Salem"]}],
     }  # fmt: skip

@@ -38,6 +38,7 @@ def test_a_card_holds_all_there_is(atlas: Atlas):
     assert card.cooccurrence["other_neuron"].to_list() == [2]
     assert card.profiles["polarity"].to_list() == [1, -1]
     assert card.der["effect_type"].to_list() == ["logit"]
+    assert card.profile_cluster.select("polarity", "cluster", "raised_tokens").rows() == [(1, 4, [" Salem"])]
     assert card.activations["corpus"].to_list() == ["large", "small"]
     assert card.prompts.select("prompt_id", "prompt_set", "text").rows() == [
         ("p1", "geography", "The capital of Oregon is"),
@@ -81,6 +82,7 @@ def test_clusters_and_their_members(atlas: Atlas):
     assert atlas.clusters(level=1)["path"].to_list() == ["1"]
     assert atlas.cluster("1")["neuron_id"].to_list() == ["L1/N3", "L0/N2", "L0/N1"]
     assert atlas.cluster("1.1", limit=1)["neuron_id"].to_list() == ["L1/N3"]
+    assert atlas.profile_clusters().select("cluster", "input_tokens").rows() == [(4, [" Oregon"])]
     with pytest.raises(UnknownName, match=r"unknown cluster '1\.2'"):
         atlas.cluster("1.2")
 

@@ -9,16 +9,14 @@ from polars.testing import assert_frame_equal
 
 from neuron_atlas.core.circuits.clusters import find_clusters
 from neuron_atlas.core.circuits.flow_graph import neuron_edges
-from neuron_atlas.core.circuits.modules import Modules
 from neuron_atlas.core.circuits.stability import best_overlaps, memberships, redraw_links, stability
 
 
-def _modules(paths: list[list[int]]) -> Modules:
-    members = pl.DataFrame(
+def _modules(paths: list[list[int]]) -> pl.DataFrame:
+    return pl.DataFrame(
         {"layer": [0] * len(paths), "neuron": range(len(paths)), "path": paths, "flow": [1 / len(paths)] * len(paths)},
         schema={"layer": pl.Int16, "neuron": pl.Int32, "path": pl.List(pl.Int32), "flow": pl.Float64},
     )
-    return Modules(members, 1.0, 2.0)
 
 
 def test_memberships_hold_every_level():
