@@ -33,14 +33,20 @@ CHUNK_BYTES = 64 * 2**20
 Ids = NDArray[np.int64]
 
 
-def project_outputs(mlp: MlpWeights, vocab: VocabWeights, *, token_text: TokenText, k: int = 20) -> Frames:
-    """Table `output_projections` of one layer: the `k` most promoted and most suppressed tokens of every neuron."""
+def output_directions(mlp: MlpWeights, vocab: VocabWeights) -> Array:
+    """What a unit of every neuron's activation adds to the stream as the unembedding reads it, at unit norm scales: [D, I] with
+    g * P W_d."""
     down = mlp.down if mlp.post_norm is None else mlp.down * mlp.post_norm[:, None]
-    folded = down * vocab.final_norm[:, None]
     if (
         vocab.final_norm_kind == "layer"
     ):  # W_U diag(g) P = W_U diag(g) - (W_U g / D) 1^T, so centring the column comes first
-        folded = (down - down.mean(axis=0)) * vocab.final_norm[:, None]
+        down = down - down.mean(axis=0)
+    return down * vocab.final_norm[:, None]
+
+
+def project_outputs(mlp: MlpWeights, vocab: VocabWeights, *, token_text: TokenText, k: int = 20) -> Frames:
+    """Table `output_projections` of one layer: the `k` most promoted and most suppressed tokens of every neuron."""
+    folded = output_directions(mlp, vocab)
     common = vocab.unembedding.mean(axis=0, dtype=np.float64).astype(np.float32) @ folded
 
     def scores(first: int, last: int) -> Array:
