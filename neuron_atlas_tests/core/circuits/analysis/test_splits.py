@@ -51,11 +51,9 @@ def test_members_far_apart_in_the_prompt_are_two_parts(chain) -> None:
 
 
 def test_members_part_by_what_they_read_and_write(chain) -> None:
-    shares = {
-        row[0]: row[1:]
-        for row in chain.nodes.join(sides(chain), on="node").select("neuron", "from_tokens", "to_answers").iter_rows()
-    }
-    assert (shares[0], shares[2], shares[4], shares[6]) == ((1.0, 0.0), (0.0, 0.0), (0.0, 1.0), (1.0, 1.0))
+    found = chain.nodes.select("node", "neuron").join(sides(chain), on="node").drop("node")
+    shares = {neuron: read_and_written for neuron, *read_and_written in found.iter_rows()}
+    assert [shares[n] for n in (0, 2, 4, 6)] == [[1.0, 0.0], [0.0, 0.0], [0.0, 1.0], [1.0, 1.0]]
     assert parts(chain, "side") == {"1/input": [0, 1], "1/inner": [2, 3], "1/output": [4, 5], "1/through": [6, 7]}
 
 
@@ -69,10 +67,13 @@ def test_the_answers_own_tokens_are_one_side(chain) -> None:
     assert parts(chain, "answer") == {"1": list(range(8))}
 
 
-def test_small_parts_join_the_nearest(chain) -> None:
-    assert parts(chain, "side", min_size=3) == {"1": list(range(8))} or all(
-        len(part) >= 3 for part in parts(chain, "side", min_size=3).values()
-    )
+def test_small_parts_join_the_nearest(written) -> None:
+    """At position 0 three read the token, and one tells the answer; at position 9 three tell it: the one joins its neighbours."""
+    links = [("@0", f"L0/N{n}@0", 1.0) for n in range(3)] + [(f"L0/N{n}@0", "L1/N3@0", 1.0) for n in range(3)]
+    links += [("L1/N3@0", "=yes", 1.0), *((f"L1/N{n}@9", "=yes", 1.0) for n in (4, 5, 6))]
+    graph = written([" a"] * 10, links)
+    assert parts(graph, "side", min_size=1) == {"1/input": [0, 1, 2], "1/output": [3, 4, 5, 6]}
+    assert parts(graph, "position", "side") == {"1/position 0": [0, 1, 2, 3], "1/position 9": [4, 5, 6]}
 
 
 @given(
