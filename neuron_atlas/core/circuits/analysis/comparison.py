@@ -60,8 +60,7 @@ def compare_graphs(
     by: Alignment = "position",
 ) -> Comparison:
     """Compare two graphs with their modules (see `instances`)."""
-    places = aligned_positions(a.summary.tokens, b.summary.tokens, by=by)
-    named_a, named_b = _keyed(a, {at: str(at) for at in range(len(a.summary.tokens))}), _keyed(b, _names(b, places))
+    named_a, named_b = _both_keyed(a, b, by)
     neurons = _paired_neurons(named_a, named_b)
     flows_a, flows_b = _keyed_links(a, named_a), _keyed_links(b, named_b)
     links = _paired(flows_a, flows_b, on=["source", "target"], value="flow")
@@ -82,6 +81,25 @@ def compare_graphs(
         answers=_into_answers(links),
         modules=modules,
     )
+
+
+def match_instances(
+    a: AttributionGraph,
+    b: AttributionGraph,
+    modules_a: GraphModules,
+    modules_b: GraphModules,
+    *,
+    by: Alignment = "position",
+) -> pl.DataFrame:
+    """The modules of two graphs matched, as in `Comparison.modules`."""
+    named_a, named_b = _both_keyed(a, b, by)
+    return match_modules(_module_members(modules_a, named_a), _module_members(modules_b, named_b))
+
+
+def _both_keyed(a: AttributionGraph, b: AttributionGraph, by: Alignment) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The nodes of both graphs with keys in a's positions."""
+    places = aligned_positions(a.summary.tokens, b.summary.tokens, by=by)
+    return _keyed(a, {at: str(at) for at in range(len(a.summary.tokens))}), _keyed(b, _names(b, places))
 
 
 def match_modules(a: pl.DataFrame, b: pl.DataFrame) -> pl.DataFrame:

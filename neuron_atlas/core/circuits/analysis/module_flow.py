@@ -15,11 +15,15 @@ from neuron_atlas.core.records import AttributionGraph
 
 def module_flows(graph: AttributionGraph, members: pl.DataFrame) -> pl.DataFrame:
     """Flow between parts: source_kind and target_kind (token | module | rest | answer), source and target (position, module
-    number, 0, node), flow and flow_abs (logits), n_links; the most |flow| first.
+    number, 0, place among the answers), flow and flow_abs (logits), n_links; the most |flow| first.
 
     `members` has columns node and module (see `instances`).
     """
-    parts = graph.nodes.join(members.select("node", "module"), on="node", how="left").select(
+    answers = graph.logits.select("node").with_row_index("answer").cast({"answer": pl.Int32})
+    named = graph.nodes.join(members.select("node", "module"), on="node", how="left").join(
+        answers, on="node", how="left"
+    )
+    parts = named.select(
         "node",
         kind=pl.when(pl.col("kind") == "embedding")
         .then(pl.lit("token"))
@@ -31,7 +35,7 @@ def module_flows(graph: AttributionGraph, members: pl.DataFrame) -> pl.DataFrame
         part=pl.when(pl.col("kind") == "embedding")
         .then(pl.col("position"))
         .when(pl.col("kind") == "logit")
-        .then(pl.col("node"))
+        .then(pl.col("answer"))
         .otherwise(pl.col("module").fill_null(0)),
     )
     keys = ["source_kind", "source", "target_kind", "target"]

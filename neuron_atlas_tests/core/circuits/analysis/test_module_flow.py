@@ -25,7 +25,7 @@ def test_links_between_two_modules_add_up_with_their_signs(written) -> None:
     flows = module_flows(graph, members)
     assert flows.rows() == [
         ("module", 1, "module", 2, 1.5, 2.5, 2),
-        ("module", 2, "answer", 4, 1.0, 1.0, 1),
+        ("module", 2, "answer", 0, 1.0, 1.0, 1),
         ("token", 0, "module", 1, 1.0, 1.0, 1),
     ]
     assert module_traffic(flows).rows() == [(1, 1.0, 2.5, 0.0), (2, 2.5, 1.0, 0.0)]

@@ -1,0 +1,314 @@
+"""From a prompt to an account of its circuit: trace, find modules, split, measure, name, compare answers, test, tell.
+
+Every step works with what is there. Without a model (a graph from elsewhere) there are modules and flows, and what needs a model is
+missing with a note; without a language model there is no synthesis, and the record says so.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from typing import Protocol
+
+import polars as pl
+
+from neuron_atlas.core.attribution.answer_relevance import answer_relevance
+from neuron_atlas.core.attribution.subject import TraceableModel
+from neuron_atlas.core.attribution.trace import trace_prompts
+from neuron_atlas.core.circuits.analysis.answers import compare_answers
+from neuron_atlas.core.circuits.analysis.describe import InstanceLabels, describe_modules, members_of
+from neuron_atlas.core.circuits.analysis.instances import GraphModules, View, cluster_graph
+from neuron_atlas.core.circuits.analysis.lens import module_logits
+from neuron_atlas.core.circuits.analysis.module_flow import module_flows
+from neuron_atlas.core.circuits.analysis.record import (
+    Absent,
+    AnalysisRecord,
+    Answer,
+    Answers,
+    ComparedAnswer,
+    Concept,
+    Discriminator,
+    Flow,
+    Module,
+    Settings,
+    SharedInstance,
+    SpecificInstance,
+)
+from neuron_atlas.core.circuits.analysis.splits import Split, SplitOptions, split_modules
+from neuron_atlas.core.circuits.analysis.synthesis import synthesise
+from neuron_atlas.core.circuits.analysis.trials import donor_prompt, swap_modules, zero_modules
+from neuron_atlas.core.ports import Array, LanguageModel, SubjectModel
+from neuron_atlas.core.records import AttributionGraph, Prompt, Quarantined, TraceOptions
+from neuron_atlas.errors import BadInput
+
+MIN_CONCEPT_SHARE = 0.1
+"""Least share of the modules' summed |relevance| that a module must hold to be looked at for a concept."""
+
+LabelsOf = Callable[[AttributionGraph], tuple[InstanceLabels, str]]
+"""Where labels come from: those of a graph's neurons, and a note where there are none."""
+
+
+class AnalyzableModel(TraceableModel, SubjectModel, Protocol):
+    """A model that can be traced, read and changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnalyzeOptions:
+    """How modules are found (see `instances` and `splits`) and tested: every module is set to zero and compared with
+    `random_sets` random sets (0: no tests); `compared_answers` answers are compared where the prompt names none (0: none)."""
+
+    view: View = "roles"
+    min_size: int = 2
+    split_above: int = 40
+    max_depth: int = 3
+    splits: tuple[Split, ...] = ("answer", "position")
+    max_gap: int = 3
+    max_span: int = 10
+    random_sets: int = 20
+    compared_answers: int = 5
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """The record of an analysis, and the graph it is of."""
+
+    record: AnalysisRecord
+    graph: AttributionGraph
+
+    def to_html(self) -> str:
+        """The record as a page, complete in itself."""
+        from neuron_atlas.core.circuits.analysis.report import analysis_page
+
+        return analysis_page(self.record)
+
+    def _repr_html_(self) -> str:
+        from neuron_atlas.core.circuits.analysis.report import analysis_cell
+
+        return analysis_cell(self.record)
+
+
+def analyze(
+    model: AnalyzableModel | None,
+    subject: str | Prompt | AttributionGraph,
+    *,
+    options: AnalyzeOptions | None = None,
+    tracing: TraceOptions | None = None,
+    donor: str | Prompt | None = None,
+    concepts: Mapping[str, str] | None = None,
+    labels: LabelsOf | None = None,
+    language_model: LanguageModel | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Analysis:
+    """Analyze the circuit of a prompt, or of a graph that is already there (then `model` may be None).
+
+    `donor` is a prompt of the same template whose modules are put in place of the prompt's own, one after the other; as text it
+    takes over the prompt's form, and its contrast turned round. `concepts` are tokens to look for in what modules write, by
+    name. Raises `BadInput` for a prompt that cannot be traced, a graph of another model, or a donor of another length.
+    """
+    options, tell = options or AnalyzeOptions(), progress or _silent
+    graph = subject if isinstance(subject, AttributionGraph) else _traced(model, subject, tracing, tell)
+    notes = _check_origin(model, graph)
+    tell("finding modules")
+    modules = _modules(model, graph, options)
+    flows = module_flows(graph, modules.members)
+    found_labels, without = labels(graph) if labels else (InstanceLabels(), "")
+    notes += [note for note in (graph.summary.note, without) if note]
+    if model is None:
+        notes.append("without the model, what modules write and what happens without them is not measured")
+    logits = module_logits(model, graph, modules.members) if model else {}
+    tell("testing modules")
+    effects = zero_modules(model, graph, modules, n_random_sets=options.random_sets, seed=options.seed) if model else {}
+    described = describe_modules(
+        graph, modules, flows, logits=logits, effects=effects, labels=found_labels, model=model
+    )
+    tell("comparing answers")
+    compared = _compared(model, graph, modules, options, tracing or TraceOptions())
+    swapped = None
+    if donor is not None:
+        if model is None:
+            raise BadInput("swapping modules with a donor needs the model; give it beside the graph")
+        tell("swapping modules")
+        other = _traced(model, donor_prompt(graph.prompt, donor), tracing, tell)
+        swapped = swap_modules(
+            model,
+            graph,
+            modules,
+            other,
+            _modules(model, other, options),
+            n_random_sets=options.random_sets,
+            seed=options.seed,
+        )
+    answers = tuple(Answer(**row) for row in graph.logits.drop("node").iter_rows(named=True))
+    flow_parts = tuple(Flow(**row) for row in flows.iter_rows(named=True))
+    account = Absent(reason="no language model was asked")
+    if language_model is not None:
+        tell(f"asking {language_model.name}")
+        account = synthesise(
+            language_model,
+            prompt=graph.prompt.text,
+            tokens=graph.summary.tokens,
+            answers=answers,
+            modules=described,
+            flows=flow_parts,
+        )
+    rest = modules.members.filter(pl.col("module").is_null())
+    summary = graph.summary
+    record = AnalysisRecord(
+        code_version=version("neuron_atlas"),
+        prompt=graph.prompt.text,
+        answer_prefix=graph.prompt.answer_prefix,
+        prompt_id=graph.prompt.prompt_id,
+        model_id=summary.model_id,
+        model_revision=summary.model_revision,
+        rules=summary.rules,
+        goal=summary.goal,
+        goal_value=_known(summary.goal_value),
+        position=summary.position,
+        tokens=summary.tokens,
+        answers=answers,
+        scores={name: _known(value) for name, value in graph.scores.items()},
+        n_neurons=modules.members.height,
+        n_links=graph.edges.height,
+        settings=Settings(**asdict(options)),
+        saving=modules.saving,
+        modules=tuple(described),
+        unclustered=tuple(members_of(rest, found_labels)),
+        flows=flow_parts,
+        concepts=_concepts(model, logits, described, concepts or {}),
+        donor=swapped,
+        compared=compared,
+        synthesis=account,
+        notes=tuple(notes),
+    )
+    return Analysis(record, graph)
+
+
+def _silent(_stage: str) -> None:
+    """No one listens."""
+
+
+def _traced(
+    model: AnalyzableModel | None, subject: str | Prompt, tracing: TraceOptions | None, tell: Callable[[str], None]
+) -> AttributionGraph:
+    if model is None:
+        raise BadInput("a prompt needs a model to be traced with; give one, or a graph that is already there")
+    tell("tracing")
+    prompt = Prompt(subject) if isinstance(subject, str) else subject
+    (result,) = trace_prompts(model, [prompt], options=tracing or TraceOptions())
+    if isinstance(result, Quarantined):
+        raise BadInput(f"the prompt {prompt.text[:60]!r} cannot be traced: {result.reason}")
+    return result
+
+
+def _check_origin(model: AnalyzableModel | None, graph: AttributionGraph) -> list[str]:
+    """Notes about a graph and its model; raises `BadInput` where the graph cannot be of the model."""
+    if model is None:
+        return []
+    summary, spec = graph.summary, model.spec
+    if summary.model_revision and summary.model_revision != spec.revision:
+        raise BadInput(
+            f"the graph was made by model {summary.model_id} ({summary.model_revision[:12]}), not by {spec.model_id} "
+            f"({spec.revision[:12]}); give that model, or none"
+        )
+    neurons = graph.nodes.filter(pl.col("kind") == "neuron")
+    outside = neurons.filter((pl.col("layer") >= spec.n_layers) | (pl.col("neuron") >= spec.n_neurons))
+    if outside.height or not all(0 <= one < spec.vocab_size for one in summary.token_ids):
+        raise BadInput(
+            f"the graph has neurons or tokens that {spec.model_id} does not have; give its own model, or none"
+        )
+    return (
+        [] if summary.model_revision else [f"the graph does not say which model made it; taken to be {spec.model_id}"]
+    )
+
+
+def _modules(model: AnalyzableModel | None, graph: AttributionGraph, options: AnalyzeOptions) -> GraphModules:
+    whole = cluster_graph(
+        graph,
+        special_ids=model.special_ids if model else (),
+        view=options.view,
+        min_size=options.min_size,
+        split_above=options.split_above,
+        max_depth=options.max_depth,
+        seed=options.seed,
+    )
+    how = SplitOptions(
+        splits=options.splits,
+        min_size=options.min_size,
+        max_gap=options.max_gap,
+        max_span=options.max_span,
+        answer_start=_answer_start(model, graph.prompt),
+    )
+    return split_modules(graph, whole, how)
+
+
+def _answer_start(model: AnalyzableModel | None, prompt: Prompt) -> int | None:
+    """The first position of the answer prefix, where there is one: that of the first token that differs without it."""
+    if model is None or not prompt.answer_prefix:
+        return None
+    whole, bare = model.encode(prompt), model.encode(replace(prompt, answer_prefix=None))
+    return next((at for at, (a, b) in enumerate(zip(whole, bare, strict=False)) if a != b), len(bare))
+
+
+def _concepts(
+    model: AnalyzableModel | None, logits: Mapping[int, Array], modules: Collection[Module], concepts: Mapping[str, str]
+) -> tuple[Concept, ...]:
+    """For each concept the module, of those that raise the goal and hold enough relevance, that ranks its token highest."""
+    if model is None:
+        return tuple(Concept(name=name, token=token, module=None, rank=None) for name, token in concepts.items())
+    total = sum(abs(one.relevance) for one in modules)
+    eligible = [one.module for one in modules if one.relevance >= MIN_CONCEPT_SHARE * total]
+    found: list[Concept] = []
+    for name, token in concepts.items():
+        token_id, is_whole = model.token_id(token)
+        if not is_whole:
+            raise BadInput(
+                f"concept {name!r}: {token!r} is not one token of {model.spec.model_id}; expected a single token"
+            )
+        ranks = {number: int((logits[number] > logits[number][token_id]).sum()) for number in eligible}
+        best = min(ranks, key=lambda number: (ranks[number], number), default=None)
+        rank = None if best is None else ranks[best]
+        found.append(Concept(name=name, token=model.token_text(token_id), module=best, rank=rank))
+    return tuple(found)
+
+
+def _compared(
+    model: AnalyzableModel | None,
+    graph: AttributionGraph,
+    modules: GraphModules,
+    options: AnalyzeOptions,
+    tracing: TraceOptions,
+) -> Answers | Absent:
+    """The prompt's answers compared, or why they were not."""
+    named = len(graph.prompt.contrast or graph.prompt.target_tokens)
+    if model is None:
+        return Absent(reason="comparing answers needs the model")
+    if named < 2 and options.compared_answers < 2:
+        return Absent(reason="fewer than two answers were asked for")
+    prompt = graph.prompt if named >= 2 else replace(graph.prompt, target_tokens=())
+    rules = graph.summary.rules.split("/")[0]
+    found = answer_relevance(
+        model, prompt, k=options.compared_answers, rules=tracing.rules if rules == "unknown" else rules
+    )
+    if found.token_ids != graph.summary.token_ids[: graph.summary.position + 1]:
+        return Absent(reason="the prompt's text encodes to other tokens than the graph has")
+    result = compare_answers(found, tau=tracing.tau)
+    at = ["layer", "neuron", "position"]
+    of = modules.members.select(*at, "module")
+
+    def rows(frame: pl.DataFrame) -> list[dict[str, object]]:
+        named = frame.join(of, on=at, how="left", maintain_order="left")
+        return named.with_columns(neuron=pl.format("L{}/N{}", "layer", "neuron")).drop("layer").rows(named=True)
+
+    return Answers(
+        answers=tuple(ComparedAnswer(**row) for row in result.answers.drop("answer").iter_rows(named=True)),
+        shared=tuple(SharedInstance.model_validate(row) for row in rows(result.shared.drop("least"))),
+        specific=tuple(SpecificInstance.model_validate(row) for row in rows(result.specific)),
+        discriminators=tuple(Discriminator.model_validate(row) for row in rows(result.discriminators)),
+    )
+
+
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,296 @@
+"""The result of an analysis as it is stored: one JSON document, checked when it is read.
+
+Neurons are named `L3/N7`, positions count from 0, relevance, direct, flow and changes are in logits, probabilities 0..1. What is
+missing says why: a module without name has `unnamed`, a synthesis that did not come is an `Absent`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from neuron_atlas.errors import BadInput
+
+FORMAT = "neuron_atlas/analysis/1"
+"""What a document calls itself; another version is refused."""
+
+
+class Part(BaseModel):
+    """Part of a stored result: nothing unknown in it, nothing changes it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Absent(Part):
+    """Something that is not there, and why."""
+
+    reason: str
+
+
+class Answer(Part):
+    """A traced answer; `goal_weight` is its weight in the goal."""
+
+    token_id: int
+    token: str
+    logit: float
+    probability: float
+    goal_weight: float
+
+
+class WrittenToken(Part):
+    """A token a module raises or lowers: `logit` is what it adds (see `lens`)."""
+
+    token: str
+    logit: float
+
+
+class ReadToken(Part):
+    """A token of the prompt that a module hears from directly, by the |flow| between them (logits)."""
+
+    position: int
+    token: str
+    flow_abs: float
+
+
+class Member(Part):
+    """A neuron instance; `does` and `fires_on` are its labels for this sign of activation, where there are any; `reason` says
+    why it is in no module."""
+
+    neuron: str
+    position: int
+    token: str
+    activation: float
+    relevance: float
+    direct: float
+    does: str | None = None
+    fires_on: str | None = None
+    reason: str | None = None
+
+
+class TokenChange(Part):
+    """What a change did to one token: see `steering.Steered`."""
+
+    token_id: int
+    token: str
+    logit: float
+    logit_after: float
+    logit_change: float
+    probability: float
+    probability_after: float
+    random_change: float | None
+    random_std: float | None
+    random_share: float | None
+
+
+class Effect(Part):
+    """What the model says when some neurons are changed; `random_top_kept` is the share of random sets, changed alike, that leave
+    the likeliest token as it was."""
+
+    n_neurons: int
+    n_random_sets: int
+    top: str
+    top_after: str
+    random_top_kept: float | None
+    tokens: tuple[TokenChange, ...]
+
+
+class Module(Part):
+    """Neuron instances with one job.
+
+    `theme` is what most of its labeled members do, by |relevance| (`theme_share`); `share` the members' relevance over the goal's
+    value; `reads` the tokens they hear most from (|flow| in logits); `zeroed` what the model says without them.
+    """
+
+    module: int
+    path: str
+    name: str | None
+    unnamed: str | None
+    theme: str | None
+    theme_share: float
+    size: int
+    layer_min: int
+    layer_max: int
+    positions: tuple[int, ...]
+    relevance: float
+    direct: float
+    share: float | None
+    flow_in: float
+    flow_out: float
+    within: float
+    reads: tuple[ReadToken, ...]
+    promotes: tuple[WrittenToken, ...]
+    suppresses: tuple[WrittenToken, ...]
+    members: tuple[Member, ...]
+    zeroed: Effect | None
+
+
+PartKind = Literal["token", "module", "rest", "answer"]
+
+
+class Flow(Part):
+    """What passes from one part to another; a part is a token's position, a module's number, 0 for the rest, an answer's place."""
+
+    source_kind: PartKind
+    source: int
+    target_kind: PartKind
+    target: int
+    flow: float
+    flow_abs: float
+    n_links: int
+
+
+class Swap(Part):
+    """A module set to what it is on the donor prompt, together with the donor's module that matches it (`likeness` 0..1)."""
+
+    module: int
+    donor_module: int
+    likeness: float
+    effect: Effect
+
+
+class Donor(Part):
+    """The other prompt and what came of setting each module to what it is there. Modules without match were not swapped."""
+
+    text: str
+    tokens: tuple[str, ...]
+    answer: str
+    swaps: tuple[Swap, ...]
+
+
+class Concept(Part):
+    """A token looked for in what modules write: the module that ranks it highest (0: its first token)."""
+
+    name: str
+    token: str
+    module: int | None
+    rank: int | None
+
+
+class ComparedAnswer(Part):
+    """One of several answers: how many instances count for it, and for it alone (see `answers`)."""
+
+    token_id: int
+    token: str
+    logit: float
+    probability: float
+    counting: int
+    specific: int
+
+
+class SharedInstance(Part):
+    """An instance that counts for all answers: relevance to each, in their order."""
+
+    neuron: str
+    position: int
+    token: str
+    module: int | None
+    relevance: tuple[float, ...]
+
+
+class SpecificInstance(Part):
+    """An instance that counts for one answer alone."""
+
+    neuron: str
+    position: int
+    token: str
+    module: int | None
+    answer: int
+    relevance: tuple[float, ...]
+
+
+class Discriminator(Part):
+    """An instance that tells answer `over` from answer `under`: `difference` above zero speaks for `over`."""
+
+    neuron: str
+    position: int
+    token: str
+    module: int | None
+    over: int
+    under: int
+    relevance_over: float
+    relevance_under: float
+    difference: float
+    is_opposed: bool
+
+
+class Answers(Part):
+    """Several answers compared."""
+
+    answers: tuple[ComparedAnswer, ...]
+    shared: tuple[SharedInstance, ...]
+    specific: tuple[SpecificInstance, ...]
+    discriminators: tuple[Discriminator, ...]
+
+
+class ModuleAccount(Part):
+    """What the language model calls a module and says it does."""
+
+    module: int
+    name: Annotated[str, Field(max_length=80)]
+    function: Annotated[str, Field(max_length=400)]
+
+
+class Synthesis(Part):
+    """A language model's account of the circuit. It saw the numbers above and no other evidence."""
+
+    language_model: str
+    modules: tuple[ModuleAccount, ...]
+    narrative: Annotated[str, Field(max_length=4000)]
+    insights: tuple[Annotated[str, Field(max_length=400)], ...]
+
+
+class Settings(Part):
+    """The options that shaped the modules and tests."""
+
+    view: str
+    min_size: int
+    split_above: int
+    max_depth: int
+    splits: tuple[str, ...]
+    max_gap: int
+    max_span: int
+    random_sets: int
+    compared_answers: int
+    seed: int
+
+
+class AnalysisRecord(Part):
+    """One prompt's circuit (see the package). `goal_value`, `scores` as in table `graphs`; `saving` as in `instances`."""
+
+    format: Literal["neuron_atlas/analysis/1"] = FORMAT
+    code_version: str
+    prompt: str
+    answer_prefix: str | None
+    prompt_id: str
+    model_id: str
+    model_revision: str
+    rules: str
+    goal: str
+    goal_value: float | None
+    position: int
+    tokens: tuple[str, ...]
+    answers: tuple[Answer, ...]
+    scores: dict[str, float | None]
+    n_neurons: int
+    n_links: int
+    settings: Settings
+    saving: float
+    modules: tuple[Module, ...]
+    unclustered: tuple[Member, ...]
+    flows: tuple[Flow, ...]
+    concepts: tuple[Concept, ...]
+    donor: Donor | None
+    compared: Answers | Absent
+    synthesis: Synthesis | Absent
+    notes: tuple[str, ...]
+
+
+def read_record(text: str) -> AnalysisRecord:
+    """The record of a JSON document. Raises `BadInput` naming the first field that does not fit."""
+    try:
+        return AnalysisRecord.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the document"
+        raise BadInput(f"this is no analysis of format {FORMAT}: {where}: {first['msg']}") from error
