@@ -27,11 +27,31 @@ if TYPE_CHECKING:
     from neuron_atlas.adapters.subject_model import load_model
     from neuron_atlas.core.attribution.faithfulness.evaluate import evaluate
     from neuron_atlas.core.attribution.trace import trace
+    from neuron_atlas.core.circuits.analysis.analyze import analyze
+    from neuron_atlas.core.circuits.analysis.comparison_record import compare
+    from neuron_atlas.core.circuits.analysis.instances import cluster_graph
+    from neuron_atlas.core.circuits.analysis.steering import steer
 
 __version__ = version("neuron_atlas")
-__all__ = ["__version__", "evaluate", "load_model", "open_atlas", "open_neuron_db", "read_graph", "trace"]
+__all__ = [
+    "__version__",
+    "analyze",
+    "cluster_graph",
+    "compare",
+    "evaluate",
+    "load_model",
+    "open_atlas",
+    "open_neuron_db",
+    "read_graph",
+    "steer",
+    "trace",
+]
 
 _HOMES = {
+    "analyze": "neuron_atlas.core.circuits.analysis.analyze",
+    "cluster_graph": "neuron_atlas.core.circuits.analysis.instances",
+    "compare": "neuron_atlas.core.circuits.analysis.comparison_record",
+    "steer": "neuron_atlas.core.circuits.analysis.steering",
     "evaluate": "neuron_atlas.core.attribution.faithfulness.evaluate",
     "load_model": "neuron_atlas.adapters.subject_model",
     "open_atlas": "neuron_atlas.adapters.atlas_duckdb",

@@ -20,6 +20,8 @@ _VERBS: dict[str, tuple[str, str]] = {
     "materialize": ("stages", "Build the atlas, or some of its assets."),
     "summary": ("summary", "What the atlas holds, with two questions asked."),
     "graph": ("graph", "Trace one prompt: which neurons made its answer."),
+    "analyze": ("analyze", "A prompt's circuit: modules, what they do, what happens without them."),
+    "compare": ("compare", "Two graphs side by side."),
     "neuron": ("neuron", "Everything known of one neuron."),
     "search": ("search", "Find neurons by meaning."),
     "query": ("query", "Find neurons by text, or ask the atlas in SQL."),

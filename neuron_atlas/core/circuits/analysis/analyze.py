@@ -23,6 +23,7 @@ from neuron_atlas.core.circuits.analysis.instances import GraphModules, View, cl
 from neuron_atlas.core.circuits.analysis.lens import module_logits
 from neuron_atlas.core.circuits.analysis.module_flow import module_flows
 from neuron_atlas.core.circuits.analysis.record import (
+    FORMAT,
     Absent,
     AnalysisRecord,
     Answer,
@@ -40,7 +41,7 @@ from neuron_atlas.core.circuits.analysis.splits import Split, SplitOptions, spli
 from neuron_atlas.core.circuits.analysis.synthesis import synthesise
 from neuron_atlas.core.circuits.analysis.trials import donor_prompt, swap_modules, zero_modules
 from neuron_atlas.core.ports import Array, LanguageModel, SubjectModel
-from neuron_atlas.core.records import AttributionGraph, Prompt, Quarantined, TraceOptions
+from neuron_atlas.core.records import AttributionGraph, Prompt, Quarantined, TraceOptions, content_hash
 from neuron_atlas.errors import BadInput
 
 MIN_CONCEPT_SHARE = 0.1
@@ -158,9 +159,19 @@ def analyze(
     summary = graph.summary
     record = AnalysisRecord(
         code_version=version("neuron_atlas"),
+        key=request_key(
+            graph.prompt,
+            summary.model_revision,
+            options=options,
+            tracing=summary.options or tracing or TraceOptions(),
+            donor=donor,
+            concepts=concepts,
+            language_model=language_model,
+        ),
         prompt=graph.prompt.text,
         answer_prefix=graph.prompt.answer_prefix,
         prompt_id=graph.prompt.prompt_id,
+        tags=dict(graph.prompt.tags),
         model_id=summary.model_id,
         model_revision=summary.model_revision,
         rules=summary.rules,
@@ -184,6 +195,23 @@ def analyze(
         notes=tuple(notes),
     )
     return Analysis(record, graph)
+
+
+def request_key(
+    prompt: Prompt,
+    model_revision: str,
+    *,
+    options: AnalyzeOptions,
+    tracing: TraceOptions,
+    donor: str | Prompt | None = None,
+    concepts: Mapping[str, str] | None = None,
+    language_model: LanguageModel | None = None,
+) -> str:
+    """The sha256 of everything that shapes an analysis but labels: equal keys, equal records."""
+    given = donor_prompt(prompt, donor).prompt_id if donor is not None else None
+    told = language_model.name if language_model else None
+    shape = [prompt.prompt_id, model_revision, asdict(options), asdict(tracing), given, dict(concepts or {}), told]
+    return content_hash([FORMAT, version("neuron_atlas"), *shape])
 
 
 def _silent(_stage: str) -> None:

@@ -6,13 +6,17 @@ position of the second graph alone has it as `b7`. Lists are cut to the largest 
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Literal
 
 import polars as pl
 from pydantic import ValidationError
 
-from neuron_atlas.core.circuits.analysis.comparison import Comparison
+from neuron_atlas.core.circuits.analysis.alignment import Alignment
+from neuron_atlas.core.circuits.analysis.comparison import Comparison, compare_graphs
+from neuron_atlas.core.circuits.analysis.instances import cluster_graph
 from neuron_atlas.core.circuits.analysis.record import Part
 from neuron_atlas.core.records import AttributionGraph
 from neuron_atlas.errors import BadInput
@@ -118,6 +122,33 @@ class ComparisonRecord(Part):
     answers: tuple[AnswerPair, ...]
     modules: tuple[ModulePair, ...]
     notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ComparedGraphs:
+    """Two graphs compared: `found` with all rows as frames, `record` as it is stored."""
+
+    found: Comparison
+    record: ComparisonRecord
+
+    def to_html(self) -> str:
+        """The record as a page, complete in itself."""
+        from neuron_atlas.core.circuits.analysis.report import comparison_page
+
+        return comparison_page(self.record)
+
+    def _repr_html_(self) -> str:
+        return self.to_html()
+
+
+def compare(
+    a: AttributionGraph, b: AttributionGraph, *, by: Alignment = "position", special_ids: Collection[int] = ()
+) -> ComparedGraphs:
+    """Compare two graphs with their modules. `by` says which positions stand for each other (see `alignment`), `special_ids`
+    are the tokenizer's special tokens, whose positions belong to no module."""
+    modules_a, modules_b = (cluster_graph(graph, special_ids=special_ids) for graph in (a, b))
+    found = compare_graphs(a, b, modules_a, modules_b, by=by)
+    return ComparedGraphs(found, comparison_record(a, b, found))
 
 
 def comparison_record(

@@ -7,7 +7,7 @@ A module is called by what it does on this prompt: the tokens it hears most from
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -132,10 +132,9 @@ def _reads(graph: AttributionGraph, flows: pl.DataFrame, module: int) -> tuple[R
     into = flows.filter(
         pl.col("source_kind") == "token", pl.col("target_kind") == "module", pl.col("target") == module
     ).head(N_TOKENS)
-    return tuple(
-        ReadToken(position=position, token=graph.summary.tokens[position], flow_abs=flow)
-        for position, flow in zip(into["source"].to_list(), into["flow_abs"].to_list(), strict=True)
-    )
+    tokens: Sequence[str] = graph.summary.tokens
+    rows: Iterable[tuple[int, float]] = into.select("source", "flow_abs").iter_rows()
+    return tuple(ReadToken(position=at, token=tokens[int(at)], flow_abs=flow) for at, flow in rows)
 
 
 def _writes(logits: Array, model: SubjectModel) -> tuple[tuple[WrittenToken, ...], tuple[WrittenToken, ...]]:

@@ -256,13 +256,16 @@ class Settings(Part):
 
 
 class AnalysisRecord(Part):
-    """One prompt's circuit (see the package). `goal_value`, `scores` as in table `graphs`; `saving` as in `instances`."""
+    """One prompt's circuit (see the package). `key` is the sha256 of what was asked for (see `analyze.request_key`); `goal_value`
+    and `scores` as in table `graphs`; `saving` as in `instances`; `tags` are the prompt's own."""
 
     format: Literal["neuron_atlas/analysis/1"] = FORMAT
     code_version: str
+    key: str
     prompt: str
     answer_prefix: str | None
     prompt_id: str
+    tags: dict[str, str]
     model_id: str
     model_revision: str
     rules: str

@@ -1,0 +1,48 @@
+"""`neuron-atlas compare A B`: two graphs side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from neuron_atlas.cli.analyze_files import write_text
+from neuron_atlas.cli.analyze_printing import show_comparison
+from neuron_atlas.cli.printing import json_option, print_json, progress
+from neuron_atlas.core.circuits.analysis.alignment import Alignment
+
+EXAMPLES = """Examples:
+
+\b
+  neuron-atlas compare graphs/relp-bend.json graphs/relp-nampa.json
+  neuron-atlas compare a.json b.json --by end -o a-b.html
+  neuron-atlas compare a.json b.json --json | jq .similarities
+"""
+
+
+@click.command(epilog=EXAMPLES)
+@click.argument("a", type=click.Path(path_type=Path))
+@click.argument("b", type=click.Path(path_type=Path))
+@click.option("--by", type=click.Choice(["position", "end", "token"]), default="position", show_default=True,
+              help="Which positions stand for each other: counted from the start, from the end, or by equal tokens.")  # fmt: skip
+@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), multiple=True,
+              help="Also write a file: .html a page, .json the record. Repeatable.")  # fmt: skip
+@json_option
+def compare(a: Path, b: Path, by: Alignment, output: tuple[Path, ...], as_json: bool) -> None:
+    """Compare two saved graphs: shared neurons, links, flow and modules, and what only one has."""
+    wrong = [path for path in output if path.suffix not in (".html", ".json")]
+    if wrong:
+        raise click.UsageError(f"{wrong[0]} must end in .html or .json")
+    with progress.status("comparing …"):
+        from neuron_atlas.adapters.neuronpedia_json import read_graph
+        from neuron_atlas.core.circuits.analysis.comparison_record import compare as compare_both
+
+        found = compare_both(read_graph(a), read_graph(b), by=by)
+        record = found.record
+    for path in output:
+        is_page = path.suffix == ".html"
+        write_text(path, found.to_html() if is_page else record.model_dump_json(indent=1) + "\n")
+    if as_json:
+        print_json(record.model_dump(mode="json"))
+    else:
+        show_comparison(record, output)
