@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from neuron_atlas.adapters.neuronpedia_json import read_graph
     from neuron_atlas.adapters.subject_model import load_model
     from neuron_atlas.core.attribution.faithfulness.evaluate import evaluate
+    from neuron_atlas.core.attribution.total_links import total_links
     from neuron_atlas.core.attribution.trace import trace
     from neuron_atlas.core.circuits.analysis.analyze import analyze
     from neuron_atlas.core.circuits.analysis.comparison_record import compare
@@ -44,6 +45,7 @@ __all__ = [
     "open_neuron_db",
     "read_graph",
     "steer",
+    "total_links",
     "trace",
 ]
 
@@ -57,6 +59,7 @@ _HOMES = {
     "open_atlas": "neuron_atlas.adapters.atlas_duckdb",
     "open_neuron_db": "neuron_atlas.adapters.neuron_db",
     "read_graph": "neuron_atlas.adapters.neuronpedia_json",
+    "total_links": "neuron_atlas.core.attribution.total_links",
     "trace": "neuron_atlas.core.attribution.trace",
 }
 

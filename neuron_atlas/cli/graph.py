@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -9,6 +10,7 @@ import polars as pl
 from rich.text import Text
 
 from neuron_atlas.adapters.neuronpedia_json import write_graph
+from neuron_atlas.cli.graph_excluded import excluded_neurons
 from neuron_atlas.cli.graph_labels import labels_from_atlas
 from neuron_atlas.cli.printing import cell, json_option, out, print_facts, print_frame, print_json, progress
 from neuron_atlas.cli.words import WordsCommand
@@ -24,6 +26,7 @@ EXAMPLES = """Examples:
   neuron-atlas graph "The enzyme inhibited by aspirin is" --target-tokens COX cyclooxygenase --slug aspirin-cox
   neuron-atlas graph "the keys on the table" --contrastive " are" " is" --html
   neuron-atlas graph "two plus two is" --top-n 50 --json | jq .neurons
+  neuron-atlas graph "the capital of Oregon is" --skip-always-on 0.9 --effects total
 
 The graph is saved as Neuronpedia's JSON: upload it there, check it with `neuron-atlas validate`, or read it back with
 neuron_atlas.read_graph.
@@ -48,6 +51,20 @@ neuron_atlas.read_graph.
 @click.option("--answer-prefix", help="Text that the answer begins with, after the prompt.")
 @click.option("--raw", is_flag=True, help="Do not wrap the prompt in the chat template.")
 @click.option("--rules", help="Linearisation rules: relp, gate-frozen, half+qk, gradient.")
+@click.option("--exclude", multiple=True, metavar="NEURON...", help="Neurons that are never nodes, as L18/N6721.")
+@click.option(
+    "--skip-always-on",
+    type=click.FloatRange(0, 1, min_open=True),
+    metavar="SHARE",
+    help="Leave out neurons that are nodes of at least this share of the atlas's graphs.",
+)
+@click.option(
+    "--effects",
+    type=click.Choice(["direct", "total"]),
+    default="direct",
+    show_default=True,
+    help="Links to print: up to the next MLP, or along all paths. The file holds the direct ones.",
+)
 @click.option("--model", help="Hugging Face id or local folder.")
 @click.option("--device", help="torch device, e.g. cpu or cuda:0.")
 @click.option("--dtype", help="dtype of the forward pass, e.g. float32.")
@@ -69,6 +86,9 @@ def graph(
     answer_prefix: str | None,
     raw: bool,
     rules: str | None,
+    exclude: tuple[str, ...],
+    skip_always_on: float | None,
+    effects: str,
     model: str | None,
     device: str | None,
     dtype: str | None,
@@ -95,17 +115,26 @@ def graph(
         top_n=top_n,
         mass=mass,
         rules=rules or settings.rules,
+        exclude=excluded_neurons(
+            exclude, always_on=skip_always_on, path=settings.atlas, model_id=model or settings.model
+        ),
     )
-    found = _traced(
-        asked, options, model or settings.model, device=device or settings.device, dtype=dtype or settings.dtype
+    found, shown = _traced(
+        asked,
+        options,
+        model or settings.model,
+        device=device or settings.device,
+        dtype=dtype or settings.dtype,
+        effects=effects,
     )
     labels, without = labels_from_atlas(settings.atlas, found)
     files = [write_graph(found, path, labels=labels) for path in (file, *([file.with_suffix(".html")] if html else []))]
-    neurons, links = (strongest(found, top, labels=labels) for strongest in (strongest_neurons, strongest_links))
+    neurons, links = strongest_neurons(found, top, labels=labels), strongest_links(shown, top, labels=labels)
     if as_json:
-        print_json(_document(found, file.stem, files, neurons, links))
+        print_json(_document(found, file.stem, files, neurons, links) | {"effects": effects})
     else:
-        _show(found, neurons, links)
+        name = "links" if effects == "direct" else "total effects"
+        _show(found, neurons, links, all_links=f"{name}, {links.height} of {shown.edges.height}")
         print_facts([("saved", str(path)) for path in files])
     if without:
         progress.print(Text(without, style="dim"))
@@ -119,18 +148,27 @@ def _slug(prompt: Prompt, given: str | None) -> str:
 
 
 def _traced(
-    prompt: Prompt, options: TraceOptions, model_id: str, *, device: str | None, dtype: str | None
-) -> AttributionGraph:
-    """Load the model and trace; progress on stderr."""
+    prompt: Prompt, options: TraceOptions, model_id: str, *, device: str | None, dtype: str | None, effects: str
+) -> tuple[AttributionGraph, AttributionGraph]:
+    """Load the model and trace, progress on stderr: the graph, and the graph with the links to print."""
     with progress.status(f"loading {model_id} …"):
         from neuron_atlas.adapters.subject_model import load_model
+        from neuron_atlas.core.attribution.total_links import total_links
         from neuron_atlas.core.attribution.trace import trace
 
         model = load_model(model_id, device=device, dtype=dtype)
     with progress.status("tracing …"):
-        return trace(
-            model, prompt, k=options.k, tau=options.tau, top_n=options.top_n, mass=options.mass, rules=options.rules
+        found = trace(
+            model,
+            prompt,
+            k=options.k,
+            tau=options.tau,
+            top_n=options.top_n,
+            mass=options.mass,
+            rules=options.rules,
+            exclude=options.exclude,
         )
+        return found, found if effects == "direct" else replace(found, edges=total_links(model, found))
 
 
 def _document(
@@ -159,7 +197,7 @@ def _document(
     }
 
 
-def _show(found: AttributionGraph, neurons: pl.DataFrame, links: pl.DataFrame) -> None:
+def _show(found: AttributionGraph, neurons: pl.DataFrame, links: pl.DataFrame, *, all_links: str) -> None:
     summary, scores = found.summary, found.scores
     out.print(Text(cell(found.prompt.text), style="bold"))
     goal = {"top_k": "sum of the top logits", "tokens": "sum of the answers' logits", "contrast": "logit difference"}
@@ -180,7 +218,7 @@ def _show(found: AttributionGraph, neurons: pl.DataFrame, links: pl.DataFrame) -
     title = f"Strongest neurons, {neurons.height} of {_count(found)} (relevance in logits)"
     print_frame(neurons, columns=shown, title=title, empty="none passed the threshold; lower --tau")
     out.print()
-    title = f"Strongest links, {links.height} of {found.edges.height} (flow in logits)"
+    title = f"Strongest {all_links} (flow in logits)"
     print_frame(links, columns=["source", "target", "weight", "flow"], title=title)
     out.print()
     print_facts(

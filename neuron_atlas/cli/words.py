@@ -10,7 +10,7 @@ import click
 class WordsCommand(click.Command):
     """A command whose repeatable options also take all their words at once."""
 
-    words: Collection[str] = ("--target-tokens",)
+    words: Collection[str] = ("--target-tokens", "--exclude")
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         known = {name for parameter in self.get_params(ctx) for name in (*parameter.opts, *parameter.secondary_opts)}

@@ -142,7 +142,8 @@ class TraceOptions:
     k: how many top logits are targets when the prompt names none. Node selection: `top_n` largest |relevance|, or
     `mass` (smallest set holding that share of total |relevance|), or `tau` (|relevance| >= tau * |goal|, the default);
     never more than `max_nodes` (the graph is then flagged as trimmed). An edge is kept when |weight| >= edge_tau *
-    |value of its target|; what falls below is summed exactly into the target's `error`.
+    |value of its target|; what falls below is summed exactly into the target's `error`. Neurons of `exclude` (`L18/N6721`) are
+    never nodes: what they do counts as error.
     """
 
     k: int = 5
@@ -153,6 +154,7 @@ class TraceOptions:
     edge_tau: float = 0.01
     rules: str = "relp"
     centre_logits: bool = False
+    exclude: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

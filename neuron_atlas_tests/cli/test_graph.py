@@ -54,9 +54,12 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Asked]:
     """A tracer that writes down what it was asked and answers with the small graph."""
     calls: list[Asked] = []
 
-    def traced(prompt: Prompt, options: TraceOptions, model_id: str, **where: str | None) -> AttributionGraph:
+    def traced(
+        prompt: Prompt, options: TraceOptions, model_id: str, *, effects: str, **where: str | None
+    ) -> tuple[AttributionGraph, AttributionGraph]:
         calls.append((prompt, options, model_id, where))
-        return replace(small_graph(), prompt=prompt)
+        found = replace(small_graph(), prompt=prompt)
+        return found, found if effects == "direct" else replace(found, edges=found.edges.head(1))
 
     monkeypatch.setattr(graph_module, "_traced", traced)
     return calls
@@ -77,6 +80,7 @@ def run(*arguments: str) -> Result:
         (["--mass", "0.5"], {}, {"mass": 0.5}),
         (["--position", "-2", "--answer-prefix", "It is"], {"position": -2, "answer_prefix": "It is"}, {}),
         (["--rules", "gate-frozen"], {}, {"rules": "gate-frozen"}),
+        (["--exclude", "L1/N2", "L0/N3", "--k", "2"], {}, {"exclude": ("L1/N2", "L0/N3"), "k": 2}),
     ],
 )
 def test_every_form_reaches_the_tracer(
@@ -130,9 +134,17 @@ def test_people_read_tables_and_machines_json(home: Path, asked: list[Asked]) ->
     assert (len(printed["links"]), printed["n_links"], printed["scores"]["conservation_error"]) == (1, 2, None)
 
 
+def test_total_effects_are_printed_and_the_file_keeps_the_direct_ones(home: Path, asked: list[Asked]) -> None:
+    assert "Strongest total effects, 1 of 1" in run("the cat", "--effects", "total").output
+    printed = json.loads(CliRunner().invoke(main, ["graph", "the cat", "--effects", "total", "--json"]).stdout)
+    assert (printed["effects"], len(printed["links"])) == ("total", 1)
+    assert read_graph(home / "graphs" / "relp-the-cat.json").edges.height == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (["p", "--skip-always-on", "0.9"], "there is no atlas at"),
         ([], "PROMPT is missing"),
         (["--target-tokens", "A", "B"], "PROMPT is missing"),
         (["p", "--target-tokens", "A", "--contrastive", "B", "C"], "two different goals"),

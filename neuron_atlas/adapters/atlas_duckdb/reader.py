@@ -128,6 +128,15 @@ class Atlas:
         parameters = {"layer": found.layer, "neuron": found.neuron, "direction": direction, "limit": _limit(limit)}
         return self._rows(statement("edges_of_neuron"), parameters)
 
+    def always_on(self, share: float = 0.9) -> pl.DataFrame:
+        """Neurons that are nodes of at least this share of all graphs, most frequent first: for `trace(exclude=...)`.
+
+        Columns: neuron_id, layer, neuron, n_prompts, frequency. Raises `BadInput` for a share outside (0, 1].
+        """
+        if not 0 < share <= 1:
+            raise BadInput(f"a share of graphs is above 0 and at most 1; got {share}")
+        return self._rows(statement("always_on"), {"share": share})
+
     def clusters(self, *, level: int | None = None) -> pl.DataFrame:
         """All clusters, or those of one level (1: top), with their labels: most flow first within a level."""
         return self._rows(statement("clusters"), {"level": level})

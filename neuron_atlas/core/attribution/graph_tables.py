@@ -111,7 +111,6 @@ def graph_of_tables(raw: Tables, prompt_id: str, *, prompt: Prompt | None = None
         name: raw[name].filter(pl.col("prompt_id") == prompt_id).drop("prompt_id").collect()
         for name in ("nodes", "edges", "targets")
     }
-    stored = json.loads(row["options"])
     summary = GraphSummary(
         token_ids=tuple(row["token_ids"]),
         tokens=tuple(row["tokens"]),
@@ -127,7 +126,7 @@ def graph_of_tables(raw: Tables, prompt_id: str, *, prompt: Prompt | None = None
         kept_edge_share=_or_nan(row["kept_edge_share"]),
         note=row["note"] or "",
         model_revision=row["model_revision"],
-        options=TraceOptions(**stored) if stored else None,
+        options=_options_of(row["options"]),
     )
     found = prompt if prompt is not None else Prompt(row["text"], tags=json.loads(row["tags"]))
     return AttributionGraph(found, frames["nodes"], frames["edges"], frames["targets"], summary)
@@ -136,6 +135,12 @@ def graph_of_tables(raw: Tables, prompt_id: str, *, prompt: Prompt | None = None
 def options_text(options: TraceOptions | None) -> str:
     """Trace options as canonical JSON; `{}` where they are not known."""
     return json.dumps({} if options is None else asdict(options), sort_keys=True)
+
+
+def _options_of(text: str) -> TraceOptions | None:
+    stored = json.loads(text)
+    exclude = tuple(stored.pop("exclude", ()))
+    return TraceOptions(**stored, exclude=exclude) if stored else None
 
 
 def _with_prompt(frame: pl.DataFrame, prompt_id: str, table: Table) -> pl.DataFrame:

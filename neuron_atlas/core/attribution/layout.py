@@ -59,7 +59,7 @@ def lay_out(
     return AttributionGraph(
         prompt=encoded.prompt,
         nodes=_node_frame(model, encoded, found, scores, weights),
-        edges=_edge_frame(scores.edges, length=encoded.end, n_tokens=n_tokens),
+        edges=edge_frame(scores.edges, length=encoded.end, n_tokens=n_tokens),
         logits=_target_frame(found, first_node=n_tokens + len(found.nodes)),
         summary=summary,
     )
@@ -112,7 +112,7 @@ def _node_frame(
     return _frame(NODES, columns)
 
 
-def _edge_frame(edges: Edges, *, length: int, n_tokens: int) -> pl.DataFrame:
+def edge_frame(edges: Edges, *, length: int, n_tokens: int) -> pl.DataFrame:
     """Rows of table `edges`, sorted by (target, source)."""
     sources = np.where(edges.sources < length, edges.sources, edges.sources + (n_tokens - length))
     return _frame(EDGES, {"source": sources, "target": edges.targets + n_tokens, "weight": edges.weights})

@@ -72,7 +72,7 @@ def score_graph(inflow: Inflow, *, goal_shares: Floats, layers: Ints, edge_tau: 
     ascending. An edge is kept when |weight| >= edge_tau · |value of its target| and is not 0.
     """
     values, bias = _double(inflow.values), _double(inflow.bias)
-    edges = _kept_edges(inflow, edge_tau)
+    edges = kept_edges(inflow.effects, inflow.values, edge_tau)
     size = np.abs(edges.weights).astype(np.float64)
     kept = np.bincount(edges.targets, edges.weights, minlength=len(values))
     kept_size = np.bincount(edges.targets, size, minlength=len(values))
@@ -115,13 +115,14 @@ def cumulative_rank(influence: Floats) -> Floats:
     return ranked
 
 
-def _kept_edges(inflow: Inflow, edge_tau: float) -> Edges:
-    least = (edge_tau * inflow.values.abs()).clamp_(min=torch.finfo(torch.float32).tiny)
-    is_kept = (inflow.effects.abs() >= least[:, None]).cpu().numpy()
+def kept_edges(effects: Tensor, values: Tensor, edge_tau: float) -> Edges:
+    """The edges of effects [N + k, P + N] whose |weight| is at least `edge_tau` of |value| of their target, and not 0."""
+    least = (edge_tau * values.abs()).clamp_(min=torch.finfo(torch.float32).tiny)
+    is_kept = (effects.abs() >= least[:, None]).cpu().numpy()
     places = np.flatnonzero(is_kept)
     targets = np.repeat(np.arange(len(least)), np.count_nonzero(is_kept, axis=1))
     sources = places - targets * is_kept.shape[1]
-    return Edges(targets, sources, inflow.effects.cpu().numpy().ravel()[places])
+    return Edges(targets, sources, effects.cpu().numpy().ravel()[places])
 
 
 def _walk(

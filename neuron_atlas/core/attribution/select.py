@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from neuron_atlas.core.records import TraceOptions
+from neuron_atlas.core.records import NeuronId, TraceOptions
 from neuron_atlas.errors import BadInput
 
 Ints = NDArray[np.int64]
@@ -45,11 +45,23 @@ def check_selection(options: TraceOptions) -> None:
     for name, count in (("k", options.k), ("max_nodes", options.max_nodes)):
         if count < 1:
             raise BadInput(f"{name} must be at least 1, got {count}")
+    for text in options.exclude:
+        NeuronId.parse(text)
 
 
 def select_nodes(relevance: NDArray[np.float32], *, goal_value: float, options: TraceOptions) -> Nodes:
-    """Choose nodes from relevances [L, P, I]. A neuron with relevance 0 is never chosen; ties go to the lower index."""
-    size = np.abs(relevance).ravel()
+    """Choose nodes from relevances [L, P, I]. A neuron with relevance 0 is never chosen; ties go to the lower index.
+
+    Raises `BadInput` for an excluded neuron that the model does not have.
+    """
+    sizes = np.abs(relevance)
+    for left_out in map(NeuronId.parse, options.exclude):
+        if left_out.layer >= relevance.shape[0] or left_out.neuron >= relevance.shape[2]:
+            raise BadInput(
+                f"cannot exclude {left_out}: the model has {relevance.shape[0]} layers of {relevance.shape[2]} neurons"
+            )
+        sizes[left_out.layer, :, left_out.neuron] = 0.0
+    size = sizes.ravel()
     if options.top_n is not None:
         chosen = _largest(size, options.top_n)
     elif options.mass is not None:

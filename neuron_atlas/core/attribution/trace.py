@@ -9,7 +9,7 @@ Importing this module does not import torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from neuron_atlas.core.attribution.plan import Machine
 from neuron_atlas.core.attribution.rules import rule_set
 from neuron_atlas.core.attribution.select import check_selection
-from neuron_atlas.core.records import AttributionGraph, Prompt, Quarantined, TraceOptions
+from neuron_atlas.core.records import AttributionGraph, NeuronId, Prompt, Quarantined, TraceOptions
 from neuron_atlas.errors import BadInput
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def trace(
     max_nodes: int = 4000,
     centre_logits: bool = False,
     direction: NDArray[np.float32] | None = None,
+    exclude: Iterable[str | NeuronId] = (),
 ) -> AttributionGraph:
     """The attribution graph of one prompt.
 
@@ -59,7 +60,8 @@ def trace(
     (positive, negative), or the logits' product with a `direction` [V]. Nodes are neurons whose |relevance| is at least
     `tau` of the goal, or the `top_n` largest, or the smallest set that holds a share `mass`. An edge is kept from
     `edge_tau` of its target's value on. A `Prompt` brings its own answers, position and form; then those arguments stay
-    unset. Raises `BadInput` for a prompt or option that cannot be traced.
+    unset. Neurons of `exclude` are never nodes (`Atlas.always_on` finds those that are part of nearly every graph). Raises
+    `BadInput` for a prompt or option that cannot be traced.
     """
     if isinstance(prompt, str):
         answers = tuple(target_tokens or ())
@@ -68,7 +70,7 @@ def trace(
         raise BadInput(
             "a Prompt brings its own target_tokens, contrast, position, raw and answer_prefix; set them there"
         )
-    options = TraceOptions(k, tau, top_n, mass, max_nodes, edge_tau, rules, centre_logits)
+    options = TraceOptions(k, tau, top_n, mass, max_nodes, edge_tau, rules, centre_logits, tuple(map(str, exclude)))
     (result,) = trace_prompts(model, [prompt], options=options, direction=direction)
     if isinstance(result, Quarantined):
         raise BadInput(f"the prompt {prompt.text[:60]!r} cannot be traced: {result.reason}")

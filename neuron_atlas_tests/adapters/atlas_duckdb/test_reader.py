@@ -54,6 +54,13 @@ def test_a_card_of_a_neuron_with_little(atlas: Atlas):
     assert card.downstream["label"].to_list() == ["says the capital of a state"]
 
 
+def test_always_on_neurons_are_in_nearly_every_graph(atlas: Atlas):
+    """p1 is traced in two sets and counts once; p2 is quarantined and does not count."""
+    assert atlas.always_on(1.0).rows() == [("L1/N3", 1, 3, 1, 1.0)]
+    with pytest.raises(BadInput, match="above 0 and at most 1; got 0"):
+        atlas.always_on(0)
+
+
 def test_unknown_neurons(atlas: Atlas):
     with pytest.raises(UnknownName, match=r"unknown neuron 'L1/N4'; known: L1/N3, L1/N5\."):
         atlas.neuron("L1/N4")

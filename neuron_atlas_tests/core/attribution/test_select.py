@@ -48,6 +48,15 @@ def test_more_than_max_nodes_are_trimmed_to_the_largest_and_flagged() -> None:
     assert not select_nodes(RELEVANCE, goal_value=10.0, options=TraceOptions(tau=0.0, max_nodes=6)).is_trimmed
 
 
+def test_excluded_neurons_are_nodes_at_no_position() -> None:
+    assert chosen(tau=0.0, exclude=("L0/N1", "L1/N0")) == [(0, 0, 0), (1, 0, 1), (1, 1, 1)]
+    assert chosen(top_n=2, exclude=("L0/N1",)) == [(1, 0, 0), (1, 1, 1)]
+    with pytest.raises(BadInput, match="cannot exclude L2/N0: the model has 2 layers of 2 neurons"):
+        chosen(exclude=("L2/N0",))
+    with pytest.raises(BadInput, match="expected the form L18/N6721"):
+        check_selection(TraceOptions(exclude=("7",)))
+
+
 def test_nothing_relevant_gives_no_nodes() -> None:
     for options in (TraceOptions(), TraceOptions(top_n=3), TraceOptions(mass=0.5)):
         assert len(select_nodes(np.zeros((2, 2, 2), np.float32), goal_value=0.0, options=options)) == 0

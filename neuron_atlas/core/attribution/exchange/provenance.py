@@ -53,6 +53,7 @@ class _OptionsBlock(BaseModel):
     edge_tau: float
     rules: str
     centre_logits: bool
+    exclude: list[str] = []
 
 
 class _SummaryBlock(BaseModel):
@@ -98,7 +99,9 @@ class OwnBlock(BaseModel):
             raise BadInput(
                 f"metadata.neuron_atlas: {len(s.token_ids)} token ids and position {s.position}, but {len(tokens)} prompt_tokens"
             )
-        options = None if s.options is None else TraceOptions(**s.options.model_dump())
+        options = None
+        if s.options is not None:
+            options = TraceOptions(**s.options.model_dump(exclude={"exclude"}), exclude=tuple(s.options.exclude))
         return GraphSummary(
             token_ids=tuple(s.token_ids),
             tokens=tuple(tokens),
