@@ -30,7 +30,7 @@ from neuron_atlas.demo import world
 from neuron_atlas.demo.world import Example
 
 RESULTS = Path(__file__).parent / "results" / "faithfulness.md"
-DEMO = Path(neuron_atlas.__file__).parent / "demo" / "model"
+DEMO = Path(neuron_atlas.__file__).parent / "demo" / "small-world"
 TASKS = {"agreement": ("grammar",), "facts": ("geography", "medicine"), "addition": ("arithmetic",)}
 TEMPLATES = ("simple", "nounpp", "rc", "within_rc")
 METHODS = ["relp/1", "gate-frozen/1", "half+qk/1", "gradient/1"]

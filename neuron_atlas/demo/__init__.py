@@ -9,7 +9,7 @@ from pathlib import Path
 
 _HERE = Path(__file__).parent
 
-MODEL_DIR = _HERE / "model"
+MODEL_DIR = _HERE / "small-world"
 PROMPTS_DIR = _HERE / "prompts"
 CORPUS_DIR = _HERE / "corpus"
 

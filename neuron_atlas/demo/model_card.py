@@ -24,11 +24,13 @@ three languages. It exists so that attribution, labels and circuits can be tried
 
 ## Training
 Next-token prediction on texts that `neuron_atlas.demo.world` generates afresh at every step: {steps:,} steps of
-{batch} texts, AdamW at {rate:g} (cosine, weight decay {decay:g}), seed {seed}, {threads} CPU thread(s), fp32. To make it again:
+{batch} texts, AdamW at {rate:g} (cosine, weight decay {decay:g}, of queries and keys {attention_decay:g}), seed {seed},
+{threads} CPU thread(s), fp32. To make it again:
 
     python -m neuron_atlas.demo.train --out DIR
 
-The same seed and thread count give the same weights on one machine; another processor may round differently.
+The same seed and thread count give the same file on one machine (tried: byte for byte); another processor may round
+differently.
 `training.json` holds the recipe and the grades below, `split.json` what training never saw. No text of others was used.
 
 ## Held out
@@ -80,6 +82,7 @@ def write_model_card(
         batch=recipe.batch_size,
         rate=recipe.learning_rate,
         decay=recipe.weight_decay,
+        attention_decay=recipe.attention_decay,
         seed=recipe.seed,
         threads=recipe.threads,
         mirrored=mirrored,

@@ -44,9 +44,7 @@ def train(recipe: Recipe) -> tuple[LlamaForCausalLM, Tokenizer]:
     torch.manual_seed(recipe.seed)
     tokenizer = build_tokenizer(world.vocabulary(), pattern=world.TOKEN_PATTERN)
     model = _new_model(recipe, vocabulary_size=tokenizer.get_vocab_size())
-    decayed = [weight for weight in model.parameters() if weight.ndim == 2]
-    others = [weight for weight in model.parameters() if weight.ndim != 2]
-    groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    groups = _parameter_groups(model, recipe)
     optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.98))
     batches = _batches(tokenizer, seed=recipe.seed, batch_size=recipe.batch_size)
     started = time.monotonic()
@@ -138,6 +136,17 @@ def _new_model(recipe: Recipe, *, vocabulary_size: int) -> LlamaForCausalLM:
         attn_implementation="eager",  # pyright: ignore[reportCallIssue]  # read from kwargs; it decides the rounding
     )
     return LlamaForCausalLM(config)
+
+
+def _parameter_groups(model: LlamaForCausalLM, recipe: Recipe) -> list[dict[str, object]]:
+    """All weights by their decay: queries and keys, other matrices, and vectors, which have none."""
+    looking = {name for name, _ in model.named_parameters() if ".q_proj." in name or ".k_proj." in name}
+    matrices = {name for name, weight in model.named_parameters() if weight.ndim == 2} - looking
+    decay = dict.fromkeys(looking, recipe.attention_decay) | dict.fromkeys(matrices, recipe.weight_decay)
+    return [
+        {"params": [w for name, w in model.named_parameters() if decay.get(name, 0.0) == rate], "weight_decay": rate}
+        for rate in sorted({*decay.values(), 0.0})
+    ]
 
 
 def _batches(tokenizer: Tokenizer, *, seed: int, batch_size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:

@@ -18,7 +18,7 @@ from neuron_atlas import demo
 from neuron_atlas.adapters.prompt_sets import read_prompt_set
 from neuron_atlas.core.records import AttributionGraph, Edit, Prompt
 
-N_ABLATED = 40
+N_ABLATED = 60
 Instance = tuple[int, int, int]
 """Layer, neuron, position from the end."""
 

@@ -12,6 +12,9 @@ DOMAIN = "arithmetic"
 LARGEST_OPERAND = 20
 MIRRORED_COUNT = 30
 UNSEEN_COUNT = 10
+PARTNER_DISTANCE = 7
+"""How far a question's partner counts on (around the corner at the largest operand): close neighbours share most neurons, and
+such a small change says little about what makes the answer."""
 
 _TEN = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 _TEENS = ("ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen")
@@ -53,7 +56,7 @@ def arithmetic_examples() -> tuple[Example, ...]:
 
 
 def _ask(form: str, a: int, b: int, kind: str) -> Example:
-    other = b % LARGEST_OPERAND + 1
+    other = (b + PARTNER_DISTANCE - 1) % LARGEST_OPERAND + 1
     return Example(
         domain=DOMAIN,
         task="addition",

@@ -22,7 +22,7 @@ FACT = "the capital of the state containing Bend is"
 
 @pytest.fixture(scope="module")
 def model():
-    return load_model(str(Path(neuron_atlas.__file__).parent / "demo" / "model"), device="cpu")
+    return load_model(str(Path(neuron_atlas.__file__).parent / "demo" / "small-world"), device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def test_the_model_answers_and_the_graph_says_what_it_is_of(graph: AttributionGr
     assert (summary.position, summary.goal, summary.rules, summary.dtype) == (8, "top_k", "relp/1", "float32")
     assert summary.goal_value == pytest.approx(graph.logits["logit"].sum(), rel=1e-5)
     assert summary.options == TraceOptions()
-    assert summary.model_id == "model"
+    assert summary.model_id == "small-world"
 
 
 def test_nodes_are_embeddings_by_position_then_neurons_then_logits(graph: AttributionGraph) -> None:
@@ -291,7 +291,7 @@ def test_errors_that_are_not_about_memory_are_not_hidden(model) -> None:
 
 
 def test_bfloat16_gives_nearly_the_same_graph_and_tells_how_exact_it_is(graph: AttributionGraph) -> None:
-    folder = Path(neuron_atlas.__file__).parent / "demo" / "model"
+    folder = Path(neuron_atlas.__file__).parent / "demo" / "small-world"
     rough = trace(load_model(str(folder), device="cpu", dtype="bfloat16"), FACT)
     assert rough.summary.dtype == "bfloat16"
     assert rough.summary.completeness == pytest.approx(graph.summary.completeness, abs=0.05)

@@ -30,7 +30,7 @@ SMALL = EvaluationBudget(
 
 @pytest.fixture(scope="module")
 def model():
-    return load_model(str(DEMO / "model"), device="cpu")
+    return load_model(str(DEMO / "small-world"), device="cpu")
 
 
 @pytest.fixture(scope="module")
