@@ -180,11 +180,20 @@ class GraphSummary:
     """The last three say what made the graph, where that is known (a graph from elsewhere may not say)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Arrangement:
+    """What people did to a graph in a viewer: nodes they pinned, and groups of nodes they named (`node` of table `nodes`)."""
+
+    pinned: tuple[int, ...] = ()
+    groups: tuple[tuple[str, tuple[int, ...]], ...] = ()
+
+
 @dataclass(frozen=True)
 class AttributionGraph:
     """One prompt's graph.
 
     `nodes`, `edges` and `logits` are frames with the columns of tables `nodes`, `edges` and `targets`, without `prompt_id`.
+    `arrangement` travels with JSON files only.
     """
 
     prompt: Prompt
@@ -192,6 +201,7 @@ class AttributionGraph:
     edges: pl.DataFrame
     logits: pl.DataFrame
     summary: GraphSummary
+    arrangement: Arrangement = Arrangement()
 
     @property
     def scores(self) -> dict[str, float]:

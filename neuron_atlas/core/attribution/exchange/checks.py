@@ -126,7 +126,7 @@ def same_graph(one: AttributionGraph, other: AttributionGraph) -> bool:
     """Whether two graphs are equal in everything; a NaN equals a NaN."""
     frames = ((one.nodes, other.nodes), (one.edges, other.edges), (one.logits, other.logits))
     return (
-        one.prompt == other.prompt
+        (one.prompt, one.arrangement) == (other.prompt, other.arrangement)
         and all(a.schema == b.schema and a.equals(b) for a, b in frames)
         and repr(one.summary) == repr(other.summary)
     )

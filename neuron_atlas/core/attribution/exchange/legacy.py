@@ -8,6 +8,7 @@ embedding's `feature` is its token id; there are no error nodes, and a list `fea
 from __future__ import annotations
 
 from neuron_atlas.core.attribution.exchange import ids
+from neuron_atlas.core.attribution.exchange.arrangement import write_arrangement
 from neuron_atlas.core.attribution.exchange.neuronpedia import generator, header, logit_values, own_values
 from neuron_atlas.core.attribution.exchange.provenance import JsonObject, JsonValue
 from neuron_atlas.core.attribution.exchange.rows import NO_LABELS, GraphRows, NeuronLabels, NodeRow, graph_rows
@@ -37,7 +38,7 @@ def to_legacy(
                 "nodes_exceeded": graph.summary.is_trimmed,
             },
         },
-        "qParams": {"pinnedIds": [], "supernodes": [], "linkType": "both"},
+        "qParams": {**write_arrangement(graph.arrangement, names), "linkType": "both"},
         "features": _features(nodes),
         "nodes": list[JsonValue](nodes),
         "links": [

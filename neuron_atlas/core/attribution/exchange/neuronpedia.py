@@ -18,6 +18,7 @@ from collections import defaultdict
 from importlib.metadata import version
 
 from neuron_atlas.core.attribution.exchange import ids
+from neuron_atlas.core.attribution.exchange.arrangement import write_arrangement
 from neuron_atlas.core.attribution.exchange.provenance import JsonObject, JsonValue, own_block
 from neuron_atlas.core.attribution.exchange.rows import (
     NO_LABELS,
@@ -71,7 +72,7 @@ def to_neuronpedia(
             **header(graph, rows, slug=slug, scan=scan),
             **_viewer_settings(graph, rows, feature_json_base_url),
         },
-        "qParams": {"pinnedIds": [], "supernodes": [], "linkType": "both", "clickedId": "", "sg_pos": ""},
+        "qParams": {**write_arrangement(graph.arrangement, names), "linkType": "both", "clickedId": "", "sg_pos": ""},
         "nodes": list[JsonValue](nodes),
         "links": links,
     }

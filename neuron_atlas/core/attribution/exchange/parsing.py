@@ -81,6 +81,7 @@ def document_of(value: object) -> Document:
     )
     return Document.model_construct(
         metadata=outline.metadata,
+        q_params=outline.q_params,
         nodes=nodes,
         links=links,
         form="legacy" if is_legacy else "neuronpedia",

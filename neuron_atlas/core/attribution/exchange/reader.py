@@ -22,6 +22,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from neuron_atlas.core.attribution.exchange.arrangement import read_arrangement
 from neuron_atlas.core.attribution.exchange.estimates import LinkValues, NodeValues, fill_missing
 from neuron_atlas.core.attribution.exchange.ids import split_id
 from neuron_atlas.core.attribution.exchange.provenance import read_own_block
@@ -75,6 +76,7 @@ def read_document(document: Document, *, n_layers: int | None = None) -> Attribu
         edges=_typed(edges, EDGES).sort("target", "source"),
         logits=_typed(_logit_frame(nodes, values), TARGETS),
         summary=summary,
+        arrangement=read_arrangement(document.q_params, [node.node_id for node in nodes.ordered]),
     )
 
 

@@ -213,6 +213,7 @@ class Document(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     metadata: Metadata
+    q_params: Parameters
     nodes: list[Node]
     links: list[Link]
     form: Literal["neuronpedia", "legacy"]

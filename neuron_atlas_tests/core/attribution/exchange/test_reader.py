@@ -11,7 +11,7 @@ import pytest
 
 from neuron_atlas.core.attribution.exchange.parsing import parse_document
 from neuron_atlas.core.attribution.exchange.reader import read_document
-from neuron_atlas.core.records import AttributionGraph
+from neuron_atlas.core.records import Arrangement, AttributionGraph
 from neuron_atlas.errors import BadInput
 
 FORMAT_KEYS = {"node_id", "feature", "layer", "ctx_idx", "feature_type", "jsNodeId", "clerp", "activation"}
@@ -60,6 +60,16 @@ def raw_legacy_form() -> dict[str, Any]:
         ],
         "nodes_exceeded": True,
     }
+
+
+def test_pins_and_groups_of_other_tools_are_kept_for_nodes_that_are(cat: AttributionGraph) -> None:
+    """`E_9_2` is the third node, `1_7_2` the fifth; groups of another form, or without a node that is kept, are left out."""
+    document = raw_legacy_form()
+    document["qParams"] = {
+        "pinnedIds": ["1_7_2", "9_9_9"],
+        "supernodes": [["sitting", "E_9_2", "1_7_2"], ["gone", "9_9_9"], ["odd", 3], "text", []],
+    }
+    assert read(document).arrangement == Arrangement(pinned=(4,), groups=(("sitting", (2, 4)),))
 
 
 def test_what_others_do_not_state_is_what_their_links_imply(cat: AttributionGraph) -> None:

@@ -18,7 +18,7 @@ from neuron_atlas.core.attribution.exchange.parsing import parse_document
 from neuron_atlas.core.attribution.exchange.reader import read_document
 from neuron_atlas.core.attribution.exchange.slugs import SLUG, default_slug, scan_name
 from neuron_atlas.core.attribution.graph_tables import graph_frames, graph_of_tables
-from neuron_atlas.core.records import AttributionGraph, GraphSummary, Prompt, TraceOptions
+from neuron_atlas.core.records import Arrangement, AttributionGraph, GraphSummary, Prompt, TraceOptions
 from neuron_atlas.core.tables import EDGES, NODES, TARGETS, Table
 
 NUMBERS = st.floats(-(2.0**100), 2.0**100, width=32)
@@ -88,7 +88,10 @@ def graphs(draw: st.DrawFn) -> AttributionGraph:
         raw=draw(st.booleans()),
         tags=draw(st.dictionaries(TEXTS, TEXTS, max_size=2)),
     )
-    return AttributionGraph(prompt, _frame(NODES, rows), _frame(EDGES, edges), _frame(TARGETS, targets), summary)
+    some = st.lists(st.integers(0, len(rows) - 1), unique=True, min_size=1, max_size=3).map(tuple)
+    arrangement = Arrangement(draw(st.just(()) | some), tuple(draw(st.lists(st.tuples(TEXTS, some), max_size=2))))
+    frames = (_frame(NODES, rows), _frame(EDGES, edges), _frame(TARGETS, targets))
+    return AttributionGraph(prompt, *frames, summary, arrangement)
 
 
 @settings(max_examples=60, deadline=None)
