@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +88,17 @@ def test_every_protocol_has_its_rows(rows: pl.DataFrame) -> None:
 
 def test_on_facts_patching_goes_as_relp_predicts(rows: pl.DataFrame) -> None:
     assert value(rows, "patch_output", "relp/1", "pearson") >= 0.9
+
+
+@pytest.mark.parametrize("name", ["grammar", "arithmetic"])
+def test_where_the_demo_model_computes_patching_goes_as_relp_predicts_and_not_as_the_gradient(model, name: str) -> None:
+    """Its attention looks by place and word, not by what is to be said: frozen patterns lose little."""
+    few = replace(SMALL, singles=1, subsets=1, sources=1, circuits=(1,))
+    prompts = read_prompt_set(DEMO / "prompts", name)
+    found = neuron_atlas.evaluate(model, prompts, rules=("relp", "gradient"), edge_rules=(), budget=few)
+    relp, gradient = (value(found, "patch_output", method, "pearson") for method in ("relp/1", "gradient/1"))
+    assert relp >= 0.85
+    assert relp > gradient + 0.1
 
 
 def test_a_circuit_carries_more_than_a_random_one_of_its_size(rows: pl.DataFrame) -> None:
