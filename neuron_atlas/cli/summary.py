@@ -38,7 +38,7 @@ SELECT side, metric, count(corrected) AS labels, avg(score) AS score, avg(null_s
 FROM label_scores GROUP BY side, metric ORDER BY side DESC, metric
 """
 TOP_CLUSTER = """
-SELECT l.label FROM cluster_labels AS l JOIN clusters AS c USING (path)
+SELECT l.label FROM cluster_labels AS l JOIN clusters AS c ON c.path = l.path AND l.is_best
 WHERE c.level = 1 AND l.label IS NOT NULL ORDER BY c.is_stable DESC, c.flow DESC LIMIT 1
 """
 TOP_NEURON = """

@@ -654,14 +654,17 @@ PROFILE_AGREEMENT = Table(
 )
 CLUSTER_LABELS = Table(
     "cluster_labels",
-    "Names of modules, composed from their members.",
-    ("path",),
+    "Names of modules: composed from their members, and by a language model where one is asked.",
+    ("path", "labeler"),
     _columns(
         ("path", TEXT, "module path"),
+        ("labeler", TEXT, "rules | openai | openai-batch"),
+        ("version", TEXT, "version of the labeler: code, prompt template and model"),
+        ("is_best", BOOL, "the one row of its module to show where there is room for one"),
         ("label", TEXT, "3 to 8 words; missing when unlabeled", True),
         ("description", TEXT, "1 or 2 sentences", True),
         ("unlabeled_reason", TEXT, "why there is none", True),
-        ("tokens", pl.List(TEXT), "top tokens of the members, by flow"),
+        ("tokens", pl.List(TEXT), "tokens the label stands for: of a name by rules, the top tokens of the members"),
         ("score", F32, "ablation effect on its tokens minus that of matched random sets (logits)", True),
         ("ci_low", F32, "lower end of the 95 % interval", True),
         ("ci_high", F32, "upper end", True),

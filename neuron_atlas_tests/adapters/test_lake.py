@@ -19,7 +19,8 @@ ASSET = "cluster_labels"
 
 
 def labels(*paths: str) -> dict[str, pl.DataFrame]:
-    rows = [{"path": p, "label": f"module {p}", "tokens": [" a", " b"]} for p in paths]
+    by = {"labeler": "rules", "version": "1", "is_best": True}
+    rows = [{"path": p, **by, "label": f"module {p}", "tokens": [" a", " b"]} for p in paths]
     return {ASSET: pl.DataFrame(rows, schema=CLUSTER_LABELS.schema)}
 
 

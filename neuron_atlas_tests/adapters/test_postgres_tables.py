@@ -34,7 +34,8 @@ with Server(host, database=database).connect() as connection:
 
 
 def labels(text: str, n: int) -> Frames:
-    frame = pl.DataFrame({"path": [str(i) for i in range(n)], "label": text, "tokens": [[text]] * n})
+    by = {"labeler": "rules", "version": "1", "is_best": True}
+    frame = pl.DataFrame({"path": [str(i) for i in range(n)], **by, "label": text, "tokens": [[text]] * n})
     missing = [pl.lit(None).alias(c.name) for c in CLUSTER_LABELS.columns if c.name not in frame.columns]
     return {"cluster_labels": CLUSTER_LABELS.checked(frame.with_columns(missing))}
 

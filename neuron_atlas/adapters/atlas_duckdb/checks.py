@@ -14,6 +14,8 @@ CHECKS: dict[str, str] = {
     "every profiled neuron's cluster exists": """
         SELECT layer, neuron, polarity, cluster FROM profile_members
         WHERE cluster IS NOT NULL AND cluster NOT IN (SELECT cluster FROM profile_clusters)""",
+    "every labeled cluster has one best label": """
+        SELECT path FROM cluster_labels GROUP BY path HAVING count(*) FILTER (is_best) <> 1""",
     "every cluster has as many members as it says": """
         SELECT c.path, c.size, count(m.neuron) AS members
         FROM clusters AS c

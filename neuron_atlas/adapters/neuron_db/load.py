@@ -135,7 +135,7 @@ def _neurons(tables: Tables, descriptions: pl.DataFrame) -> pl.DataFrame:
     """Every neuron of which anything is known, with its cluster."""
     at = ["layer", "neuron"]
     members, stats = whole(tables, CLUSTER_MEMBERS), whole(tables, ACTIVATION_STATS)
-    clusters = whole(tables, CLUSTER_LABELS).select("path", cluster_label="label")
+    clusters = whole(tables, CLUSTER_LABELS).filter("is_best").select("path", cluster_label="label")
     known = pl.concat([frame.select(at) for frame in (descriptions, members, stats, whole(tables, EXEMPLARS))])
     paths = members.select(*at, "path").join(clusters, on="path", how="left")
     return (

@@ -56,11 +56,17 @@ class ModuleEvidence:
 
 @dataclass(frozen=True, slots=True)
 class ModuleName:
-    """A label and description, or the reason why there is none."""
+    """A label and description, or the reason why there is none.
+
+    `tokens` are those the label stands for, empty where it stands for all that the module promotes; `is_lost`: asking again
+    may help.
+    """
 
     label: str | None
     description: str | None
     unlabeled_reason: str | None
+    tokens: tuple[str, ...] = ()
+    is_lost: bool = False
 
 
 def name_module(evidence: ModuleEvidence) -> ModuleName:

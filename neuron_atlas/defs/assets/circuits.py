@@ -11,6 +11,7 @@ from neuron_atlas.core.records import Frames, Tables
 from neuron_atlas.defs.checks import checks_of
 from neuron_atlas.defs.doorway import doorway
 from neuron_atlas.defs.ingredients import ClusteringResource, ModelResource
+from neuron_atlas.defs.labelers import LabelerResource
 
 GROUP = "circuits"
 OWNERS = ["team:interpretability"]
@@ -88,7 +89,7 @@ def circuits_assets() -> list[dg.AssetsDefinition]:
         pool="duckdb",
         kinds={"pytorch", "duckdb"},
         owners=OWNERS,
-        code_version="1",
+        code_version="2",
     )
     @doorway
     def cluster_labels(
@@ -102,11 +103,12 @@ def circuits_assets() -> list[dg.AssetsDefinition]:
         input_labels: Tables,
         clustering: ClusteringResource,
         model: ModelResource,
+        labeler: LabelerResource,
     ) -> Frames:
         """What each module is about, from the labels of its members, tested by switching it off.
 
-        The score says how much more the module's own tokens fall when it is ablated than when random neurons of the same
-        layers are.
+        Names are composed by rules; where neurons are labeled by a language model, it names the modules as well. The score says how
+        much more the module's own tokens fall when it is ablated than when random neurons of the same layers are.
         """
         from neuron_atlas.core.circuits.labels import label_clusters
 
@@ -116,6 +118,8 @@ def circuits_assets() -> list[dg.AssetsDefinition]:
             output_projections,
             evidence={**edge_stats, **der_scores, "graphs": raw_graphs["graphs"]},
             model=model.load(),
+            language_model=labeler.language_model.load() if labeler.is_paid else None,
+            labeler=labeler.kind,
             seed=clustering.seed,
         )
 

@@ -107,7 +107,8 @@ def test_refusals(tmp_path, tables_of):
 
 BROKEN = {
     "cluster exists": ("cluster_members", lambda rows: [*rows, {"layer": 1, "neuron": 7, "path": "9", "top": 9}]),
-    "labeled cluster exists": ("cluster_labels", lambda rows: [*rows, {"path": "9"}]),
+    "labeled cluster exists": ("cluster_labels", lambda rows: [*rows, {"path": "9", "is_best": True}]),
+    "one best label": ("cluster_labels", lambda rows: [*rows, {**rows[0], "labeler": "openai"}]),
     "as many members": ("clusters", lambda rows: [{**rows[0], "size": 5}, rows[1]]),
     "belongs to a label": ("label_scores", lambda rows: [*rows, {**rows[0], "neuron": 4}]),
     "one the model has": ("cluster_members", lambda rows: [*rows, {"layer": 2, "neuron": 0}]),

@@ -36,7 +36,7 @@ def clustered(many: Tables) -> Tables:
     at = many["output_labels"].collect().select("layer", "neuron")
     members = at.with_columns(path=pl.col("layer").replace_strict(PATHS, return_dtype=pl.String))
     clusters = pl.DataFrame({"path": ["1", "1.1", "2"], "size": [600, 300, 300]})
-    names = pl.DataFrame({"path": ["1", "2"], "label": ["first module", "second module"]})
+    names = pl.DataFrame({"path": ["1", "2"], "label": ["first module", "second module"], "is_best": True})
     return {
         **many,
         "cluster_members": fitted(CLUSTER_MEMBERS, members).lazy(),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
@@ -9,6 +11,7 @@ from polars.testing import assert_frame_equal
 from neuron_atlas.core.circuits.flow_graph import neuron_edges
 from neuron_atlas.core.circuits.labels import label_clusters
 from neuron_atlas.core.circuits.members import homes, module_members, module_tokens, themes, traffic
+from neuron_atlas.core.conversation import Ask, NoReply, ScriptedModel
 from neuron_atlas.core.labeling.choice import best_labels
 from neuron_atlas.core.tables import (
     CLUSTER_LABELS,
@@ -215,3 +218,39 @@ def test_clusters_are_required_all_else_is_not(tables):
 def test_no_clusters_no_labels():
     empty = {"clusters": CLUSTERS.empty().lazy(), "cluster_members": CLUSTER_MEMBERS.empty().lazy()}
     assert label_clusters(empty, {}, {})["cluster_labels"].height == 0
+
+
+def test_a_language_models_names_stand_beside_the_rules_and_come_first(tables):
+    names = iter(["promotes capitals of states", None, "promotes plural verb forms"])  # by level, then flow: 1, 2, 1.1
+
+    def answer(ask: Ask) -> str | NoReply:
+        name = next(names)
+        if name is None:
+            return NoReply("failed", "the server is away")
+        return json.dumps(
+            {
+                "is_interpretable": True,
+                "reason": "",
+                "label": name,
+                "description": "A sentence about it.",
+                "tokens": [" Boise"],
+            }
+        )
+
+    model = ScriptedModel(answer, name="tiny")
+    found = label_clusters(tables, tables, tables, language_model=model)["cluster_labels"]
+    assert_frame_equal(CLUSTER_LABELS.checked(found), found)
+    rows = {
+        (path, who): (label, best)
+        for path, who, label, best in found.select("path", "labeler", "label", "is_best").iter_rows()
+    }
+    assert rows["1", "openai"] == ("promotes capitals of states", True)
+    assert rows["1", "rules"][1] is False
+    assert rows["1.1", "openai"] == ("promotes plural verb forms", True)
+    assert rows["2", "openai"][0] is None
+    assert sum(best for _, best in rows.values()) == 3
+    lost = found.filter((pl.col("path") == "2") & (pl.col("labeler") == "openai")).row(0, named=True)
+    assert lost["unlabeled_reason"] == "no name came: the server is away"
+    one = found.filter((pl.col("path") == "1") & (pl.col("labeler") == "openai")).row(0, named=True)
+    assert one["tokens"] == [" Boise"]
+    assert one["version"].startswith("tiny name-cluster/")

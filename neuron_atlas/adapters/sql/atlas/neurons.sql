@@ -107,5 +107,5 @@ LEFT JOIN der_scores AS d ON d.layer = s.layer AND d.neuron = s.neuron
 LEFT JOIN activation AS a ON a.layer = s.layer AND a.neuron = s.neuron
 LEFT JOIN exemplar AS e ON e.layer = s.layer AND e.neuron = s.neuron
 LEFT JOIN cluster_members AS g ON g.layer = s.layer AND g.neuron = s.neuron
-LEFT JOIN cluster_labels AS n ON n.path = g.path
+LEFT JOIN cluster_labels AS n ON n.path = g.path AND n.is_best
 ORDER BY s.layer, s.neuron;
