@@ -119,7 +119,9 @@ def hand_made() -> dict[str, Rows]:
         "profile_members": [{**at_3, "polarity": 1, "cluster": 4}, {**at_2, "polarity": -1, "cluster": 4}, {**at_5, "polarity": 1}],
         "profile_agreement": [{"level": "top", "n": 2, "ami": 0.5}],
         "faithfulness": [{"prompt_set": "capitals", "protocol": "circuit", "method": "relp/1", "n": 32, "share": 0.5}],
-        "cluster_labels": [{"path": "1.1", "labeler": "rules", "is_best": True, "label": "geography circuit: Salem", "tokens": [" Salem"]}],
+        "cluster_labels": [
+            {"path": "1.1", "labeler": "rules", "is_best": True, "label": "geography circuit: Salem", "tokens": [" Salem"]}
+        ],
     }  # fmt: skip
 
 
