@@ -342,7 +342,7 @@ def store(name: str, found: object, *, title: str, threads: int, clock: str) -> 
     rows = {n: Row(**known[n]) for n in LINES if isinstance(known.get(n), dict)}
     table = [row for n, row in rows.items() if "@" not in n]
     growth = [line(row) for n, row in rows.items() if "@" in n]
-    groups = [f"- {known[n]}" for n in LINES if isinstance(known.get(n), str)]
+    groups = [f"- {known[n]}" for n in LINES if n.endswith("16") and n in known]
     command = f"    python benchmarks/attribution.py --threads {threads} --clock {clock}"
     parts = [
         "# Direct edges: time, and share of the machine's peak", "", command, "", title, "",

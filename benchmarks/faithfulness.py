@@ -190,7 +190,7 @@ def write(
         *(table(rows, task, "pearson", nodes, METHODS) for task in TASKS),
         "## The same for ranks (Spearman)",
         *(table(rows, task, "spearman", nodes, METHODS) for task in TASKS),
-        "## Why agreement falls short of 0.9 in protocol A",
+        "## Agreement by template",
         by_template(parts),
         "Change of the attention that the last token pays to the word that differs, within a pair (largest over heads and layers, "
         f"mean over pairs; 1 is all of it): {switches}.",

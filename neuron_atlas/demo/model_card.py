@@ -29,8 +29,7 @@ Next-token prediction on texts that `neuron_atlas.demo.world` generates afresh a
 
     python -m neuron_atlas.demo.train --out DIR
 
-The same seed and thread count give the same file on one machine (tried: byte for byte); another processor may round
-differently.
+The same seed and thread count give the same weights on one machine; another processor may round differently.
 `training.json` holds the recipe and the grades below, `split.json` what training never saw. No text of others was used.
 
 ## Held out

@@ -20,6 +20,7 @@ class Recipe:
     learning_rate: float = 2e-3
     weight_decay: float = 0.1
     attention_decay: float = 0.7
+    embedding_std: float = 0.02
     warmup_steps: int = 100
     threads: int = 1
     hidden_size: int = 128

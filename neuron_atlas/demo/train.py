@@ -44,6 +44,7 @@ def train(recipe: Recipe) -> tuple[LlamaForCausalLM, Tokenizer]:
     torch.manual_seed(recipe.seed)
     tokenizer = build_tokenizer(world.vocabulary(), pattern=world.TOKEN_PATTERN)
     model = _new_model(recipe, vocabulary_size=tokenizer.get_vocab_size())
+    torch.nn.init.normal_(model.model.embed_tokens.weight, std=recipe.embedding_std)
     groups = _parameter_groups(model, recipe)
     optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.98))
     batches = _batches(tokenizer, seed=recipe.seed, batch_size=recipe.batch_size)
@@ -139,14 +140,15 @@ def _new_model(recipe: Recipe, *, vocabulary_size: int) -> LlamaForCausalLM:
 
 
 def _parameter_groups(model: LlamaForCausalLM, recipe: Recipe) -> list[dict[str, object]]:
-    """All weights by their decay: queries and keys, other matrices, and vectors, which have none."""
-    looking = {name for name, _ in model.named_parameters() if ".q_proj." in name or ".k_proj." in name}
-    matrices = {name for name, weight in model.named_parameters() if weight.ndim == 2} - looking
-    decay = dict.fromkeys(looking, recipe.attention_decay) | dict.fromkeys(matrices, recipe.weight_decay)
-    return [
-        {"params": [w for name, w in model.named_parameters() if decay.get(name, 0.0) == rate], "weight_decay": rate}
-        for rate in sorted({*decay.values(), 0.0})
-    ]
+    """All weights by their decay: queries and keys; other matrices; embeddings and vectors, which have none."""
+    groups: dict[float, list[torch.nn.Parameter]] = {}
+    for name, weight in model.named_parameters():
+        if ".q_proj." in name or ".k_proj." in name:
+            decay = recipe.attention_decay
+        else:
+            decay = 0.0 if weight.ndim != 2 or "embed_tokens" in name else recipe.weight_decay
+        groups.setdefault(decay, []).append(weight)
+    return [{"params": weights, "weight_decay": decay} for decay, weights in groups.items()]
 
 
 def _batches(tokenizer: Tokenizer, *, seed: int, batch_size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
