@@ -109,14 +109,15 @@ class LabelStore:
         return Imported(added, unchanged, len(refused), tuple(refused[:_MOST_REFUSED]))
 
     def rows(self, side: Side, layer: int, *, model_revision: str) -> pl.DataFrame:
-        """The labels that count, as rows of `output_labels` or `input_labels`; token ids are left to whoever knows them."""
+        """The labels that count, as rows of `output_labels` or `input_labels`; token ids only where the label has
+        them."""
         table = OUTPUT_LABELS if side == "output" else INPUT_LABELS
         found: list[tuple[object, ...]] = []
         for neuron, polarity, labeler, author, text in self._db.execute(_NEWEST, (model_revision, side, layer)):
             label = Label.model_validate_json(text)
             found.append(
                 (layer, neuron, polarity, labeler, author, label.label, label.description, label.type, label.confidence, None,
-                 label.direction, list(label.tokens), [], [], content_hash(text), model_revision)
+                 label.direction, list(label.tokens), list(label.token_ids), [], content_hash(text), model_revision)
             )  # fmt: skip
         return pl.DataFrame(found, schema=table.schema, orient="row") if found else table.empty()
 

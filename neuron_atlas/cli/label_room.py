@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from neuron_atlas.core.aggregation.token_words import readable_token
 from neuron_atlas.core.labeling.assemble import Gathered, gather
 from neuron_atlas.core.labeling.evidence import Side, polar_name
+from neuron_atlas.core.labeling.given import beside, ids_by_text, with_token_ids
 from neuron_atlas.core.labeling.priority import labeling_order
 from neuron_atlas.core.records import NeuronId, Tables
 from neuron_atlas.definitions import Resources, stored_tables
@@ -50,14 +52,14 @@ class LabelRoom:
     def labels(self) -> Tables:
         """The labels as they would stand after `neuron-atlas label`: stored ones, and given ones that came since."""
         now: dict[str, pl.LazyFrame] = {}
+        by_text = ids_by_text({token: readable_token(text) for token, text in self.token_text.items()})
         for name, side in zip(LABELS, ("output", "input"), strict=True):
             given = [self.resources.label_store.rows(side, layer) for layer in range(self.n_layers)]
-            frames = [frame for frame in given if frame is not None]
+            frames = [with_token_ids(frame, by_text) for frame in given if frame is not None]
             if name in self.stored:
-                frames.append(self.stored[name].collect())
-            if frames:
-                key = ("layer", "neuron", "polarity", "labeler")
-                now[name] = pl.concat(frames).unique(key, keep="first", maintain_order=True).lazy()
+                now[name] = (
+                    beside(self.stored[name].collect(), pl.concat(frames)).lazy() if frames else self.stored[name]
+                )
         return now
 
     def gathered(self, side: Side, layer: int, *, as_draft: bool = False) -> list[Gathered]:

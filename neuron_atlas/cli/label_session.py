@@ -164,6 +164,7 @@ class _Session:
         asked = {
             "label": f"label, 3 to 8 words (empty: {before.label if before else 'leave it'}):",
             "description": "description, a sentence (empty: as proposed):",
+            "tokens": "tokens it predicts, separated by commas (empty: as proposed; -: none):",
             "type": f"type, one of {', '.join(types)} (empty: {before.type if before else 'unknown'}):",
         }
         given: dict[str, str] = {}
@@ -185,9 +186,8 @@ class _Session:
                     "description": given["description"] or (before.description if before else text),
                     "type": kind,
                     "confidence": 1.0,
-                    "tokens": before.tokens if before else (),
-                    "token_ids": before.token_ids if before else (),
                     "direction": before.direction if before else 1,
+                    **_tokens(given["tokens"], before),
                 }
             )
         except (ValidationError, BadInput) as error:
@@ -223,6 +223,13 @@ class _Session:
     def _save(self) -> None:
         self.place.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(self.place, self.state.model_dump_json(indent=1))
+
+
+def _tokens(said: str, before: Label | None) -> dict[str, tuple[str, ...] | tuple[int, ...]]:
+    """The tokens a person named (ids are looked up later), or those proposed."""
+    if not said and before is not None:
+        return {"tokens": before.tokens, "token_ids": before.token_ids}
+    return {"tokens": tuple(word.strip() for word in said.split(",") if word.strip() not in ("", "-"))}
 
 
 LABELED = """

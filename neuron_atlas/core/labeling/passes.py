@@ -12,6 +12,7 @@ import polars as pl
 
 from neuron_atlas.core.labeling.assemble import Gathered, gather
 from neuron_atlas.core.labeling.evidence import INPUT_TYPES, OUTPUT_TYPES, Label, Side, Unlabeled, polar_name
+from neuron_atlas.core.labeling.given import beside, ids_by_text, with_token_ids
 from neuron_atlas.core.labeling.lexicon import Lexicon
 from neuron_atlas.core.labeling.priority import labeling_order
 from neuron_atlas.core.ports import Labeler
@@ -48,14 +49,16 @@ def label_layer(
     chosen = _by_priority(side, layer, gathered, evidence, labels)[:budget]
     answers = _answers(side, [gathered[n] for n in chosen], labeler, progress)
     answered = dict(zip(chosen, answers, strict=True))
-    by_text = {text.strip(): token for token, text in sorted(lexicon.text.items(), reverse=True)}
+    by_text = ids_by_text(lexicon.text)
     table = OUTPUT_LABELS if side == "output" else INPUT_LABELS
     rows = [
         _row(one, answered.get(n, _left_out(budget)), labeler, model_revision, by_text, lexicon)
         for n, one in enumerate(gathered)
     ]
     made = pl.DataFrame(rows, schema=table.schema, orient="row") if rows else table.empty()
-    return {table.name: table.checked(_with_given(made, given, layer, by_text))}
+    if given is not None:
+        made = beside(made, with_token_ids(given.filter(pl.col("layer") == layer), by_text))
+    return {table.name: table.checked(made)}
 
 
 def _by_priority(side: Side, layer: int, gathered: Sequence[Gathered], evidence: Tables, labels: Tables) -> list[int]:
@@ -121,21 +124,3 @@ def _row(
 def _known_tokens(label: Label, by_text: Mapping[str, int], lexicon: Lexicon) -> list[int]:
     ids = label.token_ids or tuple(by_text[text.strip()] for text in label.tokens if text.strip() in by_text)
     return list(dict.fromkeys(i for i in ids if i in lexicon.text))
-
-
-def _with_given(made: pl.DataFrame, given: pl.DataFrame | None, layer: int, by_text: Mapping[str, int]) -> pl.DataFrame:
-    """The new rows and the given ones of the layer, whose tokens are looked up where only their texts are known."""
-    if given is None or given.is_empty():
-        return made
-    rows = given.filter(pl.col("layer") == layer).select(made.columns)
-    ids = [[by_text.get(text.strip()) for text in texts] for texts in rows["tokens"].to_list()]
-    known = [
-        [text for text, i in zip(texts, found, strict=True) if i is not None]
-        for texts, found in zip(rows["tokens"].to_list(), ids, strict=True)
-    ]
-    rows = rows.with_columns(
-        tokens=pl.Series(known, dtype=made.schema["tokens"]),
-        token_ids=pl.Series([[i for i in found if i is not None] for found in ids], dtype=made.schema["token_ids"]),
-    )
-    key = ("layer", "neuron", "polarity", "labeler")
-    return pl.concat([rows, made], how="vertical_relaxed").unique(key, keep="first", maintain_order=True)

@@ -188,6 +188,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         raw = self.rfile.read(int(self.headers["Content-Length"]))
+        if len(raw) < int(self.headers["Content-Length"]):  # the client died in the middle
+            self.close_connection = True
+            return
         server, path = self.server, self.path.removeprefix("/v1")
         with server.lock:
             server.books.headers.append(dict(self.headers))
