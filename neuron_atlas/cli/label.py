@@ -12,6 +12,7 @@ from neuron_atlas.cli.printing import json_option, out
 from neuron_atlas.cli.stages import force_option, partition_option, run_stage
 from neuron_atlas.core.labeling.language_labeler import DEAD_LETTER
 from neuron_atlas.core.records import layer_key
+from neuron_atlas.defs.labelers import unit_name
 from neuron_atlas.errors import BadInput
 from neuron_atlas.settings import Settings, load_settings
 
@@ -110,8 +111,15 @@ def label(
         is_part = named is not None or start_layer is not None or end_layer is not None
         assets = [f"{side}_labels"] if side else ["labeling"]
         keys = [layer_key(layer) for layer in chosen] if is_part else None
-        run_stage(assets, partition=keys, force=force, as_json=as_json, settings=settings)
+        planned = replace(resources, labeler=resources.labeler.model_copy(update={"plan": _plan(side, chosen)}))
+        run_stage(assets, partition=keys, force=force, as_json=as_json, settings=settings, resources=planned)
         _tell_what_is_missing(settings, resources)
+
+
+def _plan(side: Side | None, layers: list[int]) -> list[str]:
+    """The layers that share the budget, in the order in which they run."""
+    outputs = [unit_name("output", layer) for layer in reversed(layers)] if side != "input" else []
+    return [*outputs, *(unit_name("input", layer) for layer in layers if side != "output")]
 
 
 def _settings(labeler: str | None, budget: float | None) -> Settings:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import dagster as dg
 from pydantic import Field
 
+from neuron_atlas.core.records import layer_key, layer_of_key
 from neuron_atlas.defs.ingredients import ModelResource
 from neuron_atlas.defs.recipes import Ingredient
 from neuron_atlas.errors import BadInput, UnknownName
@@ -132,6 +133,10 @@ class LabelerResource(Ingredient):
 
     kind: str = Field(description="rules, openai, openai-batch, human or import.")
     language_model: LanguageModelResource
+    plan: list[str] = Field(
+        default=[],
+        description="Layers of this run, in order, that share the budget, as 'output L05'; default: all of both passes.",
+    )
     retry: bool = Field(default=False, description="Ask again what was refused or cut off before.")
 
     def identity(self, partition: str | None) -> str:
@@ -152,6 +157,13 @@ class LabelerResource(Ingredient):
             return f"{self.kind} {self.language_model.name} {PROMPT_VERSION}"
         labeler = self.load()
         return f"{labeler.name} {labeler.version}"
+
+    def for_layer(self, side: Side, layer: int, n_layers: int) -> Labeler:
+        """The labeler of one layer of a pass, with its equal share of what is left of the budget for it and those after it."""
+        outputs = [unit_name("output", n) for n in reversed(range(n_layers))]
+        plan = self.plan or [*outputs, *(unit_name("input", n) for n in range(n_layers))]
+        name = unit_name(side, layer)
+        return self.load(shares=len(plan) - plan.index(name) if name in plan else 1)
 
     def load(self, *, shares: int = 1, attempt: int = 0) -> Labeler:
         """The labeler; with another `attempt`, other answers are asked for.
@@ -176,6 +188,11 @@ class LabelerResource(Ingredient):
         return RulesLabeler()
 
 
+def unit_name(side: Side, layer: int) -> str:
+    """One layer of one pass, in a plan."""
+    return f"{side} {layer_key(layer)}"
+
+
 class LabelStoreResource(Ingredient):
     """Labels by people and from elsewhere; a partition is a layer."""
 
@@ -183,8 +200,6 @@ class LabelStoreResource(Ingredient):
     model: ModelResource
 
     def identity(self, partition: str | None) -> str:
-        from neuron_atlas.core.records import layer_of_key
-
         if partition is None or not Path(self.path).exists():
             return ""
         with self.open() as store:

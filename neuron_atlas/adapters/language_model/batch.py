@@ -137,7 +137,7 @@ class OpenAIBatchModel:
         begun: dict[str, int] = {}
         for key, call in zip(requests, calls, strict=True):
             if call is None:
-                answers[key] = NoReply("budget", f"the budget of ${self.limit_usd:.2f} is spent")
+                answers[key] = NoReply("budget", f"spending reached its limit of ${self.limit_usd:.2f}")
             else:
                 begun[key] = call
         lines = {key: self._line(key, requests[key]) for key in begun}

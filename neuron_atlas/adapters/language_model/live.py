@@ -143,7 +143,7 @@ class _Round:
             await self.cooldown.wait()
             call = await self._begin(key, request)
             if call is None:
-                return NoReply("budget", f"the budget of ${self.model.limit_usd:.2f} is spent")
+                return NoReply("budget", f"spending reached its limit of ${self.model.limit_usd:.2f}")
             try:
                 answer = await self._send(client, request)
             except openai.APIStatusError as error:

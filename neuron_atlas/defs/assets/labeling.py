@@ -61,7 +61,7 @@ def labeling_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
         from neuron_atlas.core.labeling.passes import label_layer
 
         layer = layer_of_key(context.partition_key)
-        who = labeler.load(shares=layer + 1 + model.spec().n_layers)
+        who = labeler.for_layer("output", layer, model.spec().n_layers)
         made = label_layer(
             "output",
             layer,
@@ -111,7 +111,7 @@ def labeling_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
         from neuron_atlas.core.labeling.passes import label_layer
 
         layer = layer_of_key(context.partition_key)
-        who = labeler.load(shares=model.spec().n_layers - layer)
+        who = labeler.for_layer("input", layer, model.spec().n_layers)
         made = label_layer(
             "input",
             layer,

@@ -35,7 +35,7 @@ assert all(isinstance(o, Reply) for o in model.ask(asks(int(n))))
 def test_repeated_paid_calls_never_exceed_those_under_way_at_the_kills(faulty: FaultyServer, tmp_path: Path) -> None:
     ledger, rng = tmp_path / "ledger.sqlite", random.Random(0)
     command = [sys.executable, "-c", CLIENT, faulty.url, str(ledger), str(REQUESTS), str(CONCURRENCY)]
-    marks = sorted(rng.sample(range(1, REQUESTS), KILLS))
+    marks = sorted(rng.sample(range(1, REQUESTS - KILLS * CONCURRENCY), KILLS))
     under_way = 0
     for mark in marks:
         reached = threading.Event()

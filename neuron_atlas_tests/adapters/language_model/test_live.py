@@ -83,7 +83,7 @@ def test_a_budget_is_never_exceeded_and_the_rest_says_so(faulty: FaultyServer, a
     assert ledger.spent() == pytest.approx(0.002 * bought)
     assert 0.1 - worst < ledger.spent() <= 0.1
     assert all(isinstance(o, Reply) for o in outcomes[: bought - model.concurrency])  # first come, first served
-    assert {o for o in outcomes if isinstance(o, NoReply)} == {NoReply("budget", "the budget of $0.10 is spent")}
+    assert {o for o in outcomes if isinstance(o, NoReply)} == {NoReply("budget", "spending reached its limit of $0.10")}
     more = OpenAIModel(at, ledger, patience=QUICK, prices=prices, limit_usd=10.0)
     assert all(isinstance(o, Reply) for o in more.ask(requests))
     assert more.spending.calls == 200 - bought
