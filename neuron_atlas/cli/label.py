@@ -111,7 +111,7 @@ def label(
         is_part = named is not None or start_layer is not None or end_layer is not None
         assets = [f"{side}_labels"] if side else ["labeling"]
         keys = [layer_key(layer) for layer in chosen] if is_part else None
-        planned = replace(resources, labeler=resources.labeler.model_copy(update={"plan": _plan(side, chosen)}))
+        planned = replace(resources, labeler=resources.labeler.set_to(plan=_plan(side, chosen)))
         run_stage(assets, partition=keys, force=force, as_json=as_json, settings=settings, resources=planned)
         _tell_what_is_missing(settings, resources)
 
@@ -137,7 +137,7 @@ def _retry(settings: Settings, side: Side | None, layers: list[int], *, as_json:
     from neuron_atlas.definitions import Resources
 
     resources = Resources.of(settings)
-    asking = replace(resources, labeler=resources.labeler.model_copy(update={"retry": True}))
+    asking = replace(resources, labeler=resources.labeler.set_to(retry=True))
     found = False
     for one in (side,) if side else ("output", "input"):
         dead = _layers_with(settings, one, DEAD_LETTER, layers)

@@ -21,7 +21,7 @@ from neuron_atlas.errors import BadInput, UnknownName
 from neuron_atlas.settings import load_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     import polars as pl
 
@@ -157,6 +157,10 @@ class LabelerResource(Ingredient):
             return f"{self.kind} {self.language_model.name} {PROMPT_VERSION}"
         labeler = self.load()
         return f"{labeler.name} {labeler.version}"
+
+    def set_to(self, *, plan: Sequence[str] = (), retry: bool = False) -> LabelerResource:
+        """The same labeler for one run."""
+        return LabelerResource(kind=self.kind, language_model=self.language_model, plan=list(plan), retry=retry)
 
     def for_layer(self, side: Side, layer: int, n_layers: int) -> Labeler:
         """The labeler of one layer of a pass, with its equal share of what is left of the budget for it and those after it."""
