@@ -133,7 +133,7 @@ def _settings(labeler: str | None, budget: float | None) -> Settings:
 
 
 def _retry(settings: Settings, side: Side | None, layers: list[int], *, as_json: bool) -> None:
-    """Run the layers that hold dead letters once more, then whatever became out of date through that."""
+    """Run the layers that hold dead letters once more; all other answers come from the ledger."""
     from neuron_atlas.definitions import Resources
 
     resources = Resources.of(settings)
@@ -148,9 +148,10 @@ def _retry(settings: Settings, side: Side | None, layers: list[int], *, as_json:
             )
     if not found:
         out.print("no label is missing that could be asked for again")
-    elif not as_json:
-        run_stage(["labeling"], as_json=False, settings=settings)
-        _tell_what_is_missing(settings, resources)
+        return
+    _tell_what_is_missing(settings, resources)
+    if not as_json:
+        out.print("Labels that lean on these follow with: neuron-atlas label", style="dim")
 
 
 def _layers_with(settings: Settings, side: Side, reason: str, layers: list[int]) -> list[str]:

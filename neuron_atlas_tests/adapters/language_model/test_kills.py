@@ -28,7 +28,8 @@ from neuron_atlas.adapters.language_model import Ledger, OpenAIModel, Server
 from neuron_atlas.core.conversation import Reply
 from neuron_atlas_tests.adapters.language_model.conftest import QUICK, asks
 url, path, n, concurrency = sys.argv[1:]
-model = OpenAIModel(Server("tiny", "none", url), Ledger(Path(path)), concurrency=int(concurrency), patience=replace(QUICK, timeout_s=60))
+server, patience = Server("tiny", "none", url), replace(QUICK, timeout_s=60)
+model = OpenAIModel(server, Ledger(Path(path)), concurrency=int(concurrency), patience=patience)
 assert all(isinstance(o, Reply) for o in model.ask(asks(int(n))))
 """
 
