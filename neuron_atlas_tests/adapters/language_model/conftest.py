@@ -32,7 +32,7 @@ FAULTS = {
     "truncation": 0.005,
 }
 """Kind of fault to its share; `half` breaks the HTTP body off, `garbage` is a good reply whose text is broken JSON."""
-QUICK = Patience(tries=8, timeout_s=1.0, first_pause_s=0.002, longest_pause_s=0.02, grace_s=2.0, poll_s=0.0)
+QUICK = Patience(tries=8, timeout_s=30.0, first_pause_s=0.002, longest_pause_s=0.02, grace_s=2.0, poll_s=0.0)
 
 
 def asks(n: int, *, start: int = 0) -> list[Ask]:

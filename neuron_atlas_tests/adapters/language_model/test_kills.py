@@ -22,14 +22,13 @@ REQUESTS = 2000 if KILLS >= 50 else 150
 CONCURRENCY = 8
 CLIENT = """
 import sys
-from dataclasses import replace
 from pathlib import Path
 from neuron_atlas.adapters.language_model import Ledger, OpenAIModel, Server
 from neuron_atlas.core.conversation import Reply
 from neuron_atlas_tests.adapters.language_model.conftest import QUICK, asks
 url, path, n, concurrency = sys.argv[1:]
-server, patience = Server("tiny", "none", url), replace(QUICK, timeout_s=60)
-model = OpenAIModel(server, Ledger(Path(path)), concurrency=int(concurrency), patience=patience)
+server = Server("tiny", "none", url)
+model = OpenAIModel(server, Ledger(Path(path)), concurrency=int(concurrency), patience=QUICK)
 assert all(isinstance(o, Reply) for o in model.ask(asks(int(n))))
 """
 
