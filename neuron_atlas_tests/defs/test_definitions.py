@@ -147,7 +147,8 @@ def test_a_wrong_setting_is_named(tmp_path: Path):
 
 def test_no_secret_reaches_dagster(tmp_path: Path):
     canary = "canary-5b1f"
-    settings = Settings.model_validate({"home": tmp_path, "pg_host": "db.example", "pg_password": canary})
+    secrets = {"pg_password": canary, "openai_api_key": canary, "labeler": "openai"}
+    settings = Settings.model_validate({"home": tmp_path, "pg_host": "db.example", **secrets})
     definitions = build_definitions(settings)
     job = definitions.resolve_implicit_global_asset_job_def()
     assert canary not in "".join(map(repr, (definitions.resources or {}).values()))
