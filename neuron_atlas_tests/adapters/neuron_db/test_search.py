@@ -8,8 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from neuron_atlas.adapters.neuron_db import (
+    nearest,
     LabelSet,
     check_recall,
     find_label_set,
@@ -156,6 +159,30 @@ def test_never_fewer_than_asked_for_when_that_many_exist(thousand: Server) -> No
         assert len(found.hits) == limit
         assert (found.method, found.warnings) == (("index", ()) if limit == 12 else ("exact", ()))
     assert len(ask(thousand, "w1 w2", exact_rows=USE_INDEX, limit=100, min_score=0.989).hits) == 13
+
+
+@settings(max_examples=20, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(
+    layer=st.integers(0, 3), width=st.integers(0, 3), polarity=st.sampled_from([None, 1, -1]),
+    min_score=st.none() | st.floats(0, 0.999, width=32), limit=st.integers(1, 200),
+)  # fmt: skip
+def test_under_any_filter_the_index_gives_as_many_and_as_near_as_an_exact_scan(
+    thousand: Server, layer: int, width: int, polarity: int | None, min_score: float | None, limit: int
+) -> None:
+    """Post-filtering an approximate index loses rows; reading on until enough have passed does not."""
+    filters = {"layers": (layer, layer + width), "polarity": polarity, "min_score": min_score}
+    by_index = ask(thousand, "w1 w2 w3", exact_rows=USE_INDEX, limit=limit, **filters)
+    exact = ask(thousand, "w1 w2 w3", limit=limit, **filters)
+    assert by_index.warnings == ()
+    assert [hit.similarity for hit in by_index.hits] == pytest.approx([hit.similarity for hit in exact.hits], abs=1e-6)
+
+
+def test_when_what_passes_lies_far_away_the_walk_ends_in_an_exact_scan(
+    thousand: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nearest, "WALK", 200)
+    found = ask(thousand, "w1 w2", exact_rows=USE_INDEX, limit=12, min_score=0.989)
+    assert (found.method, found.warnings, len(found.hits)) == ("exact", (), 12)
 
 
 def test_all_there_is_can_be_asked_for(thousand: Server) -> None:
