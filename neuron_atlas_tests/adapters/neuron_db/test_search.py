@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from neuron_atlas.adapters.neuron_db import (
-    nearest,
     LabelSet,
     check_recall,
     find_label_set,
     load_descriptions,
+    nearest,
     open_neuron_db,
     search,
 )
@@ -164,7 +164,7 @@ def test_never_fewer_than_asked_for_when_that_many_exist(thousand: Server) -> No
 @settings(max_examples=20, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(
     layer=st.integers(0, 3), width=st.integers(0, 3), polarity=st.sampled_from([None, 1, -1]),
-    min_score=st.none() | st.floats(0, 0.999, width=32), limit=st.integers(1, 200),
+    min_score=st.none() | st.floats(0, 0.9375, width=32), limit=st.integers(1, 200),
 )  # fmt: skip
 def test_under_any_filter_the_index_gives_as_many_and_as_near_as_an_exact_scan(
     thousand: Server, layer: int, width: int, polarity: int | None, min_score: float | None, limit: int
