@@ -2,7 +2,7 @@
 
 from neuron_atlas.adapters.neuron_db.edit import Key
 from neuron_atlas.adapters.neuron_db.label_sets import find_label_set, list_label_sets
-from neuron_atlas.adapters.neuron_db.load import load_descriptions
+from neuron_atlas.adapters.neuron_db.load import load_contents, load_descriptions
 from neuron_atlas.adapters.neuron_db.open import NeuronDb, NeuronRecord, open_neuron_db
 from neuron_atlas.adapters.neuron_db.recall import check_recall
 from neuron_atlas.adapters.neuron_db.records import Description, LabelSet, LoadReport, RecallReport
@@ -21,6 +21,7 @@ __all__ = [
     "check_schema",
     "find_label_set",
     "list_label_sets",
+    "load_contents",
     "load_descriptions",
     "migrate",
     "open_neuron_db",

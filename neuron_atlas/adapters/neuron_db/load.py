@@ -24,9 +24,11 @@ from neuron_atlas.adapters.postgres import Connection, Server, copy_rows, escape
 from neuron_atlas.core.hashing import frame_hash
 from neuron_atlas.core.ports import Embedder
 from neuron_atlas.core.records import ModelSpec, Tables, content_hash
-from neuron_atlas.core.search.described import described, numbered, whole
+from neuron_atlas.core.search.contents import Contents, SizedModel, contents_of
+from neuron_atlas.core.search.described import numbered
 from neuron_atlas.core.search.words import LABEL_WEIGHTS, WordIndex
-from neuron_atlas.core.tables import ACTIVATION_STATS, CLUSTER_LABELS, CLUSTER_MEMBERS, EXEMPLARS, QUANTILE_LEVELS
+from neuron_atlas.core.tables import QUANTILE_LEVELS
+from neuron_atlas.errors import Incomplete
 
 EMBED_BATCH = 2048
 HNSW = {"m": 16, "ef_construction": 128}
@@ -44,15 +46,19 @@ COLUMNS = {
 _EMBEDDINGS = {"label_set": "int4", "text_key": "int4", "embedding": "halfvec"}
 _TERMS = {"label_set": "int4", "term": "text", "n_documents": "int4"}
 _POSTINGS = {"label_set": "int4", "term": "text", "document": "int4", "weight": "float4"}
-_NEURONS = {"model": "int4", "layer": "int2", "neuron": "int4", "cluster_path": "text", "cluster_label": "text"}
-_QUANTILES = {
-    "model": "int4", "corpus": "text", "layer": "int2", "neuron": "int4", "n_tokens": "int8", "density_positive": "float4",
-    "density_negative": "float4", "quantiles": "float4[]",
+_PARTS = {
+    "neurons": {"model": "int4", "layer": "int2", "neuron": "int4", "cluster_path": "text", "cluster_label": "text"},
+    "quantiles": {
+        "model": "int4", "corpus": "text", "layer": "int2", "neuron": "int4", "n_tokens": "int8", "density_positive": "float4",
+        "density_negative": "float4", "quantiles": "float4[]",
+    },
+    "exemplars": {
+        "model": "int4", "corpus": "text", "layer": "int2", "neuron": "int4", "polarity": "int2", "kind": "text",
+        "rank": "int2", "text_id": "text", "tokens": "text[]", "activations": "float4[]", "peak_position": "int4",
+        "peak_activation": "float4",
+    },
 }  # fmt: skip
-_EXEMPLARS = {
-    "model": "int4", "corpus": "text", "layer": "int2", "neuron": "int4", "polarity": "int2", "kind": "text", "rank": "int2",
-    "text_id": "text", "tokens": "text[]", "activations": "float4[]", "peak_position": "int4", "peak_activation": "float4",
-}  # fmt: skip
+"""Tables of a model, whatever its label versions, with their PostgreSQL types."""
 
 
 def load_descriptions(
@@ -64,25 +70,38 @@ def load_descriptions(
     embedder: Embedder,
     progress: Callable[[int, int], None] | None = None,
 ) -> LoadReport:
-    """Make `tables` the label set `version` of `model`, in one transaction; other models and versions are not touched.
+    """Make our own `tables` (see `contents_of`) the label set `version` of `model`; the rest as `load_contents`.
 
-    `tables` holds `output_labels` or `input_labels` or both, and if they exist `label_scores`, `activation_stats` (its
-    quantiles are kept), `exemplars`, `cluster_members` and `cluster_labels`. `progress` counts embedded texts. The same input
-    again changes nothing. Raises `Incomplete` when there is no label table at all.
+    Raises `Incomplete` when there is no label table at all.
     """
-    descriptions = described(tables)
-    parts = {
-        "neurons": (_NEURONS, _neurons(tables, descriptions)),
-        "quantiles": (_QUANTILES, whole(tables, ACTIVATION_STATS).select(list(_QUANTILES)[1:])),
-        "exemplars": (_EXEMPLARS, whole(tables, EXEMPLARS).select(list(_EXEMPLARS)[1:])),
-    }
-    hashes = [frame_hash(frame) for frame in (descriptions, *(frame for _, frame in parts.values()))]
+    contents = contents_of(tables, model=SizedModel.of(model), version=version)
+    return load_contents(server, contents, embedder=embedder, progress=progress)
+
+
+def load_contents(
+    server: Server,
+    contents: Contents,
+    *,
+    embedder: Embedder,
+    progress: Callable[[int, int], None] | None = None,
+) -> LoadReport:
+    """Make `contents` what the database holds of their model and label version, in one transaction; other models and versions
+    are not touched. `progress` counts embedded texts. The same input again changes nothing.
+
+    Raises `DamagedData` for contents that cannot be stored, `Incomplete` when they hold no description.
+    """
+    contents = contents.checked()
+    frames = contents.frames()
+    descriptions = frames.pop("descriptions")
+    if descriptions.is_empty():
+        raise Incomplete(f"version {contents.version!r} of {contents.model.model_id} holds no descriptions to load")
+    hashes = [frame_hash(frame) for frame in (descriptions, *frames.values())]
     digest = content_hash([*hashes, embedder.embedder_id, HNSW, LABEL_WEIGHTS])
-    sizes = {name: frame.height for name, (_, frame) in parts.items()}
+    sizes = [frame.height for frame in frames.values()]
     server.run(migrate)
-    held = server.run(lambda c: _held(c, model, version, digest), read_only=True)
+    held = server.run(lambda c: _held(c, contents, digest), read_only=True)
     if held is not None:
-        return LoadReport(held, 0, sizes["neurons"], sizes["quantiles"], sizes["exemplars"], is_new=False)
+        return LoadReport(held, 0, *sizes, is_new=False)
     texts = descriptions["label"].drop_nulls().unique().sort().to_list()
     vectors = embedded(embedder, texts, progress)
     rows, words = numbered(descriptions, {text: key for key, text in enumerate(texts)})
@@ -90,28 +109,28 @@ def load_descriptions(
     def work(connection: Connection) -> LabelSet:
         registered(connection)
         one_writer(connection)
-        model_key = _model_key(connection, model)
-        label_set = _label_set_key(connection, model_key, version, embedder, digest, descriptions, words)
+        model_key = _model_key(connection, contents.model)
+        label_set = _label_set_key(connection, model_key, contents.version, embedder, digest, descriptions, words)
         with _swapped(connection, "embeddings", label_set) as new:
             pairs = ((label_set, key, HalfVector(vector)) for key, vector in enumerate(vectors))
             copy_rows(connection, new, _EMBEDDINGS, pairs, freeze=True)
             build_index(connection, new, embedder.dimension)
         with _swapped(connection, "descriptions", label_set) as new:
-            copy_rows(connection, new, COLUMNS, _with(label_set, escaped(rows.select(list(COLUMNS)[1:]))), freeze=True)
+            stored_rows = _with(label_set, escaped(rows.select(list(COLUMNS)[1:])))
+            copy_rows(connection, new, COLUMNS, stored_rows, freeze=True)
             _index_descriptions(connection, new)
         with _swapped(connection, "terms", label_set) as new:
             copy_rows(connection, new, _TERMS, _with(label_set, words.terms), freeze=True)
         with _swapped(connection, "postings", label_set) as new:
             copy_rows(connection, new, _POSTINGS, _with(label_set, words.postings), freeze=True)
         _replace_levels(connection)
-        for part, (columns, frame) in parts.items():
-            _replace_part(connection, model_key, part, columns, frame)
-        stored = find_label_set(connection, model=model.revision, version=version)
+        for part, frame in frames.items():
+            _replace_part(connection, model_key, part, _PARTS[part], frame)
+        stored = find_label_set(connection, model=contents.model.revision, version=contents.version)
         check_recall(connection, stored)
-        return find_label_set(connection, model=model.revision, version=version)
+        return find_label_set(connection, model=contents.model.revision, version=contents.version)
 
-    stored = server.run(work)
-    return LoadReport(stored, len(texts), sizes["neurons"], sizes["quantiles"], sizes["exemplars"], is_new=True)
+    return LoadReport(server.run(work), len(texts), *sizes, is_new=True)
 
 
 def embedded(
@@ -133,39 +152,25 @@ def one_writer(connection: Connection) -> None:
     connection.execute("select pg_advisory_xact_lock(hashtextextended('neuron_db.load', 0))")
 
 
-def _neurons(tables: Tables, descriptions: pl.DataFrame) -> pl.DataFrame:
-    """Every neuron of which anything is known, with its cluster."""
-    at = ["layer", "neuron"]
-    members, stats = whole(tables, CLUSTER_MEMBERS), whole(tables, ACTIVATION_STATS)
-    clusters = whole(tables, CLUSTER_LABELS).filter("is_best").select("path", cluster_label="label")
-    known = pl.concat([frame.select(at) for frame in (descriptions, members, stats, whole(tables, EXEMPLARS))])
-    paths = members.select(*at, "path").join(clusters, on="path", how="left")
-    return (
-        known.unique()
-        .join(paths, on=at, how="left")
-        .select(*at, cluster_path="path", cluster_label="cluster_label")
-        .sort(at)
-    )
-
-
 def _with(key: int, frame: pl.DataFrame) -> Iterator[tuple[object, ...]]:
     """The frame's rows behind the number of what they belong to."""
     return ((key, *row) for row in frame.iter_rows())
 
 
-def _held(connection: Connection, model: ModelSpec, version: str, digest: str) -> LabelSet | None:
+def _held(connection: Connection, contents: Contents, digest: str) -> LabelSet | None:
     """The stored label set when it is this very one, with its index."""
     query = (
         "select 1 from neuron_db.label_sets join neuron_db.models using (model) "
         "where revision = %s and version = %s and content_hash = %s"
     )
-    if connection.execute(query, [model.revision, version, digest]).fetchone() is None:
+    revision, version = contents.model.revision, contents.version
+    if connection.execute(query, [revision, version, digest]).fetchone() is None:
         return None
-    found = find_label_set(connection, model=model.revision, version=version)
+    found = find_label_set(connection, model=revision, version=version)
     return found if has_index(connection, found) else None
 
 
-def _model_key(connection: Connection, model: ModelSpec) -> int:
+def _model_key(connection: Connection, model: SizedModel) -> int:
     row = connection.execute(
         "insert into neuron_db.models (model_id, revision, n_layers, n_neurons) values (%s, %s, %s, %s) "
         "on conflict (revision) do update set model_id = excluded.model_id returning model",

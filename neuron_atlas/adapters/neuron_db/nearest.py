@@ -45,8 +45,8 @@ class Scope:
 
     @property
     def text(self) -> str:
-        """The condition with its label set, labeled ones only."""
-        return f"label_set = :label_set and text_key is not null and ({self.where.text})"
+        """The condition, for labeled ones only; holds in the set's own part of `descriptions`."""
+        return f"text_key is not null and ({self.where.text})"
 
     def values(self, **more: object) -> Values:
         """The parameters of the condition and others."""
@@ -89,14 +89,15 @@ def nearest_texts(
         "hnsw.max_scan_tuples": 2_000_000_000,
         "hnsw.scan_mem_multiplier": 8,
     }
-    for name, value in settings.items():
-        connection.execute("select set_config(%s, %s, true)", [name, str(value)])
+    changes = ", ".join(["set_config(%s, %s, true)"] * len(settings))
+    given = [str(part) for setting in settings.items() for part in setting]
+    connection.execute(f"select {changes}", given)  # pyright: ignore[reportArgumentType]: our own text
     distance = distance_to(label_set)
     order = distance if by == "index" else f"({distance}) + 0"  # a sum is no order an index could give
-    query = f"select text_key, 1 - ({distance}) from neuron_db.embeddings where label_set = :label_set order by {order}"
+    query = f"select text_key, 1 - ({distance}) from {label_set.table('embeddings')} order by {order}"
     with connection.cursor("nearest_texts") as cursor:
         cursor.itersize = FETCH
-        cursor.execute(statement(query), {"vector": vector, "label_set": label_set.label_set})
+        cursor.execute(statement(query), {"vector": vector})
         yield from cursor
 
 
@@ -110,7 +111,8 @@ def _by_index(connection: Connection, scope: Scope, vector: str, *, limit: int) 
     were walked."""
     query = (
         f"select {SELECTED}, similarity from unnest(:keys::int4[], :similarities::float8[]) near(text_key, similarity) "
-        f"join neuron_db.descriptions using (text_key) where {scope.text} order by similarity desc, {TIES} limit :limit"
+        f"join {scope.label_set.table('descriptions')} using (text_key) where {scope.text} "
+        f"order by similarity desc, {TIES} limit :limit"
     )
     hits: list[Hit] = []
     walked = 0
@@ -125,12 +127,12 @@ def _by_index(connection: Connection, scope: Scope, vector: str, *, limit: int) 
 
 def exactly(connection: Connection, scope: Scope, vector: str, *, limit: int) -> tuple[Hit, ...]:
     """Compare with every text of a description that passes. Each text has at least one, so `limit` texts are enough."""
-    distance = distance_to(scope.label_set)
+    descriptions, embeddings = scope.label_set.table("descriptions"), scope.label_set.table("embeddings")
     query = (
-        f"with near as materialized (select text_key, 1 - ({distance}) as similarity from neuron_db.embeddings "
-        f"where label_set = :label_set and text_key in (select text_key from neuron_db.descriptions where {scope.text}) "
-        f"order by ({distance}) + 0, text_key limit :limit) "
-        f"select {SELECTED}, similarity from near join neuron_db.descriptions using (text_key) where {scope.text} "
+        f"with near as materialized (select text_key, 1 - ({distance_to(scope.label_set)}) as similarity from {embeddings} "
+        f"where text_key in (select text_key from {descriptions} where {scope.text}) "
+        f"order by similarity desc, text_key limit :limit) "
+        f"select {SELECTED}, similarity from near join {descriptions} using (text_key) where {scope.text} "
         f"order by similarity desc, {TIES} limit :limit"
     )
     return run(connection, query, scope.values(vector=vector, limit=limit))
@@ -138,7 +140,8 @@ def exactly(connection: Connection, scope: Scope, vector: str, *, limit: int) ->
 
 def count(connection: Connection, scope: Scope, *, bound: int) -> int:
     """How many descriptions pass, counted up to `bound`."""
-    query = f"select count(*) from (select 1 from neuron_db.descriptions where {scope.text} limit :bound) few"
+    descriptions = scope.label_set.table("descriptions")
+    query = f"select count(*) from (select 1 from {descriptions} where {scope.text} limit :bound) few"
     row = connection.execute(statement(query), scope.values(bound=bound)).fetchone()
     return int(row[0]) if row else 0
 

@@ -30,6 +30,10 @@ class LabelSet:
     n_documents: int | None
     mean_length: float | None
 
+    def table(self, name: str) -> str:
+        """The set's own part of a table, for statements: named directly, a plan is made from its own statistics."""
+        return f"neuron_db.{name}_{self.label_set}"
+
 
 @dataclass(frozen=True, slots=True)
 class Description:

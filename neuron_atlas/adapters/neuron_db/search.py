@@ -81,17 +81,16 @@ def _by_words(
 ) -> tuple[Hit, ...]:
     """The descriptions with most of the words, with their similarity to the vector when one is given."""
     similarity = "cast(null as float8)" if vector is None else f"1 - ({distance_to(scope.label_set)})"
-    query = words_sql(
-        documents=f"(select document, length from neuron_db.descriptions where {scope.text})",
-        terms="(select term, n_documents from neuron_db.terms where label_set = :label_set)",
-        postings="(select term, document, weight from neuron_db.postings where label_set = :label_set)",
-        then=f", best as (select {SELECTED}, text_key, words_score from ranked join neuron_db.descriptions using (document) "
-        f"where label_set = :label_set order by words_score desc, {TIES} limit :limit) "
-        f"select {SELECTED}, {similarity} as similarity, words_score from best "
-        "join (select text_key, embedding from neuron_db.embeddings where label_set = :label_set) as texts using (text_key) "
-        f"order by words_score desc, {TIES}",
-    )
     held = scope.label_set
+    query = words_sql(
+        documents=f"(select document, length from {held.table('descriptions')} where {scope.text})",
+        terms=held.table("terms"),
+        postings=held.table("postings"),
+        then=f", best as (select {SELECTED}, text_key, words_score from ranked "
+        f"join {held.table('descriptions')} using (document) order by words_score desc, {TIES} limit :limit) "
+        f"select {SELECTED}, {similarity} as similarity, words_score from best "
+        f"join {held.table('embeddings')} using (text_key) order by words_score desc, {TIES}",
+    )
     asked = {"words": [escape_text(word) for word in words], "n_words": len(words)}
     corpus = {"n_documents": held.n_documents, "mean_length": held.mean_length or 1.0}
     return run(connection, query, scope.values(**asked, **corpus, vector=vector, limit=limit))
@@ -99,7 +98,7 @@ def _by_words(
 
 def _listed(connection: Connection, scope: Scope, *, limit: int) -> tuple[Hit, ...]:
     query = (
-        f"select {SELECTED} from neuron_db.descriptions where {scope.text} "
+        f"select {SELECTED} from {scope.label_set.table('descriptions')} where {scope.text} "
         f"order by score desc nulls last, {TIES} limit :limit"
     )
     return run(connection, query, scope.values(limit=limit))

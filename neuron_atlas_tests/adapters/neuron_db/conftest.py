@@ -63,7 +63,7 @@ def embedder() -> WordEmbedder:
 
 @pytest.fixture(scope="session")
 def model() -> ModelSpec:
-    return ModelSpec("demo", "revision-1", "llama", 4, 100, 16, 50, "float32")
+    return ModelSpec("demo", "revision-1", "llama", 4, 1000, 16, 50, "float32")
 
 
 @pytest.fixture(scope="session")

@@ -126,8 +126,8 @@ def test_a_load_of_the_same_labels_replaces_what_was_edited(
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"layer": 4}, "has 4 layers of 100 neurons"),
-        ({"neuron": -1}, "has 4 layers of 100 neurons"),
+        ({"layer": 4}, "has 4 layers of 1000 neurons"),
+        ({"neuron": -1}, "has 4 layers of 1000 neurons"),
         ({"label": "  "}, "the label is blank"),
         ({"score": float("nan")}, "expected a finite number"),
         ({"polarity": 0}, "expected polarity 1 or -1"),

@@ -166,7 +166,7 @@ def test_a_new_load_replaces_its_version_and_no_other(
 
 
 def test_models_do_not_mix(database: Server, tables: Tables, model: ModelSpec, embedder: WordEmbedder) -> None:
-    other = ModelSpec("other", "revision-2", "gpt2", 4, 100, 16, 50, "float32")
+    other = ModelSpec("other", "revision-2", "gpt2", 4, 1000, 16, 50, "float32")
     only = {"output_labels": labels([{"layer": 0, "neuron": 1, "label": "rain"}]).lazy()}
     load_descriptions(database, model=model, version="v1", tables=tables, embedder=embedder)
     load_descriptions(database, model=other, version="v1", tables=only, embedder=embedder)
@@ -205,7 +205,7 @@ from neuron_atlas.core.records import ModelSpec
 from neuron_atlas_tests.adapters.neuron_db.conftest import WordEmbedder, labels
 host, database = sys.argv[1:]
 given = labels([{"layer": 0, "neuron": n, "label": f"new {n}"} for n in range(800)])
-model = ModelSpec("demo", "revision-1", "llama", 4, 100, 16, 50, "float32")
+model = ModelSpec("demo", "revision-1", "llama", 4, 1000, 16, 50, "float32")
 print("loading", flush=True)
 tables = {"output_labels": given.lazy()}
 load_descriptions(Server(host, database=database), model=model, version="v1", tables=tables, embedder=WordEmbedder())
