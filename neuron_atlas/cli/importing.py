@@ -1,4 +1,4 @@
-"""`neuron-atlas import FILE`: labels that somebody else made."""
+"""`neuron-atlas import SOURCE`: labels that somebody else made, one by one or a whole database."""
 
 from __future__ import annotations
 
@@ -9,26 +9,53 @@ from typing import TYPE_CHECKING
 import click
 from rich.text import Text
 
+from neuron_atlas.cli import import_databases
 from neuron_atlas.cli.printing import cell, json_option, out, print_json, progress
 from neuron_atlas.settings import load_settings
 
 if TYPE_CHECKING:
     from neuron_atlas.adapters.label_files import Kind
 
-KINDS = ("labels-json", "neuronpedia", "goodfire")
+FILES: tuple[Kind, ...] = ("labels-json", "neuronpedia", "goodfire")
+EXAMPLES = """Examples:
+
+\b
+  neuron-atlas import explanations/batch-0.jsonl.gz
+  neuron-atlas import labels-today                 # a folder of neuron-atlas export
+  neuron-atlas import other/neuron_atlas.duckdb    # an atlas file
+  neuron-atlas import postgresql://clarity@localhost:5432/neurons
+"""
 _SHOWN = 5
 
 
-@click.command("import", epilog="Example: neuron-atlas import explanations/batch-0.jsonl.gz")
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--kind", type=click.Choice(KINDS), help="What the file is; default: found out from its content.")
+@click.command("import", epilog=EXAMPLES)
+@click.argument("source")
+@click.option(
+    "--kind",
+    type=click.Choice([*FILES, *import_databases.KINDS]),
+    help="What the source is; default: found out from its form and content.",
+)
 @json_option
-def import_(file: Path, kind: Kind | None, as_json: bool) -> None:
-    """Take over labels from FILE: a label database in JSON, or JSONL of Neuronpedia explanations or of Goodfire-like features.
+def import_(source: str, kind: str | None, as_json: bool) -> None:
+    """Take over labels from SOURCE.
 
-    They are kept in the atlas's home beside labels by people, survive every rebuild, and join the labels with the next
-    `neuron-atlas label`. The same file again changes nothing; an interrupted import goes on where it was.
+    A file of labels (a label database in JSON, JSONL of Neuronpedia explanations or of Goodfire-like features) is kept in the
+    atlas's home beside labels by people, survives every rebuild, and joins the labels with the next `neuron-atlas label`.
+
+    Whole label sets go into the search database, under their own model and version: a folder that `neuron-atlas export` wrote, an
+    atlas file, or a NeuronDB of Transluce (`postgresql://user:password@host:5432/neurons`, or the word `transluce` for the
+    server of PG_HOST).
+
+    The same source again changes nothing; an interrupted import goes on where it was.
     """
+    of_sets = import_databases.kind_of(source) if kind is None else import_databases.KINDS.get(kind)
+    if of_sets is not None:
+        import_databases.import_label_sets(source, of_sets, load_settings(), as_json=as_json)
+        return
+    _import_file(Path(source), next((k for k in FILES if k == kind), None), as_json=as_json)
+
+
+def _import_file(file: Path, kind: Kind | None, *, as_json: bool) -> None:
     from neuron_atlas.adapters.label_files import read_labels
     from neuron_atlas.adapters.label_store import open_label_store
     from neuron_atlas.defs.resources import Resources

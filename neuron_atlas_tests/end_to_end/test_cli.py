@@ -36,6 +36,29 @@ def test_search_finds_by_meaning_and_filters_hold(built: Run) -> None:
     assert all("state" in json.dumps(hit).lower() for hit in keyword)
 
 
+def test_the_atlas_file_answers_as_the_database_does(built: Run, small_home: Path) -> None:
+    words = ("neuron-atlas", "search", "state capitals", "--polarity", "+", "--json")
+    file = built(*words, "--duckdb", str(small_home / "home" / "neuron_atlas.duckdb"))
+    keys = ("neuron_id", "polarity", "side", "label")
+    answers = [[tuple(hit[key] for key in keys) for hit in json.loads(done.stdout)] for done in (file, built(*words))]
+    assert answers[0] == answers[1]
+    assert len(answers[0]) == 20
+
+
+def test_labels_go_out_and_come_back(built: Run, tmp_path: Path) -> None:
+    done = json.loads(built("neuron-atlas", "export", str(tmp_path / "out"), "--format", "jsonl", "--json").stdout)
+    back = json.loads(built("neuron-atlas", "import", str(tmp_path / "out"), "--json").stdout)
+    (report,) = back["label_sets"]
+    assert not report["is_new"]
+    assert (
+        done["files"]["descriptions"]["rows"]
+        == report["label_set"]["n_descriptions"] + report["label_set"]["n_unlabeled"]
+    )
+    again = built("neuron-atlas", "export", str(tmp_path / "out"))
+    assert again.returncode == 2
+    assert "choose a new folder" in again.stderr
+
+
 def test_a_neuron_of_the_answer_is_on_its_card(built: Run) -> None:
     sql = "SELECT neuron_id, output_label FROM neurons WHERE output_label IS NOT NULL ORDER BY n_prompts DESC LIMIT 1"
     (row,) = json.loads(built("neuron-atlas", "query", "--sql", sql, "--json").stdout)

@@ -219,12 +219,13 @@ def open_neuron_db(
     elif isinstance(place, Path) or not ("=" in place or "://" in place):
         server, weights = start_embedded(Path(place)).of(DATABASE), Path(place).parent / "embedder"
     else:
-        server = _named_server(place)
+        server = named_server(place)
     server.run(check_schema, read_only=True)
     return NeuronDb(server, embedder=embedder, weights=weights, timeout_ms=timeout_ms)
 
 
-def _named_server(connection_string: str) -> Server:
+def named_server(connection_string: str) -> Server:
+    """The server of a connection string."""
     given = conninfo_to_dict(connection_string)
     return given_server(
         host=str(given.get("host") or "localhost"),

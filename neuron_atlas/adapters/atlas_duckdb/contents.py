@@ -1,0 +1,31 @@
+"""What an atlas file holds for a search database: its labels with scores, clusters, quantiles and exemplars."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from neuron_atlas.adapters.atlas_duckdb.schema import PUBLISHED, frame_of, open_read_only
+from neuron_atlas.core.search.contents import Contents, SizedModel, contents_of
+from neuron_atlas.errors import BadInput
+
+TABLES = (
+    "output_labels", "input_labels", "label_scores", "activation_stats", "exemplars", "cluster_members", "cluster_labels",
+)  # fmt: skip
+
+
+def read_atlas(path: Path, *, version: str = "atlas") -> Contents:
+    """The contents of an atlas file, under the name `version`.
+
+    Raises as `open_atlas`, and `BadInput` when the file does not say which model it is of.
+    """
+    connection = open_read_only(path)
+    try:
+        facts = dict(connection.execute("select key, value from metadata").fetchall())
+        frames = {name: frame_of(connection, f'select * from "{name}"').lazy() for name in TABLES}
+    finally:
+        connection.close()
+    missing = [name for name in ("model_id", "model_revision", "n_layers", "n_neurons") if name not in facts]
+    if missing:
+        raise BadInput(f"{path} does not say its {', '.join(missing)}; expected an atlas that neuron-atlas published")
+    model = SizedModel(facts["model_id"], facts["model_revision"], int(facts["n_layers"]), int(facts["n_neurons"]))
+    return contents_of({PUBLISHED[name].name: frame for name, frame in frames.items()}, model=model, version=version)
