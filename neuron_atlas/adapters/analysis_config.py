@@ -7,9 +7,12 @@
       - prompt: the capital of the state containing Bend is
         contrast: [" Salem", " Boise"]
         donor: the capital of the state containing Nampa is
-        concepts: {state: " Oregon"}
+        concepts:
+          capital: " Salem"
+          state: {tokens: [" Oregon"], rivals: [" Idaho", " Texas"]}
 
-A prompt may also be a plain string. Keys that are not known are refused, with the known ones named.
+A prompt may also be a plain string, and a concept a single token (see `core/circuits/analysis/concepts`). Keys that are not known
+are refused, with the known ones named.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from neuron_atlas.core.circuits.analysis.analyze import AnalyzeOptions
+from neuron_atlas.core.circuits.analysis.concepts import Wanted
 from neuron_atlas.core.records import NAME, Prompt, TraceOptions
 from neuron_atlas.errors import BadInput
 
@@ -31,11 +35,11 @@ MAX_FILE_BYTES = 16 * 2**20
 
 @dataclass(frozen=True)
 class AnalysisTask:
-    """One prompt to analyze, with its donor's text and concepts (token by name)."""
+    """One prompt to analyze, with its donor's text and concepts."""
 
     prompt: Prompt
     donor: str | None
-    concepts: dict[str, str]
+    concepts: dict[str, Wanted]
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,12 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class _Concept(_Strict):
+    tokens: tuple[str, ...] = Field(min_length=1)
+    rivals: tuple[str, ...] = ()
+    at: str | None = None
+
+
 class _Task(_Strict):
     prompt: Annotated[str, Field(min_length=1)]
     answer_prefix: str | None = None
@@ -63,13 +73,17 @@ class _Task(_Strict):
     raw: bool = False
     tags: dict[str, str] = Field(default_factory=dict)
     donor: str | None = None
-    concepts: dict[str, str] = Field(default_factory=dict)
+    concepts: dict[str, str | _Concept] = Field(default_factory=dict)
 
     def to_task(self) -> AnalysisTask:
         prompt = Prompt(
             self.prompt, self.answer_prefix, self.target_tokens, self.contrast, self.position, self.raw, self.tags
         )
-        return AnalysisTask(prompt, self.donor, self.concepts)
+        concepts = {
+            name: Wanted((one,)) if isinstance(one, str) else Wanted(one.tokens, one.rivals, one.at)
+            for name, one in self.concepts.items()
+        }
+        return AnalysisTask(prompt, self.donor, concepts)
 
 
 class _Trace(_Strict):

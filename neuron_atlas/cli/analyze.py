@@ -17,6 +17,7 @@ from neuron_atlas.cli.printing import json_option, print_json, progress
 from neuron_atlas.cli.words import WordsCommand
 from neuron_atlas.core.attribution.exchange.slugs import checked_slug, default_slug
 from neuron_atlas.core.circuits.analysis.analyze import AnalyzeOptions, request_key
+from neuron_atlas.core.circuits.analysis.concepts import Wanted
 from neuron_atlas.core.circuits.analysis.instances import View
 from neuron_atlas.core.records import AttributionGraph, Prompt, TraceOptions
 from neuron_atlas.errors import BadInput
@@ -58,14 +59,14 @@ class _AnalyzeCommand(WordsCommand):
 @click.option("--answer-prefix", help="Text that the answer begins with, after the prompt.")
 @click.option("--raw", is_flag=True, help="Do not wrap the prompt in the chat template.")
 @click.option("--donor", help="A prompt of equal length whose modules are put in place of this one's.")
-@click.option("--concept", nargs=2, multiple=True, metavar="NAME TOKEN", help="Find the module that writes TOKEN.")
+@click.option("--concept", nargs=2, multiple=True, metavar="NAME TOKEN", help="Find the module that writes TOKEN most.")
 @click.option("--k", type=click.IntRange(1, 1000), help="Top logits to trace when no answers are named.")
 @click.option("--tau", type=click.FloatRange(0, 1, max_open=True), help="Smallest |relevance| of a node.")
 @click.option("--rules", help="Linearisation rules: relp, gate-frozen, half+qk, gradient.")
 @click.option("--view", type=click.Choice(["roles", "flow"]), help="How modules are found; roles unless given.")
 @click.option("--depth", type=click.IntRange(1, 10), help="How often big modules are divided; 3 unless given.")
 @click.option("--random-sets", type=click.IntRange(0, 1000), help="Random sets beside each module (0: no tests); 20.")
-@click.option("--llm/--no-llm", default=None, help="Ask the language model for an account; only where one is set up.")
+@click.option("--llm", is_flag=True, help="Ask the language model of the settings for an account of the circuit.")
 @click.option("--model", help="Hugging Face id or local folder.")
 @click.option("--device", help="torch device, e.g. cpu or cuda:0.")
 @click.option("--dtype", help="dtype of the forward pass, e.g. float32.")
@@ -91,7 +92,7 @@ def analyze(
     view: View | None,
     depth: int | None,
     random_sets: int | None,
-    llm: bool | None,
+    llm: bool,
     model: str | None,
     device: str | None,
     dtype: str | None,
@@ -135,20 +136,26 @@ def analyze(
     elif graph_file is not None:
         if raw or answer_prefix or target_tokens or contrastive or tau is not None or k is not None:
             raise BadInput("a saved graph is traced already; leave out the options of tracing")
-        _graph(run, graph_file, options, output, slug, donor=donor, concepts=dict(concept))
+        _graph(run, graph_file, options, output, slug, donor=donor, concepts=_wanted(concept))
     elif prompt is not None:
         asked = Prompt(prompt, answer_prefix, target_tokens, contrastive, raw=raw)
         name = checked_slug(slug) if slug else default_slug(asked).removeprefix("relp-")
-        run.one(run.model(), asked, AnalysisFiles(output, name), options, tracing, donor=donor, concepts=dict(concept))
+        run.one(
+            run.model(), asked, AnalysisFiles(output, name), options, tracing, donor=donor, concepts=_wanted(concept)
+        )
+
+
+def _wanted(concepts: tuple[tuple[str, str], ...]) -> dict[str, Wanted]:
+    return {name: Wanted((token,)) for name, token in concepts}
 
 
 class _Run:
     """What all forms share: settings, the model (loaded once), labels, the language model, how results are shown."""
 
-    def __init__(self, settings: Settings, model: str | None, *, llm: bool | None, quiet: bool, as_json: bool) -> None:
+    def __init__(self, settings: Settings, model: str | None, *, llm: bool, quiet: bool, as_json: bool) -> None:
         self.settings, self.quiet, self.as_json = settings, quiet, as_json
         self.model_id = model
-        self.language_model = _language_model(settings, wanted=llm)
+        self.language_model = _language_model(settings, is_wanted=llm)
         self._loaded: HuggingFaceModel | None = None
 
     def model(self, default: str | None = None) -> HuggingFaceModel:
@@ -174,7 +181,7 @@ class _Run:
         tracing: TraceOptions,
         *,
         donor: str | None,
-        concepts: Mapping[str, str],
+        concepts: Mapping[str, Wanted],
     ) -> None:
         """Analyze, write, show."""
         from neuron_atlas.core.circuits.analysis.analyze import analyze as analyze_circuit
@@ -206,7 +213,7 @@ def _graph(
     slug: str | None,
     *,
     donor: str | None,
-    concepts: Mapping[str, str],
+    concepts: Mapping[str, Wanted],
 ) -> None:
     from neuron_atlas.adapters.neuronpedia_json import read_graph
 
@@ -284,7 +291,10 @@ def _task_slug(task: AnalysisTask, number: int, total: int) -> str:
     return f"{number:0{len(str(total))}}-{words}"
 
 
-def _language_model(settings: Settings, *, wanted: bool | None) -> LanguageModel | None:
-    if wanted:
-        raise BadInput("no language model is set up")
-    return None
+def _language_model(settings: Settings, *, is_wanted: bool) -> LanguageModel | None:
+    """The language model of the settings, where it is wanted. Raises `BadInput` where none is set up."""
+    if not is_wanted:
+        return None
+    from neuron_atlas.defs.resources import Resources
+
+    return Resources.of(settings).language_model.open()

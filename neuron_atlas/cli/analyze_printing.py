@@ -11,6 +11,7 @@ from rich.text import Text
 from neuron_atlas.cli.printing import cell, out, print_facts, print_frame
 from neuron_atlas.core.circuits.analysis.comparison_record import ComparisonRecord
 from neuron_atlas.core.circuits.analysis.record import AnalysisRecord, Answers, Synthesis
+from neuron_atlas.core.circuits.analysis.report.analysis import concept_text
 from neuron_atlas.core.circuits.analysis.study import ConceptSummary, Rate, StudySummary
 
 MOST = 10
@@ -23,7 +24,7 @@ def show_analysis(record: AnalysisRecord, files: Sequence[Path], *, is_quiet: bo
         _show_modules(record)
         _show_swaps(record)
         _show_discriminators(record)
-        facts = [(one.name, _concept(one.module, one.rank, one.token)) for one in record.concepts]
+        facts = [(one.name, concept_text(one)) for one in record.concepts]
         account = record.synthesis
         facts.append(("account", account.narrative if isinstance(account, Synthesis) else f"none: {account.reason}"))
         print_facts([*facts, *(("note", note) for note in record.notes)])
@@ -90,12 +91,6 @@ def _show_discriminators(record: AnalysisRecord) -> None:
     out.print()
 
 
-def _concept(module: int | None, rank: int | None, token: str) -> str:
-    if module is None:
-        return f"no module was found to write {token!r}"
-    return f"module {module} writes {token!r} (rank {rank} of all tokens)"
-
-
 def show_study(summary: StudySummary, description: str, files: Sequence[Path], *, is_quiet: bool) -> None:
     """What came of every concept."""
     if not is_quiet:
@@ -114,12 +109,12 @@ def show_study(summary: StudySummary, description: str, files: Sequence[Path], *
 def _row(one: ConceptSummary) -> dict[str, object]:
     return {
         "module of": one.concept,
-        "names it first": _rate(one.named_first),
-        "in its top 5": _rate(one.named_in_top5),
+        "writes it first": _rate(one.named_first),
+        "turns the contrast": _rate(one.turns_contrast),
         "brings the donor's answer": _rate(one.brings_donor_answer),
         "keeps the answer": _rate(one.keeps_answer),
         "random sets keep it": None if one.by_chance_keeps is None else f"{one.by_chance_keeps:.1%}",
-        "donor's answer": one.change,
+        "gain for the donor": one.change,
         "random sets": one.chance,
         "neurons": one.neurons,
     }

@@ -7,7 +7,7 @@ missing with a note; without a language model there is no synthesis, and the rec
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from typing import Protocol
@@ -18,6 +18,7 @@ from neuron_atlas.core.attribution.answer_relevance import answer_relevance
 from neuron_atlas.core.attribution.subject import TraceableModel
 from neuron_atlas.core.attribution.trace import trace_prompts
 from neuron_atlas.core.circuits.analysis.answers import compare_answers
+from neuron_atlas.core.circuits.analysis.concepts import Wanted, find_concepts
 from neuron_atlas.core.circuits.analysis.describe import InstanceLabels, describe_modules, members_of
 from neuron_atlas.core.circuits.analysis.instances import GraphModules, View, cluster_graph
 from neuron_atlas.core.circuits.analysis.lens import module_logits
@@ -29,10 +30,8 @@ from neuron_atlas.core.circuits.analysis.record import (
     Answer,
     Answers,
     ComparedAnswer,
-    Concept,
     Discriminator,
     Flow,
-    Module,
     Settings,
     SharedInstance,
     SpecificInstance,
@@ -40,12 +39,9 @@ from neuron_atlas.core.circuits.analysis.record import (
 from neuron_atlas.core.circuits.analysis.splits import Split, SplitOptions, split_modules
 from neuron_atlas.core.circuits.analysis.synthesis import synthesise
 from neuron_atlas.core.circuits.analysis.trials import donor_prompt, swap_modules, zero_modules
-from neuron_atlas.core.ports import Array, LanguageModel, SubjectModel
+from neuron_atlas.core.ports import LanguageModel, SubjectModel
 from neuron_atlas.core.records import AttributionGraph, Prompt, Quarantined, TraceOptions, content_hash
 from neuron_atlas.errors import BadInput
-
-MIN_CONCEPT_SHARE = 0.1
-"""Least share of the modules' summed |relevance| that a module must hold to be looked at for a concept."""
 
 LabelsOf = Callable[[AttributionGraph], tuple[InstanceLabels, str]]
 """Where labels come from: those of a graph's neurons, and a note where there are none."""
@@ -98,7 +94,7 @@ def analyze(
     options: AnalyzeOptions | None = None,
     tracing: TraceOptions | None = None,
     donor: str | Prompt | None = None,
-    concepts: Mapping[str, str] | None = None,
+    concepts: Mapping[str, Wanted] | None = None,
     labels: LabelsOf | None = None,
     language_model: LanguageModel | None = None,
     progress: Callable[[str], None] | None = None,
@@ -106,8 +102,8 @@ def analyze(
     """Analyze the circuit of a prompt, or of a graph that is already there (then `model` may be None).
 
     `donor` is a prompt of the same template whose modules are put in place of the prompt's own, one after the other; as text it
-    takes over the prompt's form, and its contrast turned round. `concepts` are tokens to look for in what modules write, by
-    name. Raises `BadInput` for a prompt that cannot be traced, a graph of another model, or a donor of another length.
+    takes over the prompt's form, and its contrast turned round. `concepts` are looked for in what modules write
+    (see `concepts`). Raises `BadInput` for a prompt that cannot be traced, a graph of another model, or a donor of another length.
     """
     options, tell = options or AnalyzeOptions(), progress or _silent
     graph = subject if isinstance(subject, AttributionGraph) else _traced(model, subject, tracing, tell)
@@ -188,7 +184,7 @@ def analyze(
         modules=tuple(described),
         unclustered=tuple(members_of(rest, found_labels)),
         flows=flow_parts,
-        concepts=_concepts(model, logits, described, concepts or {}),
+        concepts=find_concepts(model, logits, described, concepts or {}) if model else (),
         donor=swapped,
         compared=compared,
         synthesis=account,
@@ -204,13 +200,14 @@ def request_key(
     options: AnalyzeOptions,
     tracing: TraceOptions,
     donor: str | Prompt | None = None,
-    concepts: Mapping[str, str] | None = None,
+    concepts: Mapping[str, Wanted] | None = None,
     language_model: LanguageModel | None = None,
 ) -> str:
     """The sha256 of everything that shapes an analysis but labels: equal keys, equal records."""
     given = donor_prompt(prompt, donor).prompt_id if donor is not None else None
+    wanted = {name: asdict(one) for name, one in (concepts or {}).items()}
     told = language_model.name if language_model else None
-    shape = [prompt.prompt_id, model_revision, asdict(options), asdict(tracing), given, dict(concepts or {}), told]
+    shape = [prompt.prompt_id, model_revision, asdict(options), asdict(tracing), given, wanted, told]
     return content_hash([FORMAT, version("neuron_atlas"), *shape])
 
 
@@ -278,28 +275,6 @@ def _answer_start(model: AnalyzableModel | None, prompt: Prompt) -> int | None:
         return None
     whole, bare = model.encode(prompt), model.encode(replace(prompt, answer_prefix=None))
     return next((at for at, (a, b) in enumerate(zip(whole, bare, strict=False)) if a != b), len(bare))
-
-
-def _concepts(
-    model: AnalyzableModel | None, logits: Mapping[int, Array], modules: Collection[Module], concepts: Mapping[str, str]
-) -> tuple[Concept, ...]:
-    """For each concept the module, of those that raise the goal and hold enough relevance, that ranks its token highest."""
-    if model is None:
-        return tuple(Concept(name=name, token=token, module=None, rank=None) for name, token in concepts.items())
-    total = sum(abs(one.relevance) for one in modules)
-    eligible = [one.module for one in modules if one.relevance >= MIN_CONCEPT_SHARE * total]
-    found: list[Concept] = []
-    for name, token in concepts.items():
-        token_id, is_whole = model.token_id(token)
-        if not is_whole:
-            raise BadInput(
-                f"concept {name!r}: {token!r} is not one token of {model.spec.model_id}; expected a single token"
-            )
-        ranks = {number: int((logits[number] > logits[number][token_id]).sum()) for number in eligible}
-        best = min(ranks, key=lambda number: (ranks[number], number), default=None)
-        rank = None if best is None else ranks[best]
-        found.append(Concept(name=name, token=model.token_text(token_id), module=best, rank=rank))
-    return tuple(found)
 
 
 def _compared(

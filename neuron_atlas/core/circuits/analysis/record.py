@@ -150,21 +150,28 @@ class Swap(Part):
 
 
 class Donor(Part):
-    """The other prompt and what came of setting each module to what it is there. Modules without match were not swapped."""
+    """The other prompt and what came of setting each module to what it is there. Modules without match were not swapped.
+
+    `answer` is its likeliest token; `contrast` the prompt's logit difference there (None without a contrast)."""
 
     text: str
     tokens: tuple[str, ...]
     answer: str
+    contrast: float | None
     swaps: tuple[Swap, ...]
 
 
 class Concept(Part):
-    """A token looked for in what modules write: the module that ranks it highest (0: its first token)."""
+    """A concept looked for in what modules write: the module found (none where no module is eligible), how many of the `rivals` it
+    writes more than the concept's tokens, on average (0: the concept comes first), and by how much it writes the tokens above the
+    rivals' mean (`margin`, logits). `rivals` are as many other tokens as the concept was told from; 0 for the whole vocabulary."""
 
     name: str
-    token: str
+    tokens: tuple[str, ...]
+    rivals: int
     module: int | None
-    rank: int | None
+    rank: float | None
+    margin: float | None
 
 
 class ComparedAnswer(Part):

@@ -1,9 +1,9 @@
 """Many analyses of one kind, summed up: does swapping the module change the answer, prompt after prompt?
 
-Counted are prompts with a donor that the model answers as expected on both sides (its likeliest token is the prompt's first
-answer; the donor's is another). For every concept, and for the `strongest` module (of largest relevance), the module is swapped
-with the donor's: the answer becomes the donor's, stays, or becomes something else. Random sets of as many neurons of the same
-layers and positions, set to what they are on the donor, say how often the answer changes by chance.
+Counted are prompts with a donor that the model answers as expected on both sides. With a contrast that means: the prompt favours
+its first side, the donor the second; else: the likeliest token is the prompt's first answer, and the donor's is another. For
+every concept, and for the `strongest` module (of largest relevance), the module is swapped with the donor's. Random sets of as
+many neurons of the same layers and positions, set to what they are on the donor, say how often the answer changes by chance.
 """
 
 from __future__ import annotations
@@ -33,15 +33,16 @@ class Rate(Part):
 class ConceptSummary(Part):
     """What came of one concept over all prompts.
 
-    `named_first` and `named_in_top5`: the module found ranks the concept's token first, or among the first five, of all tokens it
-    writes (missing for the strongest module). `brings_donor_answer`, `keeps_answer`: after the swap. `by_chance_keeps` is the mean
-    share of random sets that leave the answer as it was; `alone` the mean change of the donor's answer's logit (logits), `chance`
-    that of random sets. `neurons` is the mean number of neurons changed.
+    `named_first`: the module found writes the concept's tokens above all their rivals (missing for the strongest module).
+    After the swap: `turns_contrast`, the contrast's second side beats the first; `brings_donor_answer`, the likeliest token is the
+    donor's; `keeps_answer`, it is as before. `by_chance_keeps` is the mean share of random sets that leave the likeliest token as
+    it was. `change` is the mean change of what the donor favours (the second side less the first, or its answer's logit), `chance`
+    that by random sets; `neurons` the mean number of neurons changed.
     """
 
     concept: str
     named_first: Rate | None
-    named_in_top5: Rate | None
+    turns_contrast: Rate | None
     brings_donor_answer: Rate | None
     keeps_answer: Rate | None
     by_chance_keeps: float | None
@@ -63,11 +64,11 @@ class StudySummary(Part):
 class _Trial:
     record: AnalysisRecord
     module: Module
-    rank: int | None
+    rank: float | None
 
 
 def summarise(name: str, records: Sequence[AnalysisRecord]) -> StudySummary:
-    """Sum up the analyses of a study."""
+    """Sum up the analyses of a study; shares are of the prompts that count."""
     counted = [one for one in records if _is_answered(one)]
     names = list(dict.fromkeys(concept.name for one in counted for concept in one.concepts))
     trials = {concept: list(_found(counted, concept)) for concept in names}
@@ -95,11 +96,13 @@ def rate(count: int, n: int) -> Rate | None:
 
 
 def _is_answered(record: AnalysisRecord) -> bool:
-    """The model gives the prompt's first answer, and another to the donor."""
+    """The model answers as expected, and otherwise on the donor."""
     if record.donor is None or not record.donor.swaps:
         return False
-    answer = record.answers[0].token
-    return record.donor.swaps[0].effect.top == answer and record.donor.answer != answer
+    first = record.answers[0]
+    if record.goal == "contrast" and record.donor.contrast is not None:
+        return first.logit > record.answers[1].logit and record.donor.contrast < 0
+    return record.donor.swaps[0].effect.top == first.token and record.donor.answer != first.token
 
 
 def _found(records: Iterable[AnalysisRecord], concept: str) -> Iterable[_Trial]:
@@ -112,26 +115,35 @@ def _found(records: Iterable[AnalysisRecord], concept: str) -> Iterable[_Trial]:
 
 def _summary(concept: str, trials: Sequence[_Trial], n: int) -> ConceptSummary:
     swaps = [(trial, swap) for trial in trials if (swap := _swap(trial)) is not None]
-    named = None if concept == STRONGEST else [trial.rank for trial in trials if trial.rank is not None]
     brought = sum(swap.effect.top_after == _donated(trial) for trial, swap in swaps)
     kept = sum(swap.effect.top_after == swap.effect.top for _, swap in swaps)
-    changes = [
-        (token.logit_change, token.random_change)
-        for trial, swap in swaps
-        for token in swap.effect.tokens
-        if token.token == _donated(trial)
-    ]
+    gains = [_gain(trial.record, swap) for trial, swap in swaps]
+    turned = [after > 0 for after, _, _ in gains if after is not None]
     return ConceptSummary(
         concept=concept,
-        named_first=None if named is None else rate(sum(one == 0 for one in named), n),
-        named_in_top5=None if named is None else rate(sum(one < 5 for one in named), n),
+        named_first=None if concept == STRONGEST else rate(sum(trial.rank == 0 for trial in trials), n),
+        turns_contrast=rate(sum(turned), n) if all(trial.record.goal == "contrast" for trial in trials) else None,
         brings_donor_answer=rate(brought, n),
         keeps_answer=rate(kept, n),
         by_chance_keeps=_mean([swap.effect.random_top_kept for _, swap in swaps]),
-        change=_mean([change for change, _ in changes]),
-        chance=_mean([chance for _, chance in changes]),
+        change=_mean([change for _, change, _ in gains]),
+        chance=_mean([chance for _, _, chance in gains]),
         neurons=_mean([float(swap.effect.n_neurons) for _, swap in swaps]),
     )
+
+
+def _gain(record: AnalysisRecord, swap: Swap) -> tuple[float | None, float | None, float | None]:
+    """What the donor favours: its lead after the swap (contrasts only), how much it gained, and by random sets (logits)."""
+    tokens = {one.token_id: one for one in swap.effect.tokens}
+    if record.goal == "contrast":
+        first, second = (tokens[one.token_id] for one in record.answers)
+        by_chance = None
+        if first.random_change is not None and second.random_change is not None:
+            by_chance = second.random_change - first.random_change
+        return second.logit_after - first.logit_after, second.logit_change - first.logit_change, by_chance
+    given = record.donor.answer if record.donor else ""
+    answer = next((one for one in swap.effect.tokens if one.token == given), None)
+    return (None, answer.logit_change, answer.random_change) if answer else (None, None, None)
 
 
 def _swap(trial: _Trial) -> Swap | None:

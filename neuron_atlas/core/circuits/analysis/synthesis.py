@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from neuron_atlas.core.circuits.analysis.record import Absent, Answer, Flow, Module, Synthesis
 from neuron_atlas.core.conversation import Ask, Message, NoReply
 from neuron_atlas.core.ports import LanguageModel
+from neuron_atlas.errors import AtlasError
 
 PROMPT_VERSION = "synthesis/1"
 """Raise when the request or the schema changes."""
@@ -68,12 +69,15 @@ def synthesise(
     modules: Sequence[Module],
     flows: Sequence[Flow],
 ) -> Synthesis | Absent:
-    """Ask for an account once. Raises what `LanguageModel.ask` raises when nothing can be asked at all."""
+    """Ask for an account once; where nothing can be asked at all (no key, no server), that is the reason of its absence."""
     if not modules:
         return Absent(reason="the graph has no modules to speak of")
     evidence = render(prompt=prompt, tokens=tokens, answers=answers, modules=modules, flows=flows)
     ask = Ask((Message("system", _TASK), Message("user", evidence)), SCHEMA, "circuit")
-    (reply,) = language_model.ask([ask])
+    try:
+        (reply,) = language_model.ask([ask])
+    except AtlasError as error:
+        return Absent(reason=f"the language model {language_model.name} could not be asked: {error}")
     if isinstance(reply, NoReply):
         return Absent(reason=f"the language model {language_model.name} gave no account ({reply.why}): {reply.reason}")
     return read_account(reply.text, language_model=language_model.name, known={one.module for one in modules})

@@ -64,9 +64,15 @@ def swap_modules(
         sites = sites_of(pl.concat([_members(modules, one), _members(donated, two)]))
         effect = _effect(model, graph, sites, change, tokens, n_random_sets, seed)
         swaps.append(Swap(module=one, donor_module=two, likeness=likeness, effect=effect))
-    logits = model.logits(donor.summary.token_ids, position=donor.summary.position)
-    answer = model.token_text(int(logits[0].argmax()))
-    return Donor(text=donor.prompt.text, tokens=donor.summary.tokens, answer=answer, swaps=tuple(swaps))
+    logits = model.logits(donor.summary.token_ids, position=donor.summary.position)[0]
+    contrast = graph.logits["token_id"].to_list() if graph.summary.goal == "contrast" else None
+    return Donor(
+        text=donor.prompt.text,
+        tokens=donor.summary.tokens,
+        answer=model.token_text(int(logits.argmax())),
+        contrast=float(logits[contrast[0]] - logits[contrast[1]]) if contrast else None,
+        swaps=tuple(swaps),
+    )
 
 
 def _effect(

@@ -14,6 +14,7 @@ from neuron_atlas.core.attribution.answer_relevance import answer_relevance
 from neuron_atlas.core.attribution.trace import trace
 from neuron_atlas.core.circuits.analysis.analyze import Analysis, AnalyzeOptions, analyze, request_key
 from neuron_atlas.core.circuits.analysis.comparison_record import compare, read_comparison
+from neuron_atlas.core.circuits.analysis.concepts import Wanted
 from neuron_atlas.core.circuits.analysis.describe import InstanceLabels
 from neuron_atlas.core.circuits.analysis.record import Absent, Answers, read_record
 from neuron_atlas.core.circuits.analysis.study import summarise
@@ -38,7 +39,11 @@ def model():
 @pytest.fixture(scope="module")
 def found(model) -> Analysis:
     return analyze(
-        model, TUCSON, donor=WORCESTER, concepts={"capital": " Phoenix"}, options=AnalyzeOptions(random_sets=3)
+        model,
+        TUCSON,
+        donor=WORCESTER,
+        concepts={"capital": Wanted((" Phoenix",), (" Phoenix", " Boston", " Salem"))},
+        options=AnalyzeOptions(random_sets=3),
     )
 
 
@@ -78,7 +83,11 @@ def test_a_record_reads_back_as_itself_and_refuses_what_it_does_not_know(found) 
 
 def test_the_same_request_gives_the_same_record_and_key(model, found) -> None:
     again = analyze(
-        model, TUCSON, donor=WORCESTER, concepts={"capital": " Phoenix"}, options=AnalyzeOptions(random_sets=3)
+        model,
+        TUCSON,
+        donor=WORCESTER,
+        concepts={"capital": Wanted((" Phoenix",), (" Phoenix", " Boston", " Salem"))},
+        options=AnalyzeOptions(random_sets=3),
     )
     assert again.record == found.record
     base = {"options": AnalyzeOptions(), "tracing": TraceOptions()}
@@ -89,7 +98,7 @@ def test_the_same_request_gives_the_same_record_and_key(model, found) -> None:
         request_key(TUCSON, "r", options=AnalyzeOptions(seed=1), tracing=TraceOptions()),
         request_key(TUCSON, "r", options=AnalyzeOptions(), tracing=TraceOptions(tau=0.01)),
         request_key(TUCSON, "r", **base, donor=WORCESTER),
-        request_key(TUCSON, "r", **base, concepts={"state": " Arizona"}),
+        request_key(TUCSON, "r", **base, concepts={"state": Wanted((" Arizona",))}),
         request_key(TUCSON, "r", **base, language_model=ScriptedModel(lambda _ask: "")),
     }
     assert len(keys) == 8
@@ -161,7 +170,7 @@ def test_relevance_to_a_difference_is_the_difference_of_relevances(model, found)
 
 def test_a_study_counts_prompts_that_are_answered_on_both_sides(found) -> None:
     record = found.record
-    wrong = record.model_copy(update={"donor": record.donor.model_copy(update={"answer": " Phoenix"})})
+    wrong = record.model_copy(update={"donor": record.donor.model_copy(update={"contrast": 1.0})})
     summary = summarise("two", [record, wrong])
     assert (summary.prompts, summary.counted) == (2, 1)
     assert [one.concept for one in summary.concepts] == ["capital", "strongest"]

@@ -9,6 +9,7 @@ from neuron_atlas.core.circuits.analysis.record import (
     Absent,
     AnalysisRecord,
     Answers,
+    Concept,
     Donor,
     Effect,
     Member,
@@ -70,13 +71,21 @@ def _opening(record: AnalysisRecord) -> str:
     rows += [
         (
             one.name,
-            f"module {one.module} writes {shown(one.token)} (rank {one.rank} of all tokens)"
-            if one.module is not None
-            else f"no module was found to write {shown(one.token)}",
+            concept_text(one),
         )
         for one in record.concepts
     ]
     return f"<h1>{escape(record.prompt)}</h1>{facts(rows)}{notes}"
+
+
+def concept_text(one: Concept) -> str:
+    """What was found of a concept, in words."""
+    tokens = ", ".join(shown(token) for token in one.tokens)
+    if one.module is None or one.rank is None:
+        return f"no module was found that could stand for {tokens}"
+    told = f"{one.rivals} rivals" if one.rivals else "all tokens"
+    place = "above all of" if one.rank == 0 else f"below {number(one.rank)} of"
+    return f"module {one.module} writes {tokens} {place} {told}, {number(one.margin)} logits above their mean"
 
 
 def _account(record: AnalysisRecord) -> str:

@@ -12,8 +12,8 @@ from neuron_atlas.core.circuits.analysis.study import ConceptSummary, Rate, Stud
 def study_page(summary: StudySummary, records: Sequence[AnalysisRecord]) -> str:
     """The whole page."""
     head = (
-        "module of", "names it first", "in its top 5", "brings the donor's answer", "keeps the answer",
-        "random sets keep it", "donor's answer (logits)", "by random sets", "neurons changed",
+        "module of", "writes it first", "turns the contrast", "brings the donor's answer", "keeps the answer",
+        "random sets keep it", "gain for the donor (logits)", "by random sets", "neurons changed",
     )  # fmt: skip
     each = [
         (
@@ -41,7 +41,7 @@ def _row(one: ConceptSummary) -> tuple[object, ...]:
     return (
         one.concept,
         _rate(one.named_first),
-        _rate(one.named_in_top5),
+        _rate(one.turns_contrast),
         _rate(one.brings_donor_answer),
         _rate(one.keeps_answer),
         kept,
