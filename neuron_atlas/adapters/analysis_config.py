@@ -95,6 +95,7 @@ class _Trace(_Strict):
     edge_tau: Annotated[float, Field(ge=0, lt=1)] = 0.01
     rules: str = "relp"
     centre_logits: bool = False
+    exclude: tuple[str, ...] = ()
 
 
 class _Analyze(_Strict):

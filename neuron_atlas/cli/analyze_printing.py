@@ -112,7 +112,7 @@ def _row(one: ConceptSummary) -> dict[str, object]:
         "writes it first": _rate(one.named_first),
         "turns the contrast": _rate(one.turns_contrast),
         "brings the donor's answer": _rate(one.brings_donor_answer),
-        "keeps the answer": _rate(one.keeps_answer),
+        "other modules turn it": _rate(one.others_turn_contrast),
         "random sets keep it": None if one.by_chance_keeps is None else f"{one.by_chance_keeps:.1%}",
         "gain for the donor": one.change,
         "random sets": one.chance,

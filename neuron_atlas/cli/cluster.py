@@ -9,6 +9,7 @@ import click
 import polars as pl
 
 from neuron_atlas.cli.printing import json_option, limit_option, out, print_facts, print_frame, print_json, progress
+from neuron_atlas.cli.special_tokens import special_ids
 from neuron_atlas.cli.stages import force_option, run_stage
 from neuron_atlas.core.circuits.flow_graph import HubControl, SignTreatment, WeightTransform
 from neuron_atlas.core.circuits.modules import FlowModel, Method
@@ -133,25 +134,12 @@ def _document(found: Frames) -> dict[str, object]:
     return {"run": found["cluster_runs"].row(0, named=True), "clusters": found["clusters"], "neurons": paths}
 
 
-def _special_ids(revision: str) -> frozenset[int]:
-    """What the tokenizer flags as special, if the graph was made with the model of the settings; else nothing is known."""
-    from neuron_atlas.adapters.model_config import find_folder, read_model_config
-    from neuron_atlas.adapters.subject_model import model_revision
-    from neuron_atlas.adapters.subject_model_tokens import load_tokenizer
-
-    model = load_settings().model
-    folder = find_folder(model)
-    if model_revision(folder) != revision:
-        return frozenset()
-    return load_tokenizer(folder, max_positions=read_model_config(model).max_positions).special_ids
-
-
 def _graph(path: Path, *, seed: int, limit: int, as_json: bool) -> None:
     from neuron_atlas.adapters.neuronpedia_json import read_graph
     from neuron_atlas.core.circuits.analysis.instances import cluster_graph
 
     graph = read_graph(path)
-    found = cluster_graph(graph, special_ids=_special_ids(graph.summary.model_revision), seed=seed)
+    found = cluster_graph(graph, special_ids=special_ids(graph.summary.model_revision), seed=seed)
     if as_json:
         print_json(
             {"prompt": graph.prompt.text, "modules": found.count, "saving": found.saving, "members": found.members}

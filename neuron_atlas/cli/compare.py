@@ -9,6 +9,7 @@ import click
 from neuron_atlas.cli.analyze_files import write_text
 from neuron_atlas.cli.analyze_printing import show_comparison
 from neuron_atlas.cli.printing import json_option, print_json, progress
+from neuron_atlas.cli.special_tokens import special_ids
 from neuron_atlas.core.circuits.analysis.alignment import Alignment
 
 EXAMPLES = """Examples:
@@ -37,7 +38,9 @@ def compare(a: Path, b: Path, by: Alignment, output: tuple[Path, ...], as_json: 
         from neuron_atlas.adapters.neuronpedia_json import read_graph
         from neuron_atlas.core.circuits.analysis.comparison_record import compare as compare_both
 
-        found = compare_both(read_graph(a), read_graph(b), by=by)
+        graphs = [read_graph(path) for path in (a, b)]
+        flagged = frozenset[int]().union(*(special_ids(graph.summary.model_revision) for graph in graphs))
+        found = compare_both(*graphs, by=by, special_ids=flagged)
         record = found.record
     for path in output:
         is_page = path.suffix == ".html"

@@ -15,7 +15,7 @@ from neuron_atlas.core.circuits.analysis.analyze import analyze
 from neuron_atlas.core.circuits.analysis.study import ConceptSummary, StudySummary, summarise
 from neuron_atlas.demo import studies
 
-EVERY = {"two-hop-geography": 3, "agreement": 3}
+EVERY = {"two-hop-geography": 4, "agreement": 5}
 """Every how many-th prompt is asked here."""
 
 

@@ -3,7 +3,8 @@
 Counted are prompts with a donor that the model answers as expected on both sides. With a contrast that means: the prompt favours
 its first side, the donor the second; else: the likeliest token is the prompt's first answer, and the donor's is another. For
 every concept, and for the `strongest` module (of largest relevance), the module is swapped with the donor's. Random sets of as
-many neurons of the same layers and positions, set to what they are on the donor, say how often the answer changes by chance.
+many neurons of the same layers and positions, set to what they are on the donor, say how often the answer changes by chance;
+the prompt's other modules, swapped in the same way, say how special the one found is.
 """
 
 from __future__ import annotations
@@ -35,9 +36,10 @@ class ConceptSummary(Part):
 
     `named_first`: the module found writes the concept's tokens above all their rivals (missing for the strongest module).
     After the swap: `turns_contrast`, the contrast's second side beats the first; `brings_donor_answer`, the likeliest token is the
-    donor's; `keeps_answer`, it is as before. `by_chance_keeps` is the mean share of random sets that leave the likeliest token as
-    it was. `change` is the mean change of what the donor favours (the second side less the first, or its answer's logit), `chance`
-    that by random sets; `neurons` the mean number of neurons changed.
+    donor's; `keeps_answer`, it is as before; `others_turn_contrast` and `others_bring_donor_answer`: the same of all other modules
+    of these prompts. `by_chance_keeps` is the mean share of random sets that leave the likeliest token as it was. `change` is the
+    mean change of what the donor favours (the second side less the first, or its answer's logit), `chance` that by random sets;
+    `neurons` the mean number of neurons changed.
     """
 
     concept: str
@@ -45,6 +47,8 @@ class ConceptSummary(Part):
     turns_contrast: Rate | None
     brings_donor_answer: Rate | None
     keeps_answer: Rate | None
+    others_turn_contrast: Rate | None
+    others_bring_donor_answer: Rate | None
     by_chance_keeps: float | None
     change: float | None
     chance: float | None
@@ -118,13 +122,25 @@ def _summary(concept: str, trials: Sequence[_Trial], n: int) -> ConceptSummary:
     brought = sum(swap.effect.top_after == _donated(trial) for trial, swap in swaps)
     kept = sum(swap.effect.top_after == swap.effect.top for _, swap in swaps)
     gains = [_gain(trial.record, swap) for trial, swap in swaps]
+    others = [
+        (trial.record, one)
+        for trial in trials
+        if trial.record.donor
+        for one in trial.record.donor.swaps
+        if one.module != trial.module.module
+    ]
+    others_brought = sum(swap.effect.top_after == record.donor.answer for record, swap in others if record.donor)
+    others_turned = sum((_gain(record, swap)[0] or 0.0) > 0 for record, swap in others)
+    is_contrast = all(trial.record.goal == "contrast" for trial in trials)
     turned = [after > 0 for after, _, _ in gains if after is not None]
     return ConceptSummary(
         concept=concept,
         named_first=None if concept == STRONGEST else rate(sum(trial.rank == 0 for trial in trials), n),
-        turns_contrast=rate(sum(turned), n) if all(trial.record.goal == "contrast" for trial in trials) else None,
+        turns_contrast=rate(sum(turned), n) if is_contrast else None,
         brings_donor_answer=rate(brought, n),
         keeps_answer=rate(kept, n),
+        others_turn_contrast=rate(others_turned, len(others)) if is_contrast else None,
+        others_bring_donor_answer=rate(others_brought, len(others)),
         by_chance_keeps=_mean([swap.effect.random_top_kept for _, swap in swaps]),
         change=_mean([change for _, change, _ in gains]),
         chance=_mean([chance for _, _, chance in gains]),

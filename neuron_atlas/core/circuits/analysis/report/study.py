@@ -13,7 +13,8 @@ def study_page(summary: StudySummary, records: Sequence[AnalysisRecord]) -> str:
     """The whole page."""
     head = (
         "module of", "writes it first", "turns the contrast", "brings the donor's answer", "keeps the answer",
-        "random sets keep it", "gain for the donor (logits)", "by random sets", "neurons changed",
+        "other modules turn it", "other modules bring it", "random sets keep it", "gain for the donor (logits)",
+        "by random sets", "neurons changed",
     )  # fmt: skip
     each = [
         (
@@ -44,6 +45,8 @@ def _row(one: ConceptSummary) -> tuple[object, ...]:
         _rate(one.turns_contrast),
         _rate(one.brings_donor_answer),
         _rate(one.keeps_answer),
+        _rate(one.others_turn_contrast),
+        _rate(one.others_bring_donor_answer),
         kept,
         one.change,
         one.chance,
