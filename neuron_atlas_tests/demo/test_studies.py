@@ -49,17 +49,18 @@ def test_the_files_are_what_the_world_says() -> None:
         assert path.read_text(encoding="utf-8") == studies.study_text(name)
 
 
-def test_swapping_the_states_module_changes_the_capital_and_random_sets_do_not(model) -> None:
+def test_swapping_the_strongest_module_changes_the_capital_and_random_sets_do_not(model) -> None:
     summary = asked(model, "two-hop-geography")
     assert summary.counted >= 0.8 * summary.prompts
     state, strongest = concept(summary, "state"), concept(summary, "strongest")
     assert state.named_first is not None
-    assert state.named_first.share >= 0.5
-    for one in (state, strongest):
-        assert one.brings_donor_answer is not None
-        assert one.brings_donor_answer.share >= 0.5
-        assert one.by_chance_keeps is not None
-        assert one.by_chance_keeps >= 0.95
+    assert state.named_first.share >= 0.3
+    assert strongest.brings_donor_answer is not None
+    assert strongest.others_bring_donor_answer is not None
+    assert strongest.brings_donor_answer.share >= 0.6
+    assert strongest.others_bring_donor_answer.share <= 0.4
+    assert strongest.by_chance_keeps is not None
+    assert strongest.by_chance_keeps >= 0.9
 
 
 def test_swapping_the_module_of_the_subjects_number_turns_the_verb(model) -> None:
@@ -67,7 +68,7 @@ def test_swapping_the_module_of_the_subjects_number_turns_the_verb(model) -> Non
     assert summary.counted >= 0.8 * summary.prompts
     number = concept(summary, "number at the subject")
     assert number.named_first is not None
-    assert number.named_first.share >= 0.5
+    assert number.named_first.share >= 0.3
     assert number.turns_contrast is not None
     assert number.turns_contrast.share >= 0.5
     assert number.change is not None
