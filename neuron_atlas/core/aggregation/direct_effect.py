@@ -6,9 +6,11 @@ A *logit* neuron writes the answer itself; a *routing* neuron works through late
 that passes no other MLP. der = |direct| / (|direct| + |relevance - direct|), 1/2 when both are 0.
 
 **By intervention** (`measure_direct_effects`). The neuron's own activations are set to 0 at every position of the real
-model; the goal changes by `total`. Its `direct` part is what its decoder column adds to the goal at the traced position through
-the final norm, frozen at its clean scale: a unit activation, or half precision, would drown this number in rounding. The
-ratio has the same form. It is stricter than the first: what later attention carries to the goal counts as indirect here.
+model, and the stream that enters the final norm is compared with the clean one. Read by the goal through that norm, frozen at its
+clean scale, the whole difference is the `total` effect; what the neuron's decoder column alone would take away is `direct`. The
+norm is frozen for both alike: let it move, and its shift, which is no other neuron's doing, would count as indirect. Activations
+are the actual ones and sums run in float64: a unit activation, or logits in half precision, would drown small effects in rounding.
+The ratio has the same form as above. It is stricter: what later attention carries to the goal counts as indirect here.
 """
 
 from __future__ import annotations
@@ -161,13 +163,11 @@ def _decoders(model: SubjectModel, chosen: pl.DataFrame) -> dict[tuple[int, int]
     return columns
 
 
-def _goal(vocab: VocabWeights, targets: pl.DataFrame) -> tuple[Array, Array]:
-    """What the goal reads of the stream at unit final-norm scale [D], and the goal's weight of every logit [V]."""
-    weights = np.zeros(vocab.unembedding.shape[0])
-    np.add.at(weights, targets["token_id"].to_numpy(), targets["goal_weight"].to_numpy())
-    ids = np.flatnonzero(weights)
-    reader = (weights[ids] @ vocab.unembedding[ids].astype(np.float64)) * vocab.final_norm
-    return (reader - reader.mean() if vocab.final_norm_kind == "layer" else reader), weights
+def _goal(vocab: VocabWeights, targets: pl.DataFrame) -> Array:
+    """What the goal reads of the stream at unit final-norm scale [D], float64."""
+    weights = targets["goal_weight"].to_numpy().astype(np.float64)
+    reader = (weights @ vocab.unembedding[targets["token_id"].to_numpy()].astype(np.float64)) * vocab.final_norm
+    return reader - reader.mean() if vocab.final_norm_kind == "layer" else reader
 
 
 def _effects(
@@ -176,19 +176,18 @@ def _effects(
     position: int,
     neurons: Sequence[tuple[int, int]],
     decoders: Mapping[tuple[int, int], Array],
-    goal: tuple[Array, Array],
+    reader: Array,
 ) -> tuple[Array, Array]:
-    """Total and direct effect [neurons] on the goal (logits), float64. `goal` is the vocabulary direction [D] that the goal reads
-    after the final norm, and its weight per token id [V]."""
-    reader, weights = goal
+    """Total and direct effect [neurons] on the goal (logits), float64. `reader` [D] is what the goal reads of the stream at unit
+    final-norm scale."""
+    scales = model.frozen_scales(token_ids, position=position).astype(np.float64)
     total = np.empty(len(neurons))
     for first in range(0, len(neurons), BATCH):
         some = neurons[first : first + BATCH]
         edits = [(), *((Edit(layer=layer, neuron=neuron, value=0.0),) for layer, neuron in some)]
-        values = model.logits(token_ids, edits=edits, position=position).astype(np.float64) @ weights
-        total[first : first + len(some)] = values[0] - values[1:]
+        streams = model.final_stream(token_ids, edits=edits, position=position).astype(np.float64)
+        total[first : first + len(some)] = (streams[0] - streams[1:]) @ reader * scales[-1]
     (activations,) = model.activations([token_ids])
-    scales = model.frozen_scales(token_ids, position=position).astype(np.float64)
     direct = [
         (reader @ decoders[layer, neuron]) * activations[layer, position, neuron] * scales[layer] * scales[-1]
         for layer, neuron in neurons

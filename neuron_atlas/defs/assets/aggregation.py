@@ -144,7 +144,7 @@ def aggregation_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
         pool="duckdb",
         kinds={"pytorch", "duckdb"},
         owners=OWNERS,
-        code_version="1",
+        code_version="2",
     )
     @doorway
     def der_scores(

@@ -151,6 +151,11 @@ class TinyModel:
     ) -> np.ndarray:
         return np.stack([0.5 * self.unembedding @ self._run(token_ids, e)[1][position] for e in edits])
 
+    def final_stream(
+        self, token_ids: Sequence[int], *, edits: Sequence[Sequence[Edit]] = ((),), position: int = -1
+    ) -> np.ndarray:
+        return np.stack([self._run(token_ids, e)[1][position] for e in edits])
+
     def frozen_scales(self, token_ids: Sequence[int], *, position: int = -1) -> np.ndarray:
         return np.array([1, 1, 0.5], np.float32)
 
