@@ -35,7 +35,7 @@ GROUP BY side ORDER BY side DESC
 SCORES = """
 SELECT side, metric, count(corrected) AS labels, avg(score) AS score, avg(null_score) AS shuffled_label,
        avg(corrected) AS above_chance
-FROM label_scores GROUP BY side, metric ORDER BY side DESC, metric
+FROM label_scores WHERE metric <> 'projection_rank' GROUP BY side, metric ORDER BY side DESC, metric
 """
 TOP_CLUSTER = """
 SELECT l.label FROM cluster_labels AS l JOIN clusters AS c ON c.path = l.path AND l.is_best

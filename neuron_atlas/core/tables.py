@@ -443,6 +443,36 @@ EXEMPLARS = Table(
         ("peak_activation", F32, "its value"),
     ),
 )
+CORRELATED_NEURONS = Table(
+    "correlated_neurons",
+    "Neurons whose activations rise and fall together over the tokens of a corpus (Pearson correlation, any layers).",
+    ("corpus", "layer", "neuron", "rank"),
+    _columns(
+        ("corpus", TEXT, "name of the corpus"),
+        *_NEURON,
+        ("rank", I16, "by |correlation|"),
+        ("other_layer", I16, "the other neuron's layer"),
+        ("other_neuron", I32, "the other neuron"),
+        ("correlation", F32, "of both activations at the same token, over all tokens, -1..1"),
+        ("error", F32, "standard error where it was estimated from a sketch at most; 0 where exact"),
+    ),
+)
+PROJECTION_AGREEMENT = Table(
+    "projection_agreement",
+    "How far a neuron's projections may be believed: rank correlation of predicted and measured tokens.",
+    ("corpus", "layer", "neuron", "side"),
+    _columns(
+        ("corpus", TEXT, "name of the corpus"),
+        *_NEURON,
+        (
+            "side",
+            TEXT,
+            "input: predicted and mean measured activation per token; output: projection and effect of steering per logit",
+        ),
+        ("rank_correlation", F32, "Spearman's rho over tokens, -1..1; missing where either side is constant", True),
+        ("n_tokens", I32, "tokens compared"),
+    ),
+)
 _PROJECTED: tuple[tuple[str, pl.DataType, str], ...] = (
     *_NEURON,
     ("direction", I8, "+1 or -1"),
@@ -470,6 +500,21 @@ INPUT_PROJECTIONS = Table(
     "Tokens whose embedding alone would drive the neuron up (+1) or down (-1), through the gated formula.",
     ("layer", "neuron", "direction", "rank"),
     _columns(*_PROJECTED, ("response", F32, "activation on the normalised embedding")),
+)
+WEIGHT_EDGES = Table(
+    "weight_edges",
+    "Later neurons that a neuron would excite (+1) or inhibit (-1) through the weights alone, by virtual weights.",
+    ("layer", "neuron", "direction", "rank"),
+    _columns(
+        *_NEURON,
+        ("direction", I8, "+1: gate and up input of the target both rise with the activation; -1: both fall"),
+        ("rank", I16, "by strength"),
+        ("target_layer", I16, "layer of the target"),
+        ("target", I32, "neuron of the target"),
+        ("gate", F32, "change of its gate input per unit of activation, at unit norm scale; that of up without a gate"),
+        ("up", F32, "change of its up input"),
+        ("strength", F32, "|gate| + |up|; |up| without a gate"),
+    ),
 )
 DER_SCORES = Table(
     "der_scores",
@@ -685,8 +730,8 @@ ASSETS: dict[str, tuple[Table, ...]] = {
         NEURON_PROMPTS,
     ),
     "edge_stats": (EDGE_STATS, NEURON_PROFILES, TOKEN_ASSOCIATIONS, COOCCURRENCE, NEURON_PROMPTS),
-    "activation_stats": (ACTIVATION_STATS, EXEMPLARS),
-    "output_projections": (OUTPUT_PROJECTIONS,),
+    "activation_stats": (ACTIVATION_STATS, EXEMPLARS, CORRELATED_NEURONS, PROJECTION_AGREEMENT),
+    "output_projections": (OUTPUT_PROJECTIONS, WEIGHT_EDGES),
     "input_projections": (INPUT_PROJECTIONS,),
     "der_scores": (DER_SCORES,),
     "output_labels": (OUTPUT_LABELS,),

@@ -3,11 +3,11 @@
 Equal texts count once; special tokens (BOS, EOS, padding) are left out of every number and every exemplar, for their huge
 activations say nothing of language. Both signs are kept apart in exemplars: a polarity's examples are read by its own sign.
 
-**Memory.** With N neurons in the model: 780 bytes x N for histograms, 24 bytes x N x `top_k` for running top texts, and up to
-`memory_bytes` for the activations themselves. While those fit (tokens x N x 4 bytes), quantiles are exact and the texts are
-read once. Beyond that they are dropped: extremes are kept instead (see `distributions`), and the texts that became exemplars are
-run once more to fetch their tokens' activations. The exemplars returned take about 12 bytes x N x 2 polarities x
-examples x tokens per text.
+**Memory.** With N neurons in the model: 780 bytes x N for histograms, 24 bytes x N x `top_k` for running top texts, a
+quarter of `memory_bytes` each for correlations and for means by token, and up to `memory_bytes` for the activations
+themselves. While those fit (tokens x N x 4 bytes), quantiles are exact and the texts are read once. Beyond that they are
+dropped: extremes are kept instead (see `distributions`), and the texts that became exemplars are run once more to fetch
+their tokens' activations. The exemplars returned take about 12 bytes x N x 2 polarities x examples x tokens per text.
 """
 
 from __future__ import annotations
@@ -18,11 +18,19 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from neuron_atlas.core.aggregation.correlations import Correlations
 from neuron_atlas.core.aggregation.distributions import Distributions
 from neuron_atlas.core.aggregation.exemplars import ExemplarPlan, TopTexts, choose_exemplars
+from neuron_atlas.core.aggregation.validation import TokenMeans, input_agreement, output_agreement
 from neuron_atlas.core.ports import Array, SubjectModel
 from neuron_atlas.core.records import Frames, Prompt, content_hash
-from neuron_atlas.core.tables import ACTIVATION_STATS, EXEMPLARS
+from neuron_atlas.core.tables import (
+    ACTIVATION_STATS,
+    CORRELATED_NEURONS,
+    EXEMPLARS,
+    PROJECTION_AGREEMENT,
+    tables_of,
+)
 from neuron_atlas.errors import BadInput, DamagedData
 
 BATCH_TOKENS = 1024
@@ -54,6 +62,8 @@ def activation_stats(
     top_k: int = 10,
     n_random: int = 5,
     n_hard: int = 5,
+    n_correlated: int = 10,
+    max_steered: int = 1024,
     held_out_share: float = 0.4,
     max_tokens: int = 256,
     memory_bytes: int = 2**30,
@@ -77,11 +87,15 @@ def activation_stats(
     shape = (model.spec.n_layers, model.spec.n_neurons)
     distributions = Distributions(shape, memory_bytes=memory_bytes)
     top = TopTexts(shape, top_k)
+    correlations = Correlations(shape, memory_bytes=memory_bytes // 4, seed=seed)
+    means = TokenMeans(shape, [i for t in read for i in t.token_ids], memory_bytes=memory_bytes // 4)
     done = 0
     for batch in batches(read):
         block = np.concatenate([_finite(a, t) for a, t in zip(run(model, batch), batch, strict=True)], axis=1)
         distributions.add(block)
         top.add(block, [len(t.kept) for t in batch])
+        correlations.add(block)
+        means.add(block, [i for t in batch for i in t.token_ids])
         done += len(batch)
         if progress is not None:
             progress(done, len(read))
@@ -96,7 +110,19 @@ def activation_stats(
     chosen = choose_exemplars(top, [t.token_ids for t in read], thresholds, fetch, plan)
     shown = _shown(model, read, seed=seed, held_out_share=held_out_share)
     exemplars = chosen.join(shown, on="text", how="left").drop("text").with_columns(corpus=pl.lit(corpus))
-    return {ACTIVATION_STATS.name: ACTIVATION_STATS.checked(stats), EXEMPLARS.name: EXEMPLARS.checked(exemplars)}
+    low, high = (stats[name].to_numpy().reshape(shape) for name in ("minimum", "maximum"))
+    given = [t.given_ids for t in read]
+    agreement = [
+        input_agreement(model, means),
+        output_agreement(model, given, np.where(high >= -low, high, low), max_neurons=max_steered, seed=seed),
+    ]
+    frames = {
+        ACTIVATION_STATS.name: stats,
+        EXEMPLARS.name: exemplars,
+        CORRELATED_NEURONS.name: correlations.frame(k=n_correlated).with_columns(corpus=pl.lit(corpus)),
+        PROJECTION_AGREEMENT.name: pl.concat(agreement).with_columns(corpus=pl.lit(corpus)),
+    }
+    return {table.name: table.checked(frames[table.name]) for table in tables_of("activation_stats")}
 
 
 def _shown(model: SubjectModel, read: Sequence[Text], *, seed: int, held_out_share: float) -> pl.DataFrame:

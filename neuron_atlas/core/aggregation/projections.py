@@ -36,12 +36,7 @@ Ids = NDArray[np.int64]
 def output_directions(mlp: MlpWeights, vocab: VocabWeights) -> Array:
     """What a unit of every neuron's activation adds to the stream as the unembedding reads it, at unit norm scales: [D, I] with
     g * P W_d."""
-    down = mlp.down if mlp.post_norm is None else mlp.down * mlp.post_norm[:, None]
-    if (
-        vocab.final_norm_kind == "layer"
-    ):  # W_U diag(g) P = W_U diag(g) - (W_U g / D) 1^T, so centring the column comes first
-        down = down - down.mean(axis=0)
-    return down * vocab.final_norm[:, None]
+    return normed(mlp.down if mlp.post_norm is None else mlp.down * mlp.post_norm[:, None], vocab)
 
 
 def project_outputs(mlp: MlpWeights, vocab: VocabWeights, *, token_text: TokenText, k: int = 20) -> Frames:
@@ -59,6 +54,15 @@ def project_outputs(mlp: MlpWeights, vocab: VocabWeights, *, token_text: TokenTe
     norms = np.linalg.norm(mlp.down, axis=0)
     frame = frame.with_columns(weight_raw=pl.Series(raw), output_norm=pl.Series(norms[neuron]))
     return {OUTPUT_PROJECTIONS.name: OUTPUT_PROJECTIONS.checked(frame)}
+
+
+def normed(stream: Array, vocab: VocabWeights) -> Array:
+    """Columns [D, n] of the stream as they pass the final norm at unit scale: centred for LayerNorm, then weighted.
+
+    W_U diag(g) P = W_U diag(g) - (W_U g / D) 1^T, so centring the column comes first.
+    """
+    centred = stream - stream.mean(axis=0) if vocab.final_norm_kind == "layer" else stream
+    return centred * vocab.final_norm[:, None]
 
 
 def project_inputs(mlp: MlpWeights, vocab: VocabWeights, *, token_text: TokenText, k: int = 20) -> Frames:

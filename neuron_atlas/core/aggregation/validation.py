@@ -1,8 +1,15 @@
-"""Do the static projections predict real activations? A rank correlation per neuron.
+"""Do the static projections predict what is measured? A rank correlation per neuron and side.
 
-The input projection says what activation each token's embedding alone would cause. Over the tokens of a corpus that is compared
-with the mean activation measured *on* each token, in context: Spearman's rho. High: the neuron reads the token under it. Near
-zero: it reads context, and its input projection should not be believed.
+**Input.** The input projection says what activation each token's embedding alone would cause. Over the tokens of a corpus that is
+compared with the mean activation measured *on* each token, in context: Spearman's rho. High: the neuron reads the token under it.
+Near zero: it reads context, and its input projection should not be believed.
+
+**Output.** The output projection says which logits a unit of activation raises. In the real model the neuron is pushed at
+the last token of a few texts, by the largest activation it showed, and the change of every logit is compared with the
+projection: rho over the vocabulary. The final norm is frozen, as in `direct_effect`: that a push shrinks all other logits
+is not their doing. High: it writes what its projection says. Near zero: later layers turn it into something else.
+
+Rho compares orders, so what shifts all logits alike, or scales them, does not matter.
 """
 
 from __future__ import annotations
@@ -13,69 +20,127 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from neuron_atlas.core.aggregation.activations import batches, read_texts, run
 from neuron_atlas.core.aggregation.gated import normalised, responses
-from neuron_atlas.core.ports import SubjectModel
-from neuron_atlas.errors import BadInput
+from neuron_atlas.core.aggregation.projections import normed, output_directions
+from neuron_atlas.core.ports import Array, SubjectModel
+from neuron_atlas.core.records import Edit
 
 Floats = NDArray[np.float64]
 Ids = NDArray[np.int64]
 
-AGREEMENT = pl.Schema(
-    {
-        "layer": pl.Int16(),
-        "neuron": pl.Int32(),
-        "side": pl.String(),
-        "rank_correlation": pl.Float32(),
-        "n_tokens": pl.Int32(),
-    }
-)
-"""Columns of `projection_agreement`; rank_correlation is -1..1, missing where either side is constant."""
+MIN_COUNT = 3
+"""A token seen less often has no mean worth comparing."""
+MIN_TOKENS = 3
+"""Fewer tokens cannot be ranked in any telling way."""
+MAX_LOGITS = 4096
+"""Tokens of the vocabulary compared on the output side; of a larger vocabulary a random sample of so many."""
+STEERED_TOKENS = 64
+"""A text in which neurons are pushed is cut to so many tokens."""
+BATCH = 64
+"""Pushes run together."""
 
 
-def projection_agreement(
-    model: SubjectModel, texts: Sequence[str], *, min_count: int = 3, max_types: int = 2000, max_tokens: int = 256
-) -> pl.DataFrame:
-    """One row per neuron, side "input": Spearman's rho of predicted and measured activation over distinct tokens.
+class TokenMeans:
+    """Mean activation of [L, I] neurons on each of the most common tokens, from blocks [L, tokens, I].
 
-    Tokens seen at least `min_count` times count, the `max_types` most frequent of them (ties: lower id). Memory: 16 bytes per
-    neuron and distinct token. Raises `BadInput` with fewer than 3 such tokens.
+    Tokens count that occur MIN_COUNT times or more, as many of the most frequent as fit into `memory_bytes` at 8 bytes a neuron
+    (ties: lower id).
     """
-    read = read_texts(model, texts, max_tokens=max_tokens)
-    ids, counts = np.unique(np.array([i for t in read for i in t.token_ids], dtype=np.int64), return_counts=True)
-    common = np.flatnonzero(counts >= min_count)
-    kept = np.sort(common[np.argsort(-counts[common], kind="stable")[:max_types]])
-    if len(kept) < 3:
-        raise BadInput(
-            f"expected at least 3 tokens that occur {min_count} times or more, got {len(kept)} in {len(texts)} texts; "
-            "give more texts or lower min_count"
-        )
-    types = ids[kept]
-    n_layers, n_neurons = model.spec.n_layers, model.spec.n_neurons
-    sums = np.zeros((n_layers, len(types), n_neurons))
-    for batch in batches(read):
-        block = np.concatenate(list(run(model, batch)), axis=1)
-        token = np.array([i for t in batch for i in t.token_ids])
-        at = np.flatnonzero(np.isin(token, types))
+
+    def __init__(
+        self, shape: tuple[int, int], token_ids: Sequence[int], *, memory_bytes: int, max_types: int = 2000
+    ) -> None:
+        ids, counts = np.unique(np.array(token_ids, dtype=np.int64), return_counts=True)
+        common = np.flatnonzero(counts >= MIN_COUNT)
+        most = min(max_types, memory_bytes // (8 * shape[0] * shape[1]))
+        kept = np.sort(common[np.argsort(-counts[common], kind="stable")[:most]])
+        self.types: Ids = ids[kept]
+        self._counts = counts[kept]
+        self._sums = np.zeros((shape[0], len(kept), shape[1]))
+
+    def add(self, block: Array, token_ids: Sequence[int]) -> None:
+        """Count a block [L, tokens, I] and its tokens."""
+        token = np.array(token_ids)
+        at = np.flatnonzero(np.isin(token, self.types))
         at = at[np.argsort(token[at], kind="stable")]
         if len(at):
             present, begin = np.unique(token[at], return_index=True)
-            sums[:, np.searchsorted(types, present)] += np.add.reduceat(block[:, at], begin, axis=1, dtype=np.float64)
-    measured = sums / counts[kept][None, :, None]
+            sums = np.add.reduceat(block[:, at], begin, axis=1, dtype=np.float64)
+            self._sums[:, np.searchsorted(self.types, present)] += sums
+
+    def of(self, layer: int) -> Floats:
+        """Means [types, I] of one layer."""
+        return self._sums[layer] / self._counts[:, None]
+
+
+def input_agreement(model: SubjectModel, measured: TokenMeans) -> pl.DataFrame:
+    """Rows of table `projection_agreement` but for `corpus`, side "input", for every neuron; none with too few tokens."""
+    if len(measured.types) < MIN_TOKENS:
+        return _rows([])
     vocab = model.vocab_weights()
-    rows: list[pl.DataFrame] = []
-    for layer in range(n_layers):
+    found: list[tuple[int, Ids, Floats]] = []
+    for layer in range(model.spec.n_layers):
         mlp = model.mlp_weights(layer)
-        predicted = responses(normalised(vocab.embedding[types], mlp), mlp).astype(np.float64)
-        rho = spearman(predicted, measured[layer])
-        rows.append(
-            pl.DataFrame({"neuron": np.arange(n_neurons), "rank_correlation": rho})
-            .with_columns(pl.col("rank_correlation").fill_nan(None), layer=pl.lit(layer), side=pl.lit("input"))
-            .with_columns(n_tokens=pl.lit(len(types)))
-            .select(list(AGREEMENT))
-            .cast(AGREEMENT)
-        )
-    return pl.concat(rows)
+        predicted = responses(normalised(vocab.embedding[measured.types], mlp), mlp).astype(np.float64)
+        found.append((layer, np.arange(model.spec.n_neurons), spearman(predicted, measured.of(layer))))
+    return _rows(found, side="input", n_tokens=len(measured.types))
+
+
+def output_agreement(
+    model: SubjectModel,
+    texts: Sequence[Sequence[int]],
+    peaks: Array,
+    *,
+    max_neurons: int = 1024,
+    n_texts: int = 2,
+    seed: int = 0,
+) -> pl.DataFrame:
+    """Rows of table `projection_agreement` but for `corpus`, side "output".
+
+    `texts` are token ids as the model takes them, of which `n_texts` are drawn; `peaks` [L, I] the signed activation to push by. Of
+    every layer the neurons of largest peak are tested, `max_neurons` in all; one whose peak is 0 is not.
+    """
+    rng = np.random.default_rng(seed)
+    chosen = set(rng.permutation(len(texts))[:n_texts].tolist())
+    drawn = [list(ids)[:STEERED_TOKENS] for number, ids in enumerate(texts) if number in chosen]
+    vocab = model.vocab_weights()
+    tokens = np.sort(rng.permutation(len(vocab.unembedding))[:MAX_LOGITS])
+    unembedding = vocab.unembedding[tokens].astype(np.float64)
+    per_layer = max(1, max_neurons // model.spec.n_layers)
+    found: list[tuple[int, Ids, Floats]] = []
+    for layer in range(model.spec.n_layers):
+        order = np.argsort(-np.abs(peaks[layer]), kind="stable")[:per_layer]
+        neurons = np.sort(order[peaks[layer][order] != 0])
+        if not len(neurons):
+            continue
+        amounts = peaks[layer][neurons].astype(np.float64)
+        moved = sum(_pushed(model, ids, layer, neurons, amounts) / amounts[:, None] for ids in drawn)
+        effect = unembedding @ normed(np.asarray(moved, np.float32).T, vocab)
+        predicted = unembedding @ output_directions(model.mlp_weights(layer), vocab)[:, neurons]
+        found.append((layer, neurons, spearman(predicted.astype(np.float64), effect)))
+    return _rows(found, side="output", n_tokens=len(tokens))
+
+
+def _pushed(model: SubjectModel, ids: Sequence[int], layer: int, neurons: Ids, amounts: Floats) -> Floats:
+    """Change [neurons, D] of the stream before the final norm at the last token, when each neuron is pushed by its amount there."""
+    position = len(ids) - 1
+    edits = [
+        (Edit(layer=layer, neuron=int(neuron), value=float(amount), position=position, how="add"),)
+        for neuron, amount in zip(neurons, amounts, strict=True)
+    ]
+    parts: list[Floats] = []
+    for first in range(0, len(edits), BATCH):
+        streams = model.final_stream(ids, edits=[(), *edits[first : first + BATCH]]).astype(np.float64)
+        parts.append(streams[1:] - streams[0])
+    return np.concatenate(parts)
+
+
+def _rows(found: Sequence[tuple[int, Ids, Floats]], *, side: str = "", n_tokens: int = 0) -> pl.DataFrame:
+    """Long form of layers, neurons and their rho; NaN becomes missing."""
+    schema = {"layer": pl.Int64, "neuron": pl.Int64, "rank_correlation": pl.Float64}
+    parts = [pl.DataFrame({"layer": [layer] * len(n), "neuron": n, "rank_correlation": rho}) for layer, n, rho in found]
+    frame = pl.concat([pl.DataFrame(schema=schema), *parts])
+    return frame.with_columns(pl.col("rank_correlation").fill_nan(None), side=pl.lit(side), n_tokens=pl.lit(n_tokens))
 
 
 def spearman(a: Floats, b: Floats) -> Floats:

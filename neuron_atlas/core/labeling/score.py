@@ -47,8 +47,8 @@ def score_layer(
     """Table `label_scores` of one layer, for every labeler's labels in `labels` (`output_labels`, `input_labels`).
 
     `evidence` holds `exemplars` (only held-out ones are used) and, if at hand, `neuron_profiles` and
-    `projection_agreement` (rows of `aggregation.validation`, stored beside the input label as metric `projection_rank`:
-    how far the input projection may be believed). Without a model, or without texts, output labels are not scored.
+    `projection_agreement` (stored beside the labels of either side as metric `projection_rank`: how far the neuron's
+    projection may be believed). Without a model, or without texts, output labels are not scored.
     `budget` caps the steered runs of the layer: neurons are taken by how many prompts they appear in. A label that
     predicts no tokens, or has too little held out, has no row. `progress` gets (labels done, labels).
     """
@@ -60,7 +60,8 @@ def score_layer(
         rows += made
         if progress is not None:
             progress(done, total)
-    rows += _agreement_rows(layer, inputs, evidence)
+    for side, labeled in (("input", inputs), ("output", outputs)):
+        rows += _agreement_rows(layer, side, labeled, evidence)
     if model is not None:
         rows += _output_rows(model, layer, outputs, evidence, seed, budget)
     if progress is not None:
@@ -112,21 +113,17 @@ def _input_rows(layer: int, labels: Sequence[LabelRow], evidence: Tables, seed: 
         ]
 
 
-def _agreement_rows(layer: int, labels: Sequence[LabelRow], evidence: Tables) -> list[_Row]:
-    """Spearman's rho of the input projection, one row per input label; no null, for no label takes part."""
+def _agreement_rows(layer: int, side: str, labels: Sequence[LabelRow], evidence: Tables) -> list[_Row]:
+    """Spearman's rho of the side's projection, one row per label; no null, for no label takes part. Of several corpora the one
+    with most tokens counts."""
     if "projection_agreement" not in evidence:
         return []
-    measured = (pl.col("layer") == layer) & (pl.col("side") == "input") & pl.col("rank_correlation").is_not_null()
-    rows = evidence["projection_agreement"].filter(measured).select("neuron", "rank_correlation", "n_tokens").collect()
-    found = {neuron: (rho, n) for neuron, rho, n in rows.iter_rows()}
+    measured = (pl.col("layer") == layer) & (pl.col("side") == side) & pl.col("rank_correlation").is_not_null()
+    rows = evidence["projection_agreement"].filter(measured).select("neuron", "rank_correlation", "n_tokens")
+    ordered = rows.sort("n_tokens", "rank_correlation").collect()
+    found = {neuron: (rho, n) for neuron, rho, n in ordered.iter_rows()}
     return [
-        (
-            *_key(label, "input", "projection_rank"),
-            found[label["neuron"]][0],
-            *[None] * 4,
-            found[label["neuron"]][1],
-            None,
-        )
+        (*_key(label, side, "projection_rank"), found[label["neuron"]][0], *[None] * 4, found[label["neuron"]][1], None)
         for label in labels
         if label["neuron"] in found
     ]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dagster as dg
 
 from neuron_atlas.core.records import Frames, Tables, layer_of_key
-from neuron_atlas.core.tables import INPUT_PROJECTIONS, OUTPUT_PROJECTIONS
 from neuron_atlas.defs.checks import checks_of
 from neuron_atlas.defs.doorway import doorway
 from neuron_atlas.defs.ingredients import CorporaResource, ModelResource, PromptSetsResource
@@ -78,7 +77,7 @@ def aggregation_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
         pool="gpu",
         kinds={"pytorch", "parquet"},
         owners=OWNERS,
-        code_version="1",
+        code_version="2",
     )
     @doorway
     def activation_stats(context: dg.AssetExecutionContext, model: ModelResource, corpora: CorporaResource) -> Frames:
@@ -99,21 +98,23 @@ def aggregation_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
         check_specs=checks_of("output_projections"),
         kinds={"numpy", "parquet"},
         owners=OWNERS,
-        code_version="1",
+        code_version="2",
     )
     @doorway
     def output_projections(context: dg.AssetExecutionContext, model: ModelResource) -> Frames:
         """Which tokens a neuron promotes and suppresses when it writes straight to the output, from the weights alone.
 
         The neuron's output direction times the unembedding, with the final norm folded in and the vocabulary mean taken out
-        (a raw variant is beside it).
+        (a raw variant is beside it). `weight_edges` says which later neurons it would excite or inhibit, from the weights too.
         """
         from neuron_atlas.core.aggregation.projections import project_outputs
+        from neuron_atlas.core.aggregation.weight_edges import weight_edges
 
-        subject = model.load()
-        weights = subject.mlp_weights(layer_of_key(context.partition_key))
+        subject, layer = model.load(), layer_of_key(context.partition_key)
+        weights = subject.mlp_weights(layer)
+        later = (subject.mlp_weights(after) for after in range(layer + 1, subject.spec.n_layers))
         rows = project_outputs(weights, subject.vocab_weights(), token_text=subject.token_text)
-        return {OUTPUT_PROJECTIONS.name: rows[OUTPUT_PROJECTIONS.name]}
+        return {**rows, **weight_edges(weights, later)}
 
     @dg.asset(
         group_name=GROUP,
@@ -134,8 +135,7 @@ def aggregation_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
 
         subject = model.load()
         weights = subject.mlp_weights(layer_of_key(context.partition_key))
-        rows = project_inputs(weights, subject.vocab_weights(), token_text=subject.token_text)
-        return {INPUT_PROJECTIONS.name: rows[INPUT_PROJECTIONS.name]}
+        return project_inputs(weights, subject.vocab_weights(), token_text=subject.token_text)
 
     @dg.asset(
         group_name=GROUP,

@@ -135,9 +135,9 @@ class TinyModel:
         for layer in range(2):
             a = np.maximum(x @ self.gates[layer].T, 0) * (x @ self.ups[layer].T)
             for e in edits:
-                assert e.how == "set"
+                at = slice(None) if e.position is None else e.position
                 if e.layer == layer:
-                    a[slice(None) if e.position is None else e.position, e.neuron] = e.value
+                    a[at, e.neuron] = e.value + (a[at, e.neuron] if e.how == "add" else 0)
             seen.append(a)
             x = x + a @ self.downs[layer].T
         return np.stack(seen), x

@@ -10,6 +10,7 @@ import pytest
 
 from neuron_atlas.core.aggregation.activations import activation_stats
 from neuron_atlas.core.aggregation.distributions import EDGES, N_BINS, Distributions, bin_of, quantile_ranks
+from neuron_atlas.core.ports import MlpWeights, VocabWeights
 from neuron_atlas.core.tables import QUANTILE_LEVELS
 from neuron_atlas.errors import BadInput, DamagedData
 
@@ -75,6 +76,17 @@ class MoodyModel:
         for ids in token_ids:
             on = [5.0 if b == 1 and a == 2 else 0.1 * (b == 1) for a, b in zip([0, *ids], ids, strict=False)]
             yield np.array(on, np.float32).reshape(1, -1, 1)
+
+    def final_stream(self, token_ids: Any, *, edits: Any = ((),)) -> Any:
+        return np.zeros((len(edits), 1), np.float32)
+
+    def mlp_weights(self, layer: int) -> MlpWeights:
+        one = np.ones((1, 1), np.float32)
+        return MlpWeights(layer, None, one, one, None, None, None, None, "none", 0.0, "relu")
+
+    def vocab_weights(self) -> VocabWeights:
+        zeros = np.zeros((4, 1), np.float32)
+        return VocabWeights(zeros, zeros, np.ones(1, np.float32), "rms")
 
 
 @pytest.mark.parametrize("memory", [2**30, 1])
