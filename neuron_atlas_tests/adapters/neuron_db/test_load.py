@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import subprocess
 import sys
@@ -213,7 +214,11 @@ print("loaded", flush=True)
 """
 
 
-@pytest.mark.parametrize("seed", range(3))
+KILLS = int(os.environ.get("NEURON_ATLAS_TEST_KILLS", "3"))
+"""How many seeded kills; more of them take a few seconds each."""
+
+
+@pytest.mark.parametrize("seed", range(KILLS))
 def test_a_load_killed_at_any_instant_leaves_all_or_nothing(
     database: Server, tables: Tables, model: ModelSpec, embedder: WordEmbedder, seed: int
 ) -> None:
