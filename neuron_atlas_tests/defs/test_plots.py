@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from neuron_atlas.core.tables import tables_of
 from neuron_atlas.defs.checks import CHECKS
 from neuron_atlas.defs.descriptions import describe
-from neuron_atlas.defs.plots import MAX_CELL, bars, curves, escaped, histogram, markdown_table, plain, scatter
+from neuron_atlas.defs.plots import MAX_CELL, bars, curves, escaped, heatmap, histogram, markdown_table, plain, scatter
 
 
 def svg_of(markdown: str) -> str:
@@ -51,6 +51,8 @@ def test_plots_are_svg_and_the_same_every_time():
     drawn = svg_of(curves({"$\\frac{": ([1, 2], [0.5, 1.0]), "b": ([2], [0])}, title="t", x_unit="x", y_unit="y"))
     assert "<svg" in drawn
     assert ">b</text>" in drawn
+    shades = svg_of(heatmap(["3"], ["3", "$\\frac{"], [[0.0, 2.0]], title="t", unit="logits"))
+    assert ">3</text>" in shades
 
 
 def test_a_name_cannot_break_out_of_a_plot():
@@ -60,6 +62,7 @@ def test_a_name_cannot_break_out_of_a_plot():
 
 def test_no_values_is_a_sentence():
     assert histogram([], title="DER", unit="u") == "DER: no values"
+    assert heatmap([], [], [], title="DER", unit="u") == "DER: no values"
     assert curves({}, title="DER", x_unit="u", y_unit="v") == "DER: no values"
 
 
