@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from neuron_atlas.adapters.families.parts import NormPart, Parts, model_weights
 from neuron_atlas.adapters.subject_model_autograd import AutogradDerivatives
+from neuron_atlas.adapters.subject_model_generation import Sampler, empty_cache, end_ids, shifted
 from neuron_atlas.adapters.subject_model_hooks import (
     Kept,
     activations_kept,
@@ -28,7 +29,7 @@ from neuron_atlas.core.attribution.fold import FoldedModel, fold
 from neuron_atlas.core.attribution.record import Recording
 from neuron_atlas.core.attribution.rules import RuleSet
 from neuron_atlas.core.ports import Array, MlpWeights, VocabWeights
-from neuron_atlas.core.records import Edit, ModelSpec, Prompt
+from neuron_atlas.core.records import Edit, ModelSpec, Prompt, Turn
 from neuron_atlas.errors import BadInput
 
 CELLS_PER_PASS = 4096
@@ -96,6 +97,14 @@ class HuggingFaceModel:
         """Token ids of a prompt; raises `BadInput` for one that cannot be traced."""
         return self._tokens.encode(prompt)
 
+    def encode_turns(self, turns: Sequence[Turn], *, answer_prefix: str = "") -> list[int]:
+        """Token ids of a conversation, in the chat template if there is one; an answer that is due begins with the prefix."""
+        return self._tokens.encode_turns(turns, answer_prefix=answer_prefix)
+
+    def continuation(self, token_ids: Sequence[int], new_ids: Sequence[int]) -> str:
+        """Readable text of tokens that follow others."""
+        return self._tokens.continuation(token_ids, new_ids)
+
     def token_id(self, text: str) -> tuple[int, bool]:
         """The id of a target word and whether it is the whole word."""
         return self._tokens.token_id(text)
@@ -125,20 +134,24 @@ class HuggingFaceModel:
             logits=self._capped(raw),
         )
 
-    def differentiate(self, token_ids: Sequence[int], rules: RuleSet) -> AutogradDerivatives:
-        """Derivatives of one prompt at its last token, by automatic differentiation."""
+    def differentiate(
+        self, token_ids: Sequence[int], rules: RuleSet, *, edits: Sequence[Edit] = ()
+    ) -> AutogradDerivatives:
+        """Derivatives of one prompt at its last token, by automatic differentiation, while `edits` hold."""
         ids = list(token_ids)
+        changes = [self._checked(edit, len(ids)) for edit in edits]
 
         def logits_of() -> Tensor:
-            with self._lock:
+            with self._lock, edited(self._parts, [changes]):
                 return self._capped(self._head(self._run([ids])[:, -1]))[0]
 
         return AutogradDerivatives(self._parts, rules, logits_of)
 
-    def activations(self, token_ids: Sequence[Sequence[int]]) -> Iterable[Array]:
-        """Inputs of every down projection, one [L, T, I] array per sequence, in order."""
+    def activations(self, token_ids: Sequence[Sequence[int]], *, edits: Sequence[Edit] = ()) -> Iterable[Array]:
+        """Inputs of every down projection, one [L, T, I] array per sequence, in order; as they are while `edits` hold in each."""
         for batch in _batches(token_ids, CELLS_PER_PASS):
-            with self._lock, torch.no_grad(), activations_kept(self._parts) as kept:
+            changes = [[self._checked(edit, len(ids)) for edit in edits] for ids in batch]
+            with self._lock, torch.no_grad(), edited(self._parts, changes), activations_kept(self._parts) as kept:
                 self._run(batch)
             for row, ids in enumerate(batch):
                 yield _array(torch.stack([layer[row, : len(ids)] for layer in kept]))
@@ -174,6 +187,41 @@ class HuggingFaceModel:
                 after = self._run([token_ids[:end]] * len(batch))
             yield before[0][:, end - 1], after[:, end - 1]
 
+    def generate(
+        self,
+        token_ids: Sequence[int],
+        *,
+        edits: Sequence[Edit] = (),
+        max_new_tokens: int = 64,
+        seed: int = 0,
+        temperature: float = 0.0,
+    ) -> Iterator[int]:
+        """Tokens that follow, one by one, until the model ends its text or its context is full.
+
+        Temperature 0 takes the likeliest token; above it tokens are drawn with `seed`, so the same call gives the same text.
+        `edits` hold throughout: those without a position for every token that is read, new ones included. Raises `BadInput`
+        for a temperature below 0, or an edit outside the model or the tokens that there may be.
+        """
+        room = min(max_new_tokens, self.max_positions - len(token_ids))
+        if not 0 <= temperature < float("inf"):
+            raise BadInput(f"temperature is {temperature}; expected 0 (the likeliest token) or a little above")
+        changes = [self._checked(edit, len(token_ids) + max(0, room)) for edit in edits]
+        sampler = Sampler(temperature=temperature, seed=seed)
+        return self._generated(list(token_ids), changes, sampler, room)
+
+    def _generated(self, ids: list[int], edits: Sequence[Edit], sampler: Sampler, room: int) -> Iterator[int]:
+        cache, start, ends = empty_cache(self._model), 0, end_ids(self._model)
+        for _ in range(room):
+            with self._lock, torch.no_grad(), edited(self._parts, [shifted(edits, start, len(ids))]):
+                hidden = self._base()(
+                    input_ids=torch.tensor([ids[start:]], device=self._device), past_key_values=cache, use_cache=True
+                ).last_hidden_state
+                token = sampler.choose(self._capped(self._head(hidden[:, -1]))[0])
+            if token in ends:
+                return
+            yield token
+            start, ids = len(ids), [*ids, token]
+
     def intervene(self, token_ids: Sequence[Sequence[int]], change: Callable[[int, Tensor], Tensor]) -> Tensor:
         """Logits [B, V] at the last tokens of sequences of one length, run as one batch while every layer's activations
         [B, T, I] are replaced by `change(layer, activations)`."""
@@ -197,10 +245,13 @@ class HuggingFaceModel:
         padded = torch.zeros(len(token_ids), length, dtype=torch.long)
         for row, ids in enumerate(token_ids):
             padded[row, : len(ids)] = torch.as_tensor(list(ids), dtype=torch.long)
+        return self._base()(input_ids=padded.to(self._device), use_cache=False).last_hidden_state
+
+    def _base(self) -> nn.Module:
         base = self._model.base_model
         if not isinstance(base, nn.Module):
             raise TypeError("the model has no base model below its head")
-        return base(input_ids=padded.to(self._device), use_cache=False).last_hidden_state
+        return base
 
     def _head(self, hidden: Tensor) -> Tensor:
         """Logits [n, V] of hidden states [n, D] before a soft cap, computed in float32."""

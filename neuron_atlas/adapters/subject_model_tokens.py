@@ -8,6 +8,7 @@ carry.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from tokenizers import AddedToken
 
-from neuron_atlas.core.records import Prompt
+from neuron_atlas.core.records import Prompt, Turn
 from neuron_atlas.errors import BadInput
 
 
@@ -86,6 +87,46 @@ class TokenReader:
             ids = self._ids(text + (prompt.answer_prefix or ""))
         else:
             ids = self._ids(_joined(prompt.text, prompt.answer_prefix or ""))
+        return self._with_one_bos(ids)
+
+    def encode_turns(self, turns: Sequence[Turn], *, answer_prefix: str = "") -> list[int]:
+        """Ids of a conversation in the tokenizer's chat template, or as plain text, one turn after the other, without one.
+
+        When an answer is due it begins with `answer_prefix`. Raises `BadInput` as `encode` does, and where the template refuses
+        the order of the roles.
+        """
+        if not turns:
+            raise BadInput("the conversation is empty")
+        for turn in turns:
+            if turn.text or turn.role != "assistant":
+                self._check(Prompt(turn.text))
+        is_answer_due = turns[-1].role != "assistant"
+        if not self._tokenizer.chat_template:
+            text = ""
+            for turn in turns:
+                text = text + turn.text if turn.role == "assistant" else _joined(text, turn.text)
+            return self._with_one_bos(self._ids(_joined(text, answer_prefix if is_answer_due else "")))
+        from jinja2 import TemplateError
+
+        messages = [{"role": turn.role, "content": turn.text} for turn in turns]
+        try:
+            text = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=is_answer_due)
+        except TemplateError as error:
+            roles = ", ".join(turn.role for turn in turns)
+            raise BadInput(f"the model's chat template does not take the roles {roles}: {error}") from error
+        return self._with_one_bos(self._ids(text + (answer_prefix if is_answer_due else "")))
+
+    def continuation(self, token_ids: Sequence[int], new_ids: Sequence[int]) -> str:
+        """Readable text of tokens that follow others, with the space between them if there is one; control tokens left out."""
+        before, whole = self._decoded(token_ids), self._decoded([*token_ids, *new_ids])
+        return whole.removeprefix(before) if whole.startswith(before) else self._decoded(new_ids)
+
+    def _decoded(self, token_ids: Sequence[int]) -> str:
+        shown = [i for i in token_ids if i not in self.special_ids]
+        return self._tokenizer.decode(shown, clean_up_tokenization_spaces=False)
+
+    def _with_one_bos(self, ids: list[int]) -> list[int]:
+        """The ids with exactly one BOS where there is to be one. Raises `BadInput` for none beside it or too many."""
         has_bos = self._is_bos_added or (self._bos is not None and ids[:1] == [self._bos])
         while ids and ids[0] == self._bos and has_bos:
             ids = ids[1:]

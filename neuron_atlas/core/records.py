@@ -97,6 +97,14 @@ class Prompt:
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """One message of a conversation with the model under study."""
+
+    role: Literal["system", "user", "assistant"]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class PromptSet:
     """A named list of prompts. `kind` says whether it stands for a domain or for the baseline that domains are
     compared with (domain specificity)."""

@@ -1,0 +1,1 @@
+"""What people do with what was published: choose neurons (`filters`), watch and steer them in a running model (`view`)."""
