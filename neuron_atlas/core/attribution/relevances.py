@@ -7,32 +7,15 @@ one backward pass, also while neurons are held at other values.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
 
 from neuron_atlas.core.attribution.rules import rule_set
-from neuron_atlas.core.attribution.targets import Vocabulary, choose_goal
+from neuron_atlas.core.attribution.subject import EditableModel
+from neuron_atlas.core.attribution.targets import choose_goal
 from neuron_atlas.core.ports import Array
 from neuron_atlas.core.records import Edit, Prompt
-
-if TYPE_CHECKING:
-    from neuron_atlas.core.attribution.rules import RuleSet
-    from neuron_atlas.core.attribution.subject import Derivatives
-
-
-class EditableModel(Vocabulary, Protocol):
-    """A model that can be differentiated while edits hold."""
-
-    @property
-    def device(self) -> str: ...
-
-    def logits(
-        self, token_ids: Sequence[int], *, edits: Sequence[Sequence[Edit]] = ((),), position: int = -1
-    ) -> Array: ...
-
-    def differentiate(self, token_ids: Sequence[int], rules: RuleSet, *, edits: Sequence[Edit] = ()) -> Derivatives: ...
 
 
 def relevances(

@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from neuron_atlas.core.records import ModelSpec, Prompt
+from neuron_atlas.core.ports import Array
+from neuron_atlas.core.records import Edit, ModelSpec, Prompt
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,6 +49,25 @@ class TraceableModel(Protocol):
 
     def differentiate(self, token_ids: Sequence[int], rules: RuleSet) -> Derivatives:
         """Derivatives at the last token by automatic differentiation of the model's own forward pass."""
+        ...
+
+
+class EditableModel(Protocol):
+    """A model that can be run and differentiated while neurons are held at other values."""
+
+    @property
+    def device(self) -> str: ...
+
+    def token_text(self, token_id: int) -> str: ...
+
+    def token_candidates(self, text: str) -> Sequence[tuple[int, bool]]: ...
+
+    def logits(self, token_ids: Sequence[int], *, edits: Sequence[Sequence[Edit]] = ((),), position: int = -1) -> Array:
+        """Logits [B, V] at one position, once per list of edits."""
+        ...
+
+    def differentiate(self, token_ids: Sequence[int], rules: RuleSet, *, edits: Sequence[Edit] = ()) -> Derivatives:
+        """Derivatives at the last token while `edits` hold."""
         ...
 
 

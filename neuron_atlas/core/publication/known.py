@@ -10,7 +10,6 @@ from typing import Protocol
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from neuron_atlas.core.labeling.choice import LABELERS
 from neuron_atlas.core.ports import Array, Embedder
@@ -193,6 +192,3 @@ def quantile_array(rows: pl.DataFrame, *, n_layers: int, n_neurons: int) -> Arra
 def no_quantiles(n_layers: int, n_neurons: int) -> Array:
     """Quantiles of a model whose activations nobody has counted."""
     return np.full((len(QUANTILE_LEVELS), n_layers, n_neurons), np.nan, np.float32)
-
-
-Indices = NDArray[np.int64]

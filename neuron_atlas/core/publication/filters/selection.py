@@ -134,6 +134,13 @@ class Selection:
         word = self.bits[0 if self._is_open else position // 8]
         return self._whole((word >> np.uint8(position % 8)) & np.uint8(1) != 0)
 
+    def of_layer(self, layer: int) -> Mask:
+        """Which items of one layer are in, [T, 2, I]."""
+        words = self.bits[:, :, layer if self.bits.shape[2] > 1 else 0]
+        is_in = words != 0 if self._is_open else np.unpackbits(words, axis=0, bitorder="little") != 0
+        whole = (self.size.n_positions, 2, self.size.n_neurons)
+        return np.broadcast_to(is_in if self._is_open else is_in[: self.size.n_positions], whole)
+
     def equals(self, other: Selection) -> bool:
         """Whether both hold the same items."""
         return (self & ~other).count == 0 and (other & ~self).count == 0

@@ -1,0 +1,125 @@
+"""The linter: what the neurons that stand out in a text have in common, by module and by meaning.
+
+By module: neurons of one cluster of the atlas, named as it is there. By meaning: neurons whose labels are near each other; average
+linkage on the cosine distance of their vectors, cut at `FAR`, groups of at least `LEAST` neurons. A group is named by its
+medoid, the label nearest to all others, and `coherence` is the mean cosine between its members. The same neurons give the same
+groups: nothing is drawn at random.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from neuron_atlas.core.ports import Array
+from neuron_atlas.core.publication.known import Known
+
+FAR = 0.6
+"""Mean cosine distance at which two groups are no longer one."""
+LEAST = 3
+"""Fewest neurons of a group."""
+MOST = 300
+"""Most neurons that are looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One group. `by` says what it shares; `path` is its module (missing by meaning); `coherence` the mean cosine of its labels
+    (missing by module); `strength` the mean |normalised| activation of its neurons' strongest instances (missing without
+    quantiles); `neurons` their ids with polarity, strongest first; `tokens` the texts of the tokens where they fire most."""
+
+    by: Literal["module", "meaning"]
+    name: str
+    path: str | None
+    coherence: float | None
+    strength: float | None
+    neurons: tuple[str, ...]
+    tokens: tuple[str, ...]
+
+
+def lint(found: pl.DataFrame, known: Known, *, least: int = LEAST, far: float = FAR) -> list[Finding]:
+    """Groups among neurons (rows of `listing.neurons`, strongest first): modules first, then meanings, larger ones first.
+
+    Without an embedder only modules are found.
+    """
+    rows = found.head(MOST).with_columns(
+        name=pl.format("{}{}", "neuron_id", pl.when(pl.col("polarity") > 0).then(pl.lit("+")).otherwise(pl.lit("-")))
+    )
+    modules = [
+        _finding("module", group["cluster_name"][0] or f"module {path}", group, path=str(path))
+        for (path,), group in rows.drop_nulls("cluster").group_by(["cluster"], maintain_order=True)
+        if group.height >= least
+    ]
+    return [*sorted(modules, key=_size), *sorted(_by_meaning(rows, known, least, far), key=_size)]
+
+
+def _by_meaning(rows: pl.DataFrame, known: Known, least: int, far: float) -> list[Finding]:
+    told = rows.drop_nulls("label")
+    if known.meaning is None or told.height < least:
+        return []
+    vectors = known.meaning.vectors(told["label"].to_list())
+    cosines = vectors @ vectors.T
+    found: list[Finding] = []
+    for members in average_linkage(1 - cosines, far=far):
+        if len(members) >= least:
+            inside = cosines[np.ix_(members, members)]
+            nearness = np.round(inside.sum(1), 5).tolist()
+            medoid = int(members[nearness.index(max(nearness))])
+            pairs = len(members) * (len(members) - 1)
+            coherence = float((inside.sum() - np.trace(inside)) / pairs)
+            found.append(_finding("meaning", told["label"][medoid], told[members], coherence=coherence))
+    return found
+
+
+def average_linkage(distances: Array, *, far: float) -> list[NDArray[np.int64]]:
+    """Groups of 0..n-1 by average linkage: the two nearest groups join until the nearest are `far` apart or more; ties go to the
+    lower numbers. `distances` [n, n] is symmetric. Members in order, groups by their first member."""
+    apart = distances.astype(np.float64)
+    np.fill_diagonal(apart, np.inf)  # as are the rows of groups that have joined another
+    groups = [[member] for member in range(len(apart))]
+    while True:
+        one, other = sorted(divmod(int(np.round(apart, 9).argmin()), len(apart)))
+        if not apart[one, other] < far:
+            return [np.array(sorted(group), np.int64) for group in groups if group]
+        sizes = len(groups[one]), len(groups[other])
+        joined = (apart[one] * sizes[0] + apart[other] * sizes[1]) / sum(sizes)
+        joined[[one, other]] = np.inf
+        apart[one], apart[:, one] = joined, joined
+        apart[other], apart[:, other] = np.inf, np.inf
+        groups[one] += groups[other]
+        groups[other] = []
+
+
+def _finding(
+    by: Literal["module", "meaning"],
+    name: str,
+    group: pl.DataFrame,
+    *,
+    path: str | None = None,
+    coherence: float | None = None,
+) -> Finding:
+    shares = group["normalised"].abs().drop_nulls()
+    tokens = (
+        group["token"]
+        .drop_nulls()
+        .str.strip_chars()
+        .value_counts(sort=True)
+        .sort("count", "token", descending=[True, False])
+    )
+    return Finding(
+        by=by,
+        name=name,
+        path=path,
+        coherence=coherence,
+        strength=float(np.mean(shares.to_numpy())) if len(shares) else None,
+        neurons=tuple(group["name"]),
+        tokens=tuple(tokens["token"].head(5)),
+    )
+
+
+def _size(finding: Finding) -> tuple[int, str]:
+    return -len(finding.neurons), finding.name
