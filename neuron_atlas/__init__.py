@@ -32,14 +32,18 @@ if TYPE_CHECKING:
     from neuron_atlas.core.circuits.analysis.comparison_record import compare
     from neuron_atlas.core.circuits.analysis.instances import cluster_graph
     from neuron_atlas.core.circuits.analysis.steering import steer
+    from neuron_atlas.core.publication import filters
+    from neuron_atlas.core.publication.view import NeuronView
 
 __version__ = version("neuron_atlas")
 __all__ = [
+    "NeuronView",
     "__version__",
     "analyze",
     "cluster_graph",
     "compare",
     "evaluate",
+    "filters",
     "load_model",
     "open_atlas",
     "open_neuron_db",
@@ -50,11 +54,13 @@ __all__ = [
 ]
 
 _HOMES = {
+    "NeuronView": "neuron_atlas.core.publication.view",
     "analyze": "neuron_atlas.core.circuits.analysis.analyze",
     "cluster_graph": "neuron_atlas.core.circuits.analysis.instances",
     "compare": "neuron_atlas.core.circuits.analysis.comparison_record",
     "steer": "neuron_atlas.core.circuits.analysis.steering",
     "evaluate": "neuron_atlas.core.attribution.faithfulness.evaluate",
+    "filters": "neuron_atlas.core.publication",
     "load_model": "neuron_atlas.adapters.subject_model",
     "open_atlas": "neuron_atlas.adapters.atlas_duckdb",
     "open_neuron_db": "neuron_atlas.adapters.neuron_db",

@@ -24,6 +24,7 @@ _VERBS: dict[str, tuple[str, str]] = {
     "compare": ("compare", "Two graphs side by side."),
     "neuron": ("neuron", "Everything known of one neuron."),
     "search": ("search", "Find neurons by meaning."),
+    "view": ("view", "Talk to the model, watch and steer its neurons."),
     "query": ("query", "Find neurons by text, or ask the atlas in SQL."),
     "prompts": ("prompts", "List and add prompt sets."),
     "aggregate": ("stages", "Statistics over all graphs."),

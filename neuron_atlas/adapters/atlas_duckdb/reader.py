@@ -16,9 +16,11 @@ import duckdb
 import polars as pl
 
 from neuron_atlas.adapters.atlas_duckdb.card import NeuronCard
+from neuron_atlas.adapters.atlas_duckdb.known import known_of
 from neuron_atlas.adapters.atlas_duckdb.schema import Parameters, frame_of, open_read_only, statement
 from neuron_atlas.adapters.atlas_duckdb.search import AtlasLabels, search_neurons
 from neuron_atlas.core.ports import Embedder
+from neuron_atlas.core.publication.known import Known
 from neuron_atlas.core.records import NeuronId
 from neuron_atlas.errors import BadInput, UnknownName
 
@@ -151,6 +153,10 @@ class Atlas:
     def profile_clusters(self) -> pl.DataFrame:
         """The second view: clusters of neurons with like attribution profiles, largest first."""
         return self._rows("FROM profile_clusters ORDER BY size DESC, cluster")
+
+    def known(self, *, corpus: str | None = None) -> Known:
+        """What filters and `NeuronView` need to know of the neurons, with quantiles over `corpus` (default: the largest)."""
+        return known_of(self._cursor(), self.metadata, self.labels.embedded, corpus=corpus)
 
     def sql(self, query: str, *, limit: int = MAX_ROWS, timeout_s: float = 30.0) -> pl.DataFrame:
         """Run one SELECT (or DESCRIBE, SHOW TABLES, SUMMARIZE) and return at most `limit` rows.

@@ -102,7 +102,7 @@ class AtlasLabels:
                 raise BadInput(f"cannot search by meaning: {missing}. Search by words (mode 'words') meanwhile")
             hits = _by_words(connection, passes, words_of(query), None, limit=limit)
             return Found(hits, "listing", (f"searched by words alone: {missing}",))
-        vector = query if not isinstance(query, str) else self._embedded(query)
+        vector = query if not isinstance(query, str) else self.embedded(query)
         check_vector(vector, dimension=self._dimension, embedder=self._stored)
         if not isinstance(query, str) or mode == "meaning":
             return Found(_by_meaning(connection, passes, vector, limit=limit), "exact")
@@ -111,7 +111,8 @@ class AtlasLabels:
         said = _by_words(connection, passes, words, vector, limit=depth(limit)) if words else ()
         return Found(merged(near, said, limit=limit), "exact")
 
-    def _embedded(self, text: str) -> NDArray[np.float32]:
+    def embedded(self, text: str) -> NDArray[np.float32]:
+        """The vector of a question, by the embedder that the labels were embedded with."""
         if self._embedder is None:
             from neuron_atlas.adapters.embedder import stored_embedder
 

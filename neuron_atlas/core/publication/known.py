@@ -10,6 +10,7 @@ from typing import Protocol
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from neuron_atlas.core.labeling.choice import LABELERS
 from neuron_atlas.core.ports import Array, Embedder
@@ -123,10 +124,15 @@ class Known:
 @dataclass(frozen=True)
 class Reading:
     """A model's state after reading a text of T tokens: activations [L, T, I], and the relevance [L, T, I] of every instance
-    to a goal (in logits, computed on demand)."""
+    to a goal (in logits, computed on demand).
+
+    `is_counted` [T] says which tokens are of the kind that quantiles were counted over: special ones, such as the first of a
+    text, are not, and activations there are out of all proportion.
+    """
 
     token_ids: tuple[int, ...]
     tokens: tuple[str, ...]
+    is_counted: NDArray[np.bool_]
     activations: Array
     relevance: Callable[[Goal], Array]
 

@@ -68,4 +68,6 @@ def reading() -> Reading:
     activations[2, 7, 0] = 99.0  # L2/N0, which has no quantiles
     activations[2, 10, 3] = -8.5
     ids = tuple(range(len(TOKENS)))
-    return Reading(ids, TOKENS, activations, lambda _goal: activations[:, ::-1].copy() / np.float32(100))
+    is_counted = np.arange(len(TOKENS)) > 0
+    activations[0, 0, 1] = 50.0  # a special token
+    return Reading(ids, TOKENS, is_counted, activations, lambda _goal: activations[:, ::-1].copy() / np.float32(100))

@@ -25,6 +25,10 @@ TAILS: dict[float, tuple[int, int]] = {
 }
 """Share of tokens in a tail to the places of its top and bottom limit in `QUANTILE_LEVELS`."""
 Sign: TypeAlias = Literal[1, -1]
+DEFAULT_NEAREST = 50
+"""Neurons and polarities that `similar_to` keeps when nothing else is said."""
+DEFAULT_STRONGEST = 100
+"""Instances that an attribution keeps when nothing else is said."""
 MAX_TEXT = 1000
 """Longest text of a filter, in characters."""
 Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
@@ -125,8 +129,11 @@ class Cluster(_Filter):
 
 
 class Quantile(_Filter):
-    """Instances in a tail of their neuron's own activations over the corpus: at or above the quantile 1 - `level` (top, polarity
-    +) or at or below `level` (bottom, polarity -). Neurons without quantiles never pass; `missing_quantiles` counts them."""
+    """Instances in a tail of their neuron's own activations over the corpus.
+
+    At or above the quantile 1 - `level` (top, polarity +), or at or below `level` (bottom, polarity -). Quantiles are of ordinary
+    tokens: special ones of a text never pass, nor do neurons without quantiles (`Known.missing_quantiles` counts them).
+    """
 
     kind: Literal["quantile"] = "quantile"
     level: float
@@ -142,14 +149,15 @@ class Quantile(_Filter):
 class Attribution(_Filter):
     """Instances by what they give to a logit (v · d logit / d v under the linearisation rules), in logits, with its sign.
 
-    The logit is read at `position` (-1: the last token). `target` is the token's text; without one it is the token that follows
-    there, or the model's own best guess at the end. `contrast` is a token whose logit is subtracted. Kept are the `top_k` of
-    largest |value|, or those of at least `threshold`, or both (100 when neither is given), of one `sign` where it is named.
-    The polarity of an instance is the sign of its activation.
+    `target` is the token's text; without one it is the token that follows, or the model's own best guess at the end. `contrast`
+    is a token whose logit is subtracted. The logit is read at `position` (-1: the last token); when none is given, just before the
+    target where it last stands in the text, else at the last token. Kept are the `top_k` of largest |value|, or those of
+    at least `threshold`, or both (100 when neither is given), of one `sign` where it is named. The polarity of an instance is
+    the sign of its activation.
     """
 
     kind: Literal["attribution"] = "attribution"
-    position: int = -1
+    position: int | None = None
     target: Text | None = None
     contrast: Text | None = None
     top_k: int | None = Field(None, ge=1)
@@ -162,7 +170,7 @@ class Attribution(_Filter):
         return self.position, self.target, self.contrast
 
 
-Goal: TypeAlias = tuple[int, str | None, str | None]
+Goal: TypeAlias = tuple[int | None, str | None, str | None]
 """Position, target and contrast of an attribution."""
 
 

@@ -12,6 +12,8 @@ import numpy as np
 import polars as pl
 
 from neuron_atlas.core.publication.filters.algebra import (
+    DEFAULT_NEAREST,
+    DEFAULT_STRONGEST,
     And,
     Attribution,
     Cluster,
@@ -33,11 +35,6 @@ from neuron_atlas.errors import BadInput, Incomplete
 
 if TYPE_CHECKING:
     from neuron_atlas.core.publication.known import Known, Reading
-
-DEFAULT_NEAREST = 50
-"""Neurons and polarities that `similar_to` keeps when nothing else is said."""
-DEFAULT_STRONGEST = 100
-"""Instances that an attribution keeps when nothing else is said."""
 
 
 def select(wanted: Filter, known: Known, reading: Reading | None = None) -> Selection:
@@ -191,7 +188,8 @@ def _in_tail(level: float, polarity: int, known: Known, reading: Reading) -> Sel
         raise Incomplete(
             "no activations were counted over a corpus, so there are no quantiles; run: neuron-atlas aggregate"
         )
-    return Selection.beyond(reading.size, reading.activations, limits, polarity=polarity)
+    beyond = Selection.beyond(reading.size, reading.activations, limits, polarity=polarity)
+    return beyond & Selection.of_positions(reading.size, reading.is_counted)
 
 
 def _attributed(wanted: Attribution, reading: Reading) -> Selection:

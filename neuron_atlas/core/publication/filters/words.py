@@ -20,6 +20,7 @@ from typing import TypeAlias
 from pydantic import ValidationError
 
 from neuron_atlas.core.publication.filters.algebra import (
+    DEFAULT_STRONGEST,
     And,
     Attribution,
     Cluster,
@@ -285,8 +286,14 @@ def _terms(wanted: Filter) -> list[tuple[str, str]]:
             ]  # fmt: skip
         case Attribution():
             signed = [] if wanted.sign is None else [("sign", _signed(wanted.sign))]
-            names = {"target": "to", "contrast": "contrast", "top_k": "attribution", "threshold": "threshold"}
-            return [("position", str(wanted.position)), *_given(wanted, **names), *signed]
+            names = {
+                "position": "position",
+                "target": "to",
+                "contrast": "contrast",
+                "top_k": "attribution",
+                "threshold": "threshold",
+            }
+            return [*_given(wanted, **names), *signed] or [("attribution", str(DEFAULT_STRONGEST))]
         case Description():
             names = {
                 "similar_to": "like", "top_k": "nearest", "min_similarity": "similarity", "keyword": "keyword",

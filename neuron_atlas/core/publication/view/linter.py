@@ -67,10 +67,9 @@ def _by_meaning(rows: pl.DataFrame, known: Known, least: int, far: float) -> lis
     for members in average_linkage(1 - cosines, far=far):
         if len(members) >= least:
             inside = cosines[np.ix_(members, members)]
-            nearness = np.round(inside.sum(1), 5).tolist()
-            medoid = int(members[nearness.index(max(nearness))])
+            medoid = int(members[np.argmax(np.rint(inside.sum(1) * 1e5))])  # of equal ones the first
             pairs = len(members) * (len(members) - 1)
-            coherence = float((inside.sum() - np.trace(inside)) / pairs)
+            coherence = float((inside.sum() - np.trace(inside)) / pairs) if pairs else 1.0
             found.append(_finding("meaning", told["label"][medoid], told[members], coherence=coherence))
     return found
 

@@ -2,7 +2,8 @@
 
 The polarity of an instance is the sign of its activation: of a neuron that is in with one polarity, only the tokens where it fires
 with that sign are listed. `normalised` is the activation as a share of its neuron's own tail: 1 at the limit that a share
-`level` of a corpus' tokens exceeds (0.001 %), missing without quantiles or where that limit has the other sign.
+`level` of a corpus' tokens exceeds (0.001 %), missing without quantiles, where that limit has the other sign, and at special
+tokens, which no corpus counted.
 """
 
 from __future__ import annotations
@@ -30,14 +31,16 @@ def scales(known: Known, level: float = LEVEL) -> tuple[Array, Array]:
     return np.where(top > 0, top, np.nan), np.where(bottom > 0, bottom, np.nan)
 
 
-def normalised(activations: Array, known: Known, *, level: float = LEVEL) -> Array:
+def normalised(reading: Reading, known: Known, *, level: float = LEVEL) -> Array:
     """Activations [L, T, I] as signed shares of their neuron's tail of the same sign."""
     top, bottom = scales(known, level)
-    return _shares(activations, top[:, None], bottom[:, None])
+    return _shares(reading, slice(None), top[:, None], bottom[:, None])
 
 
-def _shares(activations: Array, top: Array, bottom: Array) -> Array:
-    return np.where(activations >= 0, activations / top, activations / bottom)
+def _shares(reading: Reading, layer: int | slice, top: Array, bottom: Array) -> Array:
+    activation = reading.activations[layer]
+    shares = np.where(activation >= 0, activation / top, activation / bottom)
+    return np.where(reading.is_counted[:, None], shares, np.float32(np.nan))
 
 
 def instances(
@@ -57,13 +60,9 @@ def instances(
     """
     top, bottom = scales(known, level)
 
-    def shares(layer: int) -> Array:
-        activation = reading.activations[layer]
-        return _shares(activation, top[layer], bottom[layer])
-
     values: dict[Order, Callable[[int], Array]] = {
         "activation": lambda layer: reading.activations[layer],
-        "normalised": shares,
+        "normalised": lambda layer: _shares(reading, layer, top[layer], bottom[layer]),
         "relevance": lambda layer: reading.activations[layer] * 0 if relevance is None else relevance[layer],
     }
 
@@ -73,7 +72,8 @@ def instances(
 
     layer, position, neuron = strongest(map(masked, range(known.n_layers)), top_k=limit)
     activation = reading.activations[layer, position, neuron]
-    share = _shares(activation, top[layer, neuron], bottom[layer, neuron])
+    scale = np.where(activation >= 0, top[layer, neuron], bottom[layer, neuron])
+    share = np.where(reading.is_counted[position], activation / scale, np.nan)
     found = pl.DataFrame(
         {
             "layer": layer.astype(np.int16),
@@ -103,7 +103,7 @@ def neurons(
     normalised (of its strongest), label, description, cluster, cluster_name.
     """
     place, layer, neuron = np.nonzero(selection.anywhere)
-    peak = _peaks(selection, reading, known, level) if reading is not None else None
+    peak = _peaks(selection, reading, known) if reading is not None else None
     found = pl.DataFrame(
         {
             "layer": layer.astype(np.int16),
@@ -121,12 +121,13 @@ def neurons(
         position, count = (part[place, layer, neuron] for part in peak)
         activation = np.where(count > 0, reading.activations[layer, position, neuron], np.nan)
         top, bottom = (scale[layer, neuron] for scale in scales(known, level))
+        share = np.where(reading.is_counted[position], activation / np.where(activation >= 0, top, bottom), np.nan)
         found = (
             found.with_columns(
                 n_tokens=pl.Series(count, dtype=pl.UInt32),
                 position=pl.Series(position, dtype=pl.Int32),
                 activation=pl.Series(activation, dtype=pl.Float32).fill_nan(None),
-                normalised=pl.Series(activation / np.where(activation >= 0, top, bottom), dtype=pl.Float32).fill_nan(None),
+                normalised=pl.Series(share, dtype=pl.Float32).fill_nan(None),
             )
             .with_columns(position=pl.when(pl.col("n_tokens") > 0).then("position"))
             .sort(
@@ -149,13 +150,15 @@ def neurons(
     )  # fmt: skip
 
 
-def _peaks(
-    selection: Selection, reading: Reading, known: Known, level: float
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Where each neuron and polarity fires strongest among the tokens that are in, and at how many it fires: two [2, L, I]."""
+def _peaks(selection: Selection, reading: Reading, known: Known) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where each neuron and polarity fires strongest among the ordinary tokens that are in (special ones where it fires at no
+    other), and at how many tokens it fires: two [2, L, I]."""
     shape = (2, known.n_layers, known.n_neurons)
     best, position, count = np.zeros(shape, np.float32), np.zeros(shape, np.int64), np.zeros(shape, np.int64)
-    for t in range(reading.size.n_positions):
+    first_counted = int(np.argmax(reading.is_counted)) if reading.is_counted.any() else -1
+    for t in sorted(range(reading.size.n_positions), key=lambda t: bool(reading.is_counted[t])):
+        if t == first_counted:
+            best[:] = 0
         activation, mask = reading.activations[:, t], selection.at(t)
         for place, fires in enumerate((activation > 0, activation < 0)):
             is_in = mask[place] & fires

@@ -4,7 +4,7 @@ The state is the conversation (or a plain text), the filter and the steering. Ev
 what is in the filter - is worked out from these when it is asked for and kept until one of them changes; so nothing can be
 stale after a message.
 
-    view = na.NeuronView(model, known)
+    view = na.NeuronView(model, na.open_atlas(".neuron_atlas/neuron_atlas.duckdb").known())
     view.send("the capital of the state containing Bend is")
     view.filter = na.filters.Description(keyword="Salem") & na.filters.Quantile(level=1e-3)
     view.instances()
@@ -19,6 +19,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Self
 
+import numpy as np
 import polars as pl
 
 from neuron_atlas.core.ports import Array
@@ -52,9 +53,10 @@ class NeuronView:
         filter: Filter = EVERYTHING,
         rules: str = "relp",
     ) -> None:
-        """`known` says what is known of the neurons (`na.known_of(atlas)`); without it, filters by descriptions, clusters and
-        quantiles find nothing. `text` is read as it stands, with no chat template; else a conversation begins, after the
-        `system` message if there is one. `rules` linearise attributions. Raises `BadInput` when `known` is of another model.
+        """`known` says what is known of the neurons (`na.open_atlas(...).known()`); without it, filters by descriptions and
+        clusters find nothing and quantiles are refused. `text` is read as it stands, with no chat template; else a
+        conversation begins, after the `system` message if there is one. `rules` linearise attributions. Raises `BadInput`
+        when `known` is of another model.
         """
         spec = model.spec
         if known is not None and known.model_revision != spec.revision:
@@ -93,6 +95,11 @@ class NeuronView:
         """Begin a new conversation; filter, steering and a system message stay."""
         self._text, self._written = None, ""
         self._turns = tuple(turn for turn in self._turns if turn.role == "system")
+
+    def begin(self, system: str) -> None:
+        """Begin a new conversation with a system message; filter and steering stay."""
+        self._text, self._written = None, ""
+        self._turns = (Turn("system", system),)
 
     def send(
         self,
@@ -185,7 +192,8 @@ class NeuronView:
         if self._read is None or self._read[0] != (ids, edits):
             (activations,) = self.model.activations([ids], edits=edits)
             tokens = tuple(self.model.token_text(token) for token in ids)
-            self._read = (ids, edits), Reading(ids, tokens, activations, self._relevance_of(ids, edits))
+            is_counted = np.array([token not in self.model.special_ids for token in ids], np.bool_)
+            self._read = (ids, edits), Reading(ids, tokens, is_counted, activations, self._relevance_of(ids, edits))
         return self._read[1]
 
     @property
@@ -202,6 +210,7 @@ class NeuronView:
             from neuron_atlas.core.attribution.relevances import relevances
 
             place, target, contrast = goal
+            place = self._place_of(target, ids) if place is None else place
             if not -len(ids) <= place < len(ids):
                 raise BadInput(f"position {place} is outside the text's {len(ids)} tokens")
             return relevances(
@@ -215,6 +224,11 @@ class NeuronView:
             )
 
         return relevance
+
+    def _place_of(self, target: str | None, ids: Sequence[int]) -> int:
+        """Just before the target where it last stands; -1 where it does not."""
+        wanted = {token for token, _ in self.model.token_candidates(target)} if target is not None else set[int]()
+        return max((place - 1 for place in range(1, len(ids)) if ids[place] in wanted), default=-1)
 
     def _encoded_text(self, text: str) -> list[int]:
         return self.model.encode(Prompt(text, raw=True))
@@ -250,11 +264,14 @@ class NeuronView:
         return self._needed().activations
 
     def normalised(self, level: float = listing.LEVEL) -> Array:
-        """All activations [L, T, I] as shares of their neuron's own tail; NaN where that is not known."""
-        return listing.normalised(self._needed().activations, self.known, level=level)
+        """All activations [L, T, I] as shares of their neuron's own tail; NaN where that is not known, or the token is special."""
+        return listing.normalised(self._needed(), self.known, level=level)
 
-    def attributions(self, *, position: int = -1, target: str | None = None, contrast: str | None = None) -> Array:
-        """What every instance [L, T, I] gives to a logit, or to the difference of two, in logits with its sign."""
+    def attributions(
+        self, *, position: int | None = None, target: str | None = None, contrast: str | None = None
+    ) -> Array:
+        """What every instance [L, T, I] gives to a logit, or to the difference of two, in logits with its sign; arguments as in
+        `filters.Attribution`."""
         return self._needed().relevance((position, target, contrast))
 
     def linter(self, *, limit: int = MOST, least: int = LEAST, far: float = FAR) -> list[Finding]:

@@ -4,11 +4,12 @@
 
 The two tails of a neuron differ, so a negative strength means nothing: flip instead. A neuron that is in at every token of the
 text is steered at every token, also of what is still to be written; otherwise at its tokens alone. Where a filter leaves the
-polarity open, the neuron is pushed the way in which it fires most strongly in the text at those tokens.
+polarity open, a neuron is pushed the way in which it fires: at that token, or most strongly in the text.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -61,56 +62,47 @@ def steer(
         raise BadInput(
             f"strength is {strength:g}; expected 0 or more. The other way round is the flipped tail, not a minus sign"
         )
-    chosen = _one_polarity(selection, reading)
-    layer, neuron = np.nonzero(chosen)
-    sign = chosen[layer, neuron] * (-1 if is_flipped else 1)
-    limit = np.where(
-        sign > 0, known.tail(level, polarity=1)[layer, neuron], known.tail(level, polarity=-1)[layer, neuron]
-    )
-    value = np.full(len(layer), strength) if how == "scale" else strength * limit.astype(np.float64)
-    if strength == 0:
-        value = np.zeros(len(layer))
-    is_known = np.isfinite(value)
-    is_open = selection.everywhere[np.where(chosen[layer, neuron] > 0, 0, 1), layer, neuron]
-    edits: list[Edit] = [
-        Edit(int(at), int(n), float(v), None, how)
-        for at, n, v in zip(
-            layer[is_known & is_open], neuron[is_known & is_open], value[is_known & is_open], strict=True
-        )
-    ]
-    placed = is_known & ~is_open
-    for position in range(selection.size.n_positions if placed.any() else 0):
-        mask = selection.at(position)[np.where(chosen[layer, neuron] > 0, 0, 1), layer, neuron] & placed
-        _refuse_too_many(len(edits) + int(mask.sum()))
+    tails = {1: known.tail(level, polarity=1), -1: known.tail(level, polarity=-1)}
+    edits: list[Edit] = []
+    steered = np.zeros(selection.anywhere.shape[1:], np.bool_)
+    for position, signs in _signs(selection, reading):
+        layer, neuron = np.nonzero(signs)
+        pushed = signs[layer, neuron] * (-1 if is_flipped else 1)
+        tail = np.where(pushed > 0, tails[1][layer, neuron], tails[-1][layer, neuron]).astype(np.float64)
+        value = strength * (np.ones_like(tail) if how == "scale" or strength == 0 else tail)
+        kept = np.isfinite(value)
+        steered[layer[kept], neuron[kept]] = True
+        _refuse_too_many(len(edits) + int(kept.sum()))
         edits += [
             Edit(int(at), int(n), float(v), position, how)
-            for at, n, v in zip(layer[mask], neuron[mask], value[mask], strict=True)
+            for at, n, v in zip(layer[kept], neuron[kept], value[kept], strict=True)
         ]
-    _refuse_too_many(len(edits))
+    n_held = int(selection.anywhere.any(0).sum())
     if not edits:
-        reason = f"all {len(layer)} of them lack quantiles" if len(layer) else "the filter holds no neuron"
+        reason = f"all {n_held} neurons in it lack quantiles" if n_held else "the filter holds no neuron"
         raise BadInput(f"nothing to steer: {reason}; widen the filter, or steer by scaling")
-    return Steering(wanted, strength, how, level, is_flipped, tuple(edits), int(is_known.sum()), int((~is_known).sum()))
+    n_neurons = int(steered.sum())
+    return Steering(wanted, strength, how, level, is_flipped, tuple(edits), n_neurons, n_held - n_neurons)
 
 
-def _one_polarity(selection: Selection, reading: Reading | None) -> NDArray[np.int8]:
-    """+1, -1 or 0 (not in) for every neuron, [L, I]; see the module for neurons that are in with both."""
-    plus, minus = selection.anywhere
-    chosen = plus.astype(np.int8) - minus.astype(np.int8)
-    both = plus & minus
-    if not both.any():
-        return chosen
-    layer, neuron = np.nonzero(both)
+def _signs(selection: Selection, reading: Reading | None) -> Iterator[tuple[int | None, NDArray[np.int8]]]:
+    """Position (None: every one) and which way each neuron [L, I] is pushed there: +1, -1, or 0 for not at all."""
+    plus, minus = selection.everywhere
+    yield None, np.where(plus & minus, _strongest_signs(reading, plus), plus.astype(np.int8) - minus.astype(np.int8))
+    if np.array_equal(selection.everywhere.any(0), selection.anywhere.any(0)):
+        return
+    for position in range(selection.size.n_positions):
+        up, down = selection.at(position) & ~(plus | minus)
+        own = np.int8(1) if reading is None else np.where(reading.activations[:, position] >= 0, 1, -1).astype(np.int8)
+        yield position, np.where(up & down, own, up.astype(np.int8) - down.astype(np.int8))
+
+
+def _strongest_signs(reading: Reading | None, shape: NDArray[np.bool_]) -> NDArray[np.int8]:
+    """The sign with which each neuron [L, I] fires most strongly in the text; + without one."""
     if reading is None:
-        chosen[layer, neuron] = 1
-        return chosen
-    strongest = np.zeros(len(layer), np.float32)
-    for position in range(reading.size.n_positions):
-        activation = reading.activations[layer, position, neuron]
-        is_in = selection.at(position)[np.where(activation >= 0, 0, 1), layer, neuron]
-        strongest = np.where(is_in & (np.abs(activation) > np.abs(strongest)), activation, strongest)
-    chosen[layer, neuron] = np.where(strongest >= 0, 1, -1)
-    return chosen
+        return np.ones(shape.shape, np.int8)
+    top, bottom = reading.activations.max(1), reading.activations.min(1)
+    return np.where(top >= -bottom, 1, -1).astype(np.int8)
 
 
 def _refuse_too_many(count: int) -> None:

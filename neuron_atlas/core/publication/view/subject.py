@@ -16,6 +16,9 @@ class ViewedModel(EditableModel, Protocol):
     @property
     def spec(self) -> ModelSpec: ...
 
+    @property
+    def special_ids(self) -> frozenset[int]: ...
+
     def encode(self, prompt: Prompt) -> list[int]: ...
 
     def encode_turns(self, turns: Sequence[Turn], *, answer_prefix: str = "") -> list[int]:

@@ -184,7 +184,7 @@ def test_reference_every_kept_level_can_be_asked_for(known, reading, level) -> N
     expected = {
         (f"L{layer}/N{n}", int(t), bool(reading.activations[layer, t, n] > 0))
         for layer, t, n in zip(*np.nonzero(np.abs(reading.activations) >= np.float32(limit)), strict=True)
-        if (layer, n) != (2, 0)
+        if (layer, n) != (2, 0) and t > 0  # no quantiles; a special token
     }
     assert top | bottom == {(f"{name}{'+' if is_up else '-'}", t) for name, t, is_up in expected}
     assert all(name.endswith("+") for name, _ in top)
@@ -214,10 +214,11 @@ def test_reference_missing_quantiles_are_counted_and_lose_no_description(known, 
 
 
 def test_attribution_keeps_the_strongest_with_their_sign(known, reading) -> None:
-    """The relevance is planted: that of position t is the activation at 10 - t, so 99 stands at position 3."""
+    """The relevance is planted: that of position t is the activation at 10 - t over 100, so 0.99 stands at position 3, 0.5 at 10,
+    -0.09 at 1 and -0.085 at 0."""
     assert instances(f.Attribution(top_k=1), known, reading) == {("L2/N0" + sign(reading, 2, 3, 0), 3)}
     wanted = instances(f.Attribution(threshold=0.06), known, reading)
-    assert {t for _, t in wanted} == {0, 1, 3}
+    assert {t for _, t in wanted} == {0, 1, 3, 10}
     negative = instances(f.Attribution(threshold=0.06, sign=-1), known, reading)
     assert {t for _, t in negative} == {0, 1}
     assert instances(f.Attribution(threshold=0.06, top_k=2, sign=-1), known, reading) == negative
