@@ -13,6 +13,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from neuron_atlas.adapters.neuron_db.edit import Change, Key, delete, query, write
+from neuron_atlas.adapters.neuron_db.known import NeuronDbMeaning, known_of
 from neuron_atlas.adapters.neuron_db.label_sets import find_label_set, list_label_sets
 from neuron_atlas.adapters.neuron_db.nearest import Scope
 from neuron_atlas.adapters.neuron_db.recall import check_recall
@@ -30,12 +31,15 @@ from neuron_atlas.adapters.postgres import (
 )
 from neuron_atlas.adapters.sql import where
 from neuron_atlas.core.ports import Embedder
+from neuron_atlas.core.publication.known import Known
 from neuron_atlas.core.records import NeuronId
 from neuron_atlas.core.search.records import EVERYTHING, Filters, Found, Mode, Question
 from neuron_atlas.core.tables import ACTIVATION_STATS, EXEMPLARS
 
 DATABASE = "neuron_atlas"
 TIMEOUT_MS = 10_000
+KNOWN_TIMEOUT_MS = 120_000
+"""For reading all descriptions of a label set at once."""
 Result = TypeVar("Result")
 
 
@@ -183,6 +187,16 @@ class NeuronDb:
             )
 
         return self._read(work)
+
+    def known(self, *, corpus: str | None = None, model: str | None = None, version: str | None = None) -> Known:
+        """What filters and `NeuronView` need to know of the neurons, with quantiles over `corpus` (default: the largest)."""
+
+        def work(connection: Connection) -> Known:
+            label_set = find_label_set(connection, model=model, version=version)
+            meaning = NeuronDbMeaning(self._read, label_set, self._embedder_of)
+            return known_of(connection, label_set, meaning, corpus=corpus)
+
+        return self._pool.run(work, read_only=True, timeout_ms=KNOWN_TIMEOUT_MS)
 
     def quantile_levels(self) -> list[float]:
         """The levels that every list of quantiles stands at."""

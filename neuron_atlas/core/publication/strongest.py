@@ -16,22 +16,27 @@ def strongest(
     """Layer, position and neuron of the instances of largest |value|, strongest first; `values` are the layers [T, I] in order.
 
     Kept are values that are not 0 or NaN, of at least `threshold` and of one `sign` where it is named; at most `top_k`. A layer is
-    looked at and let go, so that little memory is needed.
+    looked at and let go, and what is below the strongest so far is passed over, so that little time and memory are needed.
     """
-    sizes: list[NDArray[np.float32]] = []
-    places: list[Places] = []
+    sizes, places = np.zeros(0, np.float32), np.zeros(0, np.int64)
     n_positions, n_neurons = 1, 1
+    least = max(np.float32(threshold), np.nextafter(np.float32(0), np.float32(1)))
     for layer, of_layer in enumerate(values):
         n_positions, n_neurons = of_layer.shape
-        flat = np.nan_to_num(of_layer.reshape(-1))
-        size = np.abs(flat) if sign is None else np.maximum(flat * np.float32(sign), np.float32(0))
-        least = np.float32(threshold)
-        if top_k is not None and top_k < size.size:
-            least = max(least, np.partition(size, size.size - top_k)[size.size - top_k])
-        chosen = np.flatnonzero((size >= least) & (size > 0))
-        sizes.append(size[chosen])
-        places.append(chosen + layer * flat.size)
-    found = np.concatenate(places)
-    order = np.lexsort((found, -np.concatenate(sizes)))[:top_k]
-    layer, rest = np.divmod(found[order], n_positions * n_neurons)
+        flat = of_layer.reshape(-1)
+        size = np.abs(flat) if sign is None else flat * np.float32(sign)
+        chosen = np.flatnonzero(size >= least)
+        sizes = np.concatenate([sizes, size[chosen]])
+        places = np.concatenate([places, chosen + layer * flat.size])
+        if top_k is not None and len(sizes) > top_k:
+            kept = np.lexsort((places, -sizes))[:top_k] if len(sizes) < 100_000 else _largest(sizes, top_k)
+            sizes, places = sizes[kept], places[kept]
+            least = max(least, sizes.min())
+    order = np.lexsort((places, -sizes))[:top_k]
+    layer, rest = np.divmod(places[order], n_positions * n_neurons)
     return layer, *np.divmod(rest, n_neurons)
+
+
+def _largest(sizes: NDArray[np.float32], count: int) -> Places:
+    """Where the `count` largest are, and all that equal the smallest of them."""
+    return np.flatnonzero(sizes >= np.partition(sizes, len(sizes) - count)[len(sizes) - count])
