@@ -12,6 +12,7 @@ import time
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,11 @@ def world(n_layers: int, n_neurons: int, n_tokens: int) -> tuple[Known, Reading]
     relevance = activations * 0.01
     reading = Reading(tuple(range(n_tokens)), tokens, np.ones(n_tokens, np.bool_), activations, lambda _: relevance)
     return known, reading
+
+
+def held(wanted: f.Filter, known: Known, reading: Reading) -> int:
+    """How many items pass."""
+    return f.select(wanted, known, reading).count
 
 
 @dataclass(frozen=True)
@@ -108,23 +114,23 @@ def main() -> None:
         & f.Tokens(first=100, last=120),
     }
     lines = [
-        "# Filters", "", "`python benchmarks/filters.py`, one thread. Times are CPU time, the best of three, counting what passed included; memory is",
-        "the largest that a filter held beside what is known (tracemalloc).", "",
+        "# Filters", "",
+        "`python benchmarks/filters.py`, one thread. Times are CPU time, the best of three, counting what passed included;",
+        "memory is the largest that a filter held beside what is known (tracemalloc).", "",
         f"{LAYERS} layers of {NEURONS:,} neurons, {TOKENS} tokens, {known.descriptions.height:,} descriptions; all items: "
         f"{LAYERS * NEURONS * TOKENS * len(POLARITIES):,}.", "",
         "| filter | CPU ms | peak MB | items |", "|---|---:|---:|---:|",
     ]  # fmt: skip
     for name, wanted in cases.items():
-        found = measure(lambda wanted=wanted: f.select(wanted, known, reading).count)
+        found = measure(partial(held, wanted, known, reading))
         lines.append(f"| `{name}` | {found.milliseconds:.1f} | {found.megabytes:.1f} | {found.count:,} |")
-    del known, reading
     small, text = world(4, 2048, 50)
-    ours = measure(lambda: f.select(capital & f.Tokens(first=10, last=19), small, text).count)
+    ours = measure(partial(held, capital & f.Tokens(first=10, last=19), small, text))
     theirs = objects(small, "capital", 10, 19)
     if ours.count != theirs.count:
         raise SystemExit(f"the two ways differ: {ours.count} and {theirs.count}")
     lines += [
-        "", "The same question as sets of Python objects, on 4 layers of 2,048 neurons and 50 tokens (`keyword:capital at:10..19`):", "",
+        "", "One question (`keyword:capital at:10..19`) beside sets of Python objects, 4 layers of 2,048 neurons, 50 tokens:", "",
         "| way | CPU ms | peak MB | items |", "|---|---:|---:|---:|",
         f"| bits | {ours.milliseconds:.1f} | {ours.megabytes:.2f} | {ours.count:,} |",
         f"| objects | {theirs.milliseconds:.1f} | {theirs.megabytes:.2f} | {theirs.count:,} |",
