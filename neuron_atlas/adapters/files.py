@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 ROW_GROUP = 1 << 20
+SMALL_ROWS = 10_000
+"""Below that, trying costs more time than it saves bytes."""
 SAMPLE_ROWS = 1 << 16
 """Rows from the middle of a table on which the ways of storing a column are compared."""
 ZSTD_LEVEL = 6
@@ -107,10 +109,11 @@ def write_parquet(frame: pl.DataFrame, path: Path) -> None:
 
     Values that repeat go through a dictionary, or stand plainly where zstd finds the repetition itself; those that hardly do
     (weights, sums) are split into streams of their first, second ... bytes, since signs and exponents compress and the rest
-    does not. Any reader of Parquet reads all three.
+    does not. Any reader of Parquet reads all three. Small frames always take the dictionary.
     """
     sample = frame.slice(max(0, (frame.height - SAMPLE_ROWS) // 2), SAMPLE_ROWS)
-    numbers = {name for name, dtype in frame.schema.items() if dtype.is_numeric()}
+    worth_it = frame.height >= SMALL_ROWS
+    numbers = {name for name, dtype in frame.schema.items() if worth_it and dtype.is_numeric()}
     _write(frame, path, {name: _smallest(sample, name) if name in numbers else DICTIONARY for name in frame.columns})
 
 

@@ -1,6 +1,6 @@
 """kill -9 at any instant: what was answered is never asked again, so repeated paid calls are at most those under way.
 
-NEURON_ATLAS_KILLS sets how many kills (default 2 over 150 requests; the recorded run in docs/labeling.md made 50 over 2,000).
+NEURON_ATLAS_KILLS sets how many kills (default 2 over 150 requests; 50 go over 2,000).
 """
 
 from __future__ import annotations
