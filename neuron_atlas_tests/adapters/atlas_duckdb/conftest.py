@@ -118,6 +118,9 @@ def hand_made() -> dict[str, Rows]:
         "profile_clusters": [{"cluster": 4, "size": 2, "input_tokens": [" Oregon"], "raised_tokens": [" Salem"]}],
         "profile_members": [{**at_3, "polarity": 1, "cluster": 4}, {**at_2, "polarity": -1, "cluster": 4}, {**at_5, "polarity": 1}],
         "profile_agreement": [{"level": "top", "n": 2, "ami": 0.5}],
+        "correlated_neurons": [{"corpus": "c", **at_3, "rank": 0, "other_layer": 0, "other_neuron": 2, "correlation": 0.5}],
+        "projection_agreement": [{"corpus": "c", **at_3, "side": "input", "rank_correlation": 0.9, "n_tokens": 9}],
+        "weight_edges": [{**at_2, "direction": 1, "rank": 0, "target_layer": 1, "target": 3, "gate": 1.0, "strength": 1.0}],
         "faithfulness": [{"prompt_set": "capitals", "protocol": "circuit", "method": "relp/1", "n": 32, "share": 0.5}],
         "cluster_labels": [
             {"path": "1.1", "labeler": "rules", "is_best": True, "label": "geography circuit: Salem", "tokens": [" Salem"]}
