@@ -115,7 +115,10 @@ class Toy:
         def output_projections(context: dg.AssetExecutionContext, model: Word) -> Frames:
             layer, value = self.enter(context)
             rows = [] if value < 0 else [{"layer": layer, "neuron": 1, "weight": value}]
-            return {"output_projections": rows_of(tables.OUTPUT_PROJECTIONS, *rows)}
+            return {
+                "output_projections": rows_of(tables.OUTPUT_PROJECTIONS, *rows),
+                "weight_edges": tables.WEIGHT_EDGES.empty(),
+            }
 
         @dg.asset(
             partitions_def=layers,

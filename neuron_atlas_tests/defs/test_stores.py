@@ -13,7 +13,7 @@ from dagster_duckdb import DuckDBResource
 
 from neuron_atlas.adapters.lake import Lake
 from neuron_atlas.adapters.postgres import Server, ensure_database, start_embedded, stop_embedded
-from neuron_atlas.core.tables import CLUSTER_LABELS, OUTPUT_PROJECTIONS
+from neuron_atlas.core.tables import CLUSTER_LABELS, OUTPUT_PROJECTIONS, WEIGHT_EDGES
 from neuron_atlas.defs.io_managers import load
 from neuron_atlas.defs.stores import DuckDBStore, LakeStore, PostgresStore, Published, Store, Stored
 from neuron_atlas.errors import BadInput, DamagedData, Incomplete
@@ -47,7 +47,7 @@ def projections(rows_of: Rows) -> Callable[[int], dict[str, pl.DataFrame]]:
         rows = [
             {"layer": layer, "neuron": n, "direction": 1, "token": f"tok {n}\x00", "weight": n / 3} for n in range(3)
         ]
-        return {"output_projections": rows_of(OUTPUT_PROJECTIONS, *rows)}
+        return {"output_projections": rows_of(OUTPUT_PROJECTIONS, *rows), "weight_edges": WEIGHT_EDGES.empty()}
 
     return make
 
@@ -55,7 +55,7 @@ def projections(rows_of: Rows) -> Callable[[int], dict[str, pl.DataFrame]]:
 def test_what_is_written_is_read_with_its_recipe(store: Store, projections):
     recipe = {"code": "1", "with model": "abc"}
     written = store.write("output_projections", "L00", projections(0), recipe)
-    assert written.rows == {"output_projections": 3}
+    assert written.rows == {"output_projections": 3, "weight_edges": 0}
     assert store.find("output_projections", "L00") == written
     assert dict(written.recipe) == recipe
     assert (

@@ -90,7 +90,7 @@ def run(small_home: Path) -> Run:
             cwd=cwd or demo.MODEL_DIR.parents[2],
             capture_output=True,
             text=True,
-            timeout=600,
+            timeout=1800,
             check=False,
         )
 
