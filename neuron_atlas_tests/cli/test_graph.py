@@ -15,11 +15,11 @@ from click.testing import CliRunner, Result
 from neuron_atlas import demo
 from neuron_atlas.adapters.neuronpedia_json import read_graph
 from neuron_atlas.cli import graph as graph_module
-from neuron_atlas.cli import main
-from neuron_atlas.cli.graph_labels import LABELS, labels_from_atlas
+from neuron_atlas.cli import graph_labels, main
+from neuron_atlas.cli.graph_labels import LABELS, InstanceLabels, labels_from_atlas
 from neuron_atlas.core.attribution.exchange.parsing import document_of
 from neuron_atlas.core.attribution.exchange.reader import read_document
-from neuron_atlas.core.records import AttributionGraph, Prompt, TraceOptions
+from neuron_atlas.core.records import AttributionGraph, NeuronId, Prompt, TraceOptions
 
 Asked = tuple[Prompt, TraceOptions, str, dict[str, str | None]]
 
@@ -172,7 +172,7 @@ def test_labels_come_from_an_atlas_of_the_same_model_or_not_at_all(home: Path) -
     assert why.startswith("no labels:")
 
 
-def test_an_output_label_goes_before_an_input_label() -> None:
+def test_labels_are_those_of_the_neurons_asked_for() -> None:
     connection = duckdb.connect()
     connection.execute(
         "CREATE TABLE neuron_labels (layer SMALLINT, neuron INT, polarity TINYINT, side TEXT, label TEXT)"
@@ -181,8 +181,20 @@ def test_an_output_label_goes_before_an_input_label() -> None:
         "INSERT INTO neuron_labels VALUES (1, 7, 1, 'output', 'what it does'), (1, 7, 1, 'input', 'what triggers it'),"
         " (1, 7, -1, 'output', NULL), (1, 7, -1, 'input', 'what triggers it'), (1, 8, 1, 'output', 'of another neuron')"
     )
-    rows = connection.execute(LABELS.format(neurons="(1, 7)") + " ORDER BY polarity").fetchall()
-    assert rows == [(1, 7, -1, "what triggers it"), (1, 7, 1, "what it does")]
+    rows = connection.execute(LABELS.format(neurons="(1, 7)")).fetchall()
+    assert rows == [
+        (1, 7, -1, "input", "what triggers it"),
+        (1, 7, 1, "input", "what triggers it"),
+        (1, 7, 1, "output", "what it does"),
+    ]
+
+
+def test_an_output_label_goes_before_an_input_label(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    neuron = NeuronId(1, 7)
+    found = InstanceLabels({(neuron, 1): "does"}, {(neuron, 1): "fires on", (neuron, -1): "fires on"})
+    monkeypatch.setattr(graph_labels, "instance_labels", lambda path, graph: (found, ""))
+    labels, why = labels_from_atlas(tmp_path / "atlas.duckdb", None)  # type: ignore[arg-type]: not looked at
+    assert (labels, why) == ({(neuron, 1): "does", (neuron, -1): "fires on"}, "")
 
 
 @pytest.mark.skipif(not (demo.MODEL_DIR / "model.safetensors").exists(), reason="the demo model is not built")

@@ -24,14 +24,14 @@ def test_filters_find_what_the_database_says(server: Server, tables: Tables, mod
     load_descriptions(place, model=model, version="v1", tables=tables, embedder=WordEmbedder())
     with NeuronDb(place, embedder=WordEmbedder()) as database:
         known = database.known()
-        assert (known.model_revision, known.n_layers, known.n_neurons) == ("revision-1", 4, 100)
+        assert (known.model_revision, known.n_layers, known.n_neurons) == ("revision-1", 4, 1000)
         assert neurons(f.Description(keyword="CITY"), known) == {(1, 0, 1), (1, 1, 2)}
         assert neurons(f.Description(keyword="\x00"), known) == {(1, 0, 1)}
         assert neurons(f.Description(labeler="human"), known) == {(1, 1, 2)}
         assert neurons(f.Description(score_from=0.5), known) == {(1, 1, 2)}
         assert known.best.filter(layer=1, neuron=2)["label"].to_list() == ["river names"]
         assert known.quantiles[:, 0, 1].tolist() == [float(i) for i in range(15)]
-        assert known.missing_quantiles == 399
+        assert known.missing_quantiles == 3999
         assert neurons(f.Description(similar_to="verbs plural", top_k=1), known) == {(-1, 2, 3)}
         assert neurons(f.Description(similar_to="city names", min_similarity=0.6), known) == {(1, 0, 1), (1, 1, 2)}
         assert known.meaning is not None
