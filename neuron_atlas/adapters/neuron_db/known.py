@@ -102,6 +102,6 @@ class NeuronDbMeaning:
         found = {str(label): np.asarray(vector, np.float32) for label, vector in rows}
         return np.stack([found[escape_text(label)] for label in labels])
 
-    def _rows(self, query: sql.Composable, values: dict[str, object]) -> list[tuple[object, ...]]:
+    def _rows(self, query: sql.SQL | sql.Composed, values: dict[str, object]) -> list[tuple[object, ...]]:
         bound = {**values, "label_set": self._label_set.label_set}
         return self._read(lambda connection: connection.execute(query, bound).fetchall())

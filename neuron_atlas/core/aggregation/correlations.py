@@ -27,8 +27,9 @@ class Correlations:
     def __init__(self, shape: tuple[int, int], *, memory_bytes: int, seed: int = 0) -> None:
         self.shape = shape
         n = shape[0] * shape[1]
-        self._n_tokens = 0
-        self._sum, self._square_sum = np.zeros(n), np.zeros(n)
+        self._n_tokens: int = 0
+        self._sum: NDArray[np.float64] = np.zeros(n)
+        self._square_sum: NDArray[np.float64] = np.zeros(n)
         self.is_exact = 8 * n * n <= memory_bytes
         width = n if self.is_exact else min(max(memory_bytes // (8 * n), 16), MAX_SKETCH)
         self._products: NDArray[np.float64] = np.zeros((n, width))
@@ -38,10 +39,11 @@ class Correlations:
 
     def add(self, block: Array) -> None:
         """Count a block [L, tokens, I]."""
-        x = block.transpose(0, 2, 1).reshape(len(self._sum), -1)
-        if self._shift is None:  # near the mean, so that float32 products of a block lose nothing
-            self._shift = x.mean(axis=1)
-        x = x - self._shift[:, None]
+        values: Array = block.transpose(0, 2, 1).reshape(self._sum.shape[0], -1)
+        shift = self._shift
+        if shift is None:  # near the mean, so that float32 products of a block lose nothing
+            shift = self._shift = np.asarray(values.mean(axis=1), dtype=np.float32)
+        x: Array = values - shift[:, None]
         self._n_tokens += x.shape[1]
         self._sum += x.sum(axis=1, dtype=np.float64)
         self._square_sum += np.square(x, dtype=np.float64).sum(axis=1)
