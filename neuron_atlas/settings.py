@@ -102,6 +102,11 @@ class Settings(BaseSettings):
         return self.root / "labels.sqlite"
 
     @property
+    def analyses(self) -> Path:
+        """What `neuron-atlas analyze` found, for the atlas to take up."""
+        return self.root / "analyses"
+
+    @property
     def atlas(self) -> Path:
         """The published atlas."""
         return self.root / "neuron_atlas.duckdb"

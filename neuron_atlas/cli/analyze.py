@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from neuron_atlas.adapters.analysis_config import AnalysisTask
     from neuron_atlas.adapters.subject_model_huggingface import HuggingFaceModel
     from neuron_atlas.core.circuits.analysis.describe import InstanceLabels
+    from neuron_atlas.core.circuits.analysis.record import AnalysisRecord
     from neuron_atlas.core.ports import LanguageModel
 
 EXAMPLES = """Examples:
@@ -40,7 +41,8 @@ EXAMPLES = """Examples:
   neuron-atlas analyze --graph graphs/relp-bend.json --json | jq '.modules[].name'
 
 Each prompt leaves SLUG-graph.json, SLUG-analysis.json and SLUG-analysis.html in the output folder; a study also leaves
-summary.json. A study that was interrupted goes on where it stopped.
+summary.json. A study that was interrupted goes on where it stopped. Every analysis is also kept for the atlas: after
+neuron-atlas build-db it stands in tables analyses, analysis_modules, analysis_members and analysis_flows.
 """
 
 
@@ -172,6 +174,12 @@ class _Run:
         """What the atlas calls the graph's neurons."""
         return instance_labels(self.settings.atlas, graph)
 
+    def keep(self, record: AnalysisRecord) -> None:
+        """Put an analysis where the atlas finds it when it is built next."""
+        from neuron_atlas.adapters.analysis_store import AnalysisStore
+
+        AnalysisStore(self.settings.analyses).add(record)
+
     def one(
         self,
         model: HuggingFaceModel | None,
@@ -199,6 +207,7 @@ class _Run:
                 progress=lambda stage: status.update(f"{stage} …"),
             )
         files.write(found)
+        self.keep(found.record)
         if self.as_json:
             print_json(found.record.model_dump(mode="json"))
         else:
@@ -276,6 +285,7 @@ def _study(run: _Run, config: str, output: Path, *, random_sets: int | None, fre
             )
             files.write(found)
             record = found.record
+        run.keep(record)
         records.append(record)
     summary = summarise(study.name, records)
     written = write_study(folder, summary, records)

@@ -716,6 +716,86 @@ CLUSTER_LABELS = Table(
     ),
 )
 
+ANALYSES = Table(
+    "analyses",
+    "Circuits of single prompts that `neuron-atlas analyze` has found.",
+    ("analysis",),
+    _columns(
+        ("analysis", TEXT, "sha256 of what was asked for: prompt, model, options"),
+        _PROMPT,
+        ("prompt", TEXT, "what the model read"),
+        ("goal", TEXT, "what was traced: top_k | tokens | contrast | direction"),
+        ("goal_value", F64, "its value (logits)", True),
+        ("rules", TEXT, "linearisation rule set"),
+        ("n_neurons", I32, "neuron instances in the graph"),
+        ("n_links", I32, "edges in the graph"),
+        ("n_modules", I32, "modules found"),
+        ("saving", F64, "1 - codelength / codelength without modules"),
+        ("donor", TEXT, "the prompt whose modules were put in", True),
+        ("donor_answer", TEXT, "its likeliest token", True),
+        ("narrative", TEXT, "a language model's account of the circuit", True),
+        ("language_model", TEXT, "which one wrote it", True),
+        ("code_version", TEXT, "neuron_atlas version"),
+    ),
+)
+ANALYSIS_MODULES = Table(
+    "analysis_modules",
+    "The modules of each analysed prompt: what they read and write, and what happens without them.",
+    ("analysis", "module"),
+    _columns(
+        ("analysis", TEXT, "the analysis"),
+        ("module", I32, "number, from 1"),
+        ("path", TEXT, "its place among modules, e.g. 2.1"),
+        ("name", TEXT, "by rules; missing when nothing stands out", True),
+        ("account", TEXT, "what a language model calls it", True),
+        ("concepts", pl.List(TEXT), "concepts it was found for"),
+        ("size", I32, "neuron instances"),
+        ("layer_min", I16, "lowest layer"),
+        ("layer_max", I16, "highest layer"),
+        ("relevance", F64, "what its members add to the goal (logits)"),
+        ("share", F64, "relevance over the goal's value", True),
+        ("reads", pl.List(TEXT), "tokens of the prompt it hears most from"),
+        ("promotes", pl.List(TEXT), "tokens it raises"),
+        ("suppresses", pl.List(TEXT), "tokens it lowers"),
+        ("top", TEXT, "the likeliest token; missing where nothing was tested", True),
+        ("top_without", TEXT, "the likeliest token with the module set to zero", True),
+        ("random_top_kept", F64, "share of random sets, zeroed alike, that keep the likeliest token, 0..1", True),
+        ("donor_module", I32, "the donor's module it was exchanged for", True),
+        ("likeness", F64, "how alike the two are, 0..1", True),
+        ("top_swapped", TEXT, "the likeliest token after the exchange", True),
+    ),
+)
+ANALYSIS_MEMBERS = Table(
+    "analysis_members",
+    "The neuron instances of each analysed prompt and their modules.",
+    ("analysis", "layer", "neuron", "position"),
+    _columns(
+        ("analysis", TEXT, "the analysis"),
+        *_NEURON,
+        ("position", I32, "position in the prompt, from 0"),
+        ("token", TEXT, "token at that position"),
+        ("module", I32, "its module; missing when in none", True),
+        ("activation", F64, "activation"),
+        ("relevance", F64, "what it adds to the goal (logits)"),
+        ("direct", F64, "the part that reaches the goal directly (logits)"),
+    ),
+)
+ANALYSIS_FLOWS = Table(
+    "analysis_flows",
+    "What passes between tokens, modules and answers of each analysed prompt.",
+    ("analysis", "source_kind", "source", "target_kind", "target"),
+    _columns(
+        ("analysis", TEXT, "the analysis"),
+        ("source_kind", TEXT, "token | module | rest | answer"),
+        ("source", I32, "a token's position, a module's number, 0 for the rest, an answer's place"),
+        ("target_kind", TEXT, "token | module | rest | answer"),
+        ("target", I32, "as source"),
+        ("flow", F64, "sum of flow (logits)"),
+        ("flow_abs", F64, "sum of |flow| (logits)"),
+        ("n_links", I32, "edges"),
+    ),
+)
+
 ASSETS: dict[str, tuple[Table, ...]] = {
     "raw_graphs": (GRAPHS, TARGETS, NODES, EDGES),
     "faithfulness": (FAITHFULNESS,),
@@ -740,6 +820,7 @@ ASSETS: dict[str, tuple[Table, ...]] = {
     "clusters": (CLUSTERS, CLUSTER_MEMBERS, CLUSTER_RUNS, CLUSTER_FLOWS),
     "profile_clusters": (PROFILE_CLUSTERS, PROFILE_MEMBERS, PROFILE_AGREEMENT),
     "cluster_labels": (CLUSTER_LABELS,),
+    "analyses": (ANALYSES, ANALYSIS_MODULES, ANALYSIS_MEMBERS, ANALYSIS_FLOWS),
 }
 """Which tables each asset stores together. `atlas` and `neuron_db` hold copies in their own schemas."""
 

@@ -20,7 +20,16 @@ from neuron_atlas.adapters.prompt_sets import list_prompt_sets
 from neuron_atlas.defs.ingredients import PromptSetsResource
 from neuron_atlas.defs.partitions import Partitions
 
-REFRESHED = ("edge_stats", "der_scores", "clusters", "profile_clusters", "cluster_labels", "atlas", "neuron_db")
+REFRESHED = (
+    "edge_stats",
+    "der_scores",
+    "clusters",
+    "profile_clusters",
+    "cluster_labels",
+    "analyses",
+    "atlas",
+    "neuron_db",
+)
 
 
 def build_automation(partitions: Partitions) -> dg.Definitions:

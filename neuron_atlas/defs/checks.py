@@ -193,6 +193,12 @@ def labeled_paths_exist(frames: Frames, inputs: Tables) -> Finding:
     return _dangling({"cluster labels": _absent(frames["cluster_labels"].select("path"), paths)})
 
 
+def analysed_members_refer(frames: Frames, inputs: Tables) -> Finding:
+    """Members of an analysis are in modules that it has."""
+    members = frames["analysis_members"].select("analysis", "module").drop_nulls()
+    return _dangling({"members": _absent(members, frames["analysis_modules"].select("analysis", "module"))})
+
+
 def _absent(rows: pl.DataFrame, known: pl.DataFrame) -> int:
     """How many rows are not among the known ones (same columns)."""
     return rows.join(known.unique(), on=rows.columns, how="anti").height
@@ -233,5 +239,6 @@ CHECKS: dict[str, tuple[Check, ...]] = {
     ),
     "profile_clusters": (Check("clusters_exist", "Members point to clusters of this view.", profile_members_refer),),
     "cluster_labels": (Check("paths_exist", "Every label names a cluster.", labeled_paths_exist),),
+    "analyses": (Check("modules_exist", "Members are in modules of their own analysis.", analysed_members_refer),),
 }
 """The checks of each asset, in the order in which they run."""

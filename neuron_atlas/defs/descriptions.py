@@ -262,6 +262,18 @@ def _cluster_labels(frames: Frames) -> Metadata:
     }
 
 
+def _analyses(frames: Frames) -> Metadata:
+    found, modules = frames["analyses"], frames["analysis_modules"]
+    best = modules.sort("relevance", descending=True).group_by("analysis", maintain_order=True).first()
+    shown = found.join(best, on="analysis", how="left").select("prompt", "n_modules", "name", "share").head(12)
+    return {
+        "analyses": found.height,
+        "prompts": found["prompt_id"].n_unique(),
+        "modules": modules.height,
+        "found": _md(markdown_table(["prompt", "modules", "largest module", "its share of the goal"], shown.rows())),
+    }
+
+
 def _md(text: str) -> dg.MetadataValue:
     return dg.MetadataValue.md(text)
 
@@ -296,4 +308,5 @@ _DESCRIPTIONS: dict[str, Callable[[Frames], Metadata]] = {
     "clusters": _clusters,
     "profile_clusters": _profile_clusters,
     "cluster_labels": _cluster_labels,
+    "analyses": _analyses,
 }

@@ -26,6 +26,7 @@ from neuron_atlas.defs.recipes import Ingredient
 from neuron_atlas.errors import BadInput, Incomplete
 
 if TYPE_CHECKING:
+    from neuron_atlas.adapters.analysis_store import AnalysisStore
     from neuron_atlas.adapters.subject_model_huggingface import HuggingFaceModel
     from neuron_atlas.adapters.subject_model_tokens import TokenReader
     from neuron_atlas.core.ports import Embedder
@@ -165,6 +166,21 @@ class ClusteringResource(Ingredient):
 
     def identity(self, partition: str | None) -> str:
         return f"seed {self.seed}, edges seen {self.min_count} times, {self.method}, signs {self.signs}"
+
+
+class AnalysesResource(Ingredient):
+    """The circuits of single prompts that people have analysed."""
+
+    folder: str
+
+    def identity(self, partition: str | None) -> str:
+        return self.open().fingerprint()
+
+    def open(self) -> AnalysisStore:
+        """The store."""
+        from neuron_atlas.adapters.analysis_store import AnalysisStore
+
+        return AnalysisStore(Path(self.folder))
 
 
 class EmbedderResource(Ingredient):

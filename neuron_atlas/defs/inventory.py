@@ -43,6 +43,7 @@ INVENTORY: dict[str, Entry] = {
     "clusters": Entry("duckdb"),
     "profile_clusters": Entry("duckdb"),
     "cluster_labels": Entry("duckdb"),
+    "analyses": Entry("duckdb"),
     "atlas": Entry("published"),
     "neuron_db": Entry("published"),
 }

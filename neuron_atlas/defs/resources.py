@@ -9,6 +9,7 @@ import dagster as dg
 from dagster_duckdb import DuckDBResource
 
 from neuron_atlas.defs.ingredients import (
+    AnalysesResource,
     ClusteringResource,
     CorporaResource,
     EmbedderResource,
@@ -36,6 +37,7 @@ class Resources:
     prompt_sets: PromptSetsResource
     corpora: CorporaResource
     clustering: ClusteringResource
+    analyses_made: AnalysesResource
     language_model: LanguageModelResource
     labeler: LabelerResource
     label_store: LabelStoreResource
@@ -72,6 +74,7 @@ class Resources:
                 method=settings.cluster_method,
                 signs=settings.cluster_signs,
             ),
+            analyses_made=AnalysesResource(folder=str(settings.analyses)),
             language_model=language_model,
             labeler=LabelerResource(kind=settings.labeler, language_model=language_model),
             label_store=LabelStoreResource(path=str(settings.labels), model=model),

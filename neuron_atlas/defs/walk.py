@@ -31,7 +31,7 @@ LEGS: tuple[tuple[str, ...], ...] = (
     ("output_labels",),
     ("input_labels",),
     ("label_scores",),
-    ("clusters", "profile_clusters", "cluster_labels", "atlas", "neuron_db"),
+    ("clusters", "profile_clusters", "cluster_labels", "analyses", "atlas", "neuron_db"),
 )
 """Assets that run together, partition by partition; what an asset reads comes before it. Tested against the asset graph."""
 LAST_FIRST = frozenset({"output_labels"})

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from neuron_atlas.adapters.analysis_store import AnalysisStore
 from neuron_atlas.cli import main
 from neuron_atlas.core.circuits.analysis.record import read_record
 
@@ -39,6 +40,7 @@ def test_a_prompt_leaves_graph_record_and_page_and_its_graph_can_be_analyzed_aga
     files = sorted(path.name for path in (tmp_path / "analyses").iterdir())
     assert files == ["tucson-analysis.html", "tucson-analysis.json", "tucson-graph.json"]
     record = read_record((tmp_path / "analyses/tucson-analysis.json").read_text())
+    assert AnalysisStore(tmp_path / "home/analyses").read(record.model_revision) == [record]
     again = run("analyze", "--graph", "analyses/tucson-graph.json", "--slug", "again", "--random-sets", 2, "--json")
     assert again.exit_code == 0, again.output
     assert json.loads(again.stdout)["modules"] == record.model_dump(mode="json")["modules"]

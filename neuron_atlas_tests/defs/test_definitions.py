@@ -32,7 +32,8 @@ READS = {
     "clusters": "edge_stats raw_graphs",
     "profile_clusters": "clusters raw_graphs",
     "cluster_labels": "clusters der_scores edge_stats input_labels output_labels output_projections raw_graphs",
-    "atlas": "activation_stats cluster_labels clusters der_scores edge_stats faithfulness graph_stats input_labels "
+    "analyses": "",
+    "atlas": "activation_stats analyses cluster_labels clusters der_scores edge_stats faithfulness graph_stats input_labels "
     "profile_clusters "
     "input_projections label_scores output_labels output_projections raw_graphs",
     "neuron_db": "activation_stats cluster_labels clusters input_labels label_scores output_labels",
@@ -42,7 +43,7 @@ GROUPS = {
     "aggregation": "graph_stats edge_stats activation_stats output_projections input_projections der_scores",
     "labeling": "output_labels input_labels label_scores",
     "circuits": "clusters profile_clusters cluster_labels",
-    "publication": "atlas neuron_db",
+    "publication": "analyses atlas neuron_db",
 }
 
 

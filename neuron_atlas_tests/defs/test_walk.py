@@ -156,7 +156,7 @@ def test_the_plan_goes_through_partitions():
         *("output_projections@L00 input_projections@L00", "output_projections@L01 input_projections@L01"),
         "edge_stats der_scores",
         *("output_labels@L01", "output_labels@L00", "input_labels@L00", "input_labels@L01"),
-        *("label_scores@L00", "label_scores@L01", "clusters profile_clusters cluster_labels atlas neuron_db"),
+        *("label_scores@L00", "label_scores@L01", "clusters profile_clusters cluster_labels analyses atlas neuron_db"),
     ]
 
 

@@ -14,6 +14,9 @@ CHECKS: dict[str, str] = {
     "every profiled neuron's cluster exists": """
         SELECT layer, neuron, polarity, cluster FROM profile_members
         WHERE cluster IS NOT NULL AND cluster NOT IN (SELECT cluster FROM profile_clusters)""",
+    "every analysed neuron's module exists": """
+        SELECT analysis, layer, neuron, module FROM analysis_members
+        WHERE module IS NOT NULL AND (analysis, module) NOT IN (SELECT (analysis, module) FROM analysis_modules)""",
     "every labeled cluster has one best label": """
         SELECT path FROM cluster_labels GROUP BY path HAVING count(*) FILTER (is_best) <> 1""",
     "every cluster has as many members as it says": """

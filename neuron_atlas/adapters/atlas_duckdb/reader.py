@@ -154,6 +154,10 @@ class Atlas:
         """The second view: clusters of neurons with like attribution profiles, largest first."""
         return self._rows("FROM profile_clusters ORDER BY size DESC, cluster")
 
+    def analyses(self) -> pl.DataFrame:
+        """The circuits of single prompts that were analysed, with their modules: by prompt, most relevant module first."""
+        return self._rows(statement("analyses"))
+
     def known(self, *, corpus: str | None = None) -> Known:
         """What filters and `NeuronView` need to know of the neurons, with quantiles over `corpus` (default: the largest)."""
         return known_of(self._cursor(), self.metadata, self.labels.embedded, corpus=corpus)

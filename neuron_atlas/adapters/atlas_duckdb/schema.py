@@ -18,6 +18,10 @@ from polars._typing import PolarsDataType
 from neuron_atlas.core.hashing import frame_hash
 from neuron_atlas.core.tables import (
     ACTIVATION_STATS,
+    ANALYSES,
+    ANALYSIS_FLOWS,
+    ANALYSIS_MEMBERS,
+    ANALYSIS_MODULES,
     CLUSTER_FLOWS,
     CLUSTER_LABELS,
     CLUSTER_MEMBERS,
@@ -51,7 +55,7 @@ from neuron_atlas.core.tables import (
 )
 from neuron_atlas.errors import BadInput, DamagedData
 
-ATLAS_VERSION = "2"
+ATLAS_VERSION = "3"
 """Version of the file's layout; a reader refuses any other."""
 
 REBUILD = "neuron-atlas build-db"
@@ -88,6 +92,10 @@ PUBLISHED: dict[str, Table] = {
     "profile_clusters": PROFILE_CLUSTERS,
     "profile_members": PROFILE_MEMBERS,
     "profile_agreement": PROFILE_AGREEMENT,
+    "analyses": ANALYSES,
+    "analysis_modules": ANALYSIS_MODULES,
+    "analysis_members": ANALYSIS_MEMBERS,
+    "analysis_flows": ANALYSIS_FLOWS,
 }
 """Tables of the atlas by their names in the file. The sums of single prompt sets are left out: `edge_stats` merges them."""
 

@@ -1,7 +1,7 @@
 """Publication: one file and one database to ask.
 
-What belongs here: putting everything together where people look. Both are built aside and become visible in one step, so
-whoever reads meanwhile keeps what was there.
+What belongs here: putting everything together where people look. Atlas and database are built aside and become visible in
+one step, so whoever reads meanwhile keeps what was there.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ import dagster as dg
 
 from neuron_atlas import __version__
 from neuron_atlas.adapters.atlas_duckdb.schema import PUBLISHED
-from neuron_atlas.core.records import Tables, content_hash
+from neuron_atlas.core.records import Frames, Tables, content_hash
 from neuron_atlas.core.tables import ASSETS
-from neuron_atlas.defs.doorway import Publication, publication
-from neuron_atlas.defs.ingredients import EmbedderResource, ModelResource
+from neuron_atlas.defs.checks import checks_of
+from neuron_atlas.defs.doorway import Publication, doorway, publication
+from neuron_atlas.defs.ingredients import AnalysesResource, EmbedderResource, ModelResource
 from neuron_atlas.defs.labelers import LabelerResource
 from neuron_atlas.defs.places import AtlasFileResource, PostgresResource, PublishedResource
 from neuron_atlas.defs.plots import markdown_table
@@ -28,6 +29,25 @@ IN_ATLAS = tuple(asset for asset, tables in ASSETS.items() if any(table in PUBLI
 
 def publication_assets() -> list[dg.AssetsDefinition]:
     """The assets of this group."""
+
+    @dg.asset(
+        group_name=GROUP,
+        io_manager_key="duckdb_io_manager",
+        check_specs=checks_of("analyses"),
+        pool="duckdb",
+        kinds={"duckdb"},
+        owners=OWNERS,
+        code_version="1",
+    )
+    @doorway
+    def analyses(context: dg.AssetExecutionContext, analyses_made: AnalysesResource, model: ModelResource) -> Frames:
+        """The circuits of single prompts that `neuron-atlas analyze` has found: modules, members, flows and what tests said.
+
+        Nothing is traced here: analyses of this model that lie in the atlas's home become rows.
+        """
+        from neuron_atlas.core.circuits.analysis.rows import analysis_tables
+
+        return analysis_tables(analyses_made.open().read(model.spec().revision))
 
     @dg.asset(
         group_name=GROUP,
@@ -110,4 +130,4 @@ def publication_assets() -> list[dg.AssetsDefinition]:
         }
         return Publication(held.content_hash, rows, postgres.place(), shown)
 
-    return [atlas, neuron_db]
+    return [analyses, atlas, neuron_db]

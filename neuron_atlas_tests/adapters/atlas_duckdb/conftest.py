@@ -118,6 +118,15 @@ def hand_made() -> dict[str, Rows]:
         "profile_clusters": [{"cluster": 4, "size": 2, "input_tokens": [" Oregon"], "raised_tokens": [" Salem"]}],
         "profile_members": [{**at_3, "polarity": 1, "cluster": 4}, {**at_2, "polarity": -1, "cluster": 4}, {**at_5, "polarity": 1}],
         "profile_agreement": [{"level": "top", "n": 2, "ami": 0.5}],
+        "analyses": [{"analysis": "a", "prompt_id": "p1", "prompt": "The capital of Oregon is", "donor_answer": " Boise"}],
+        "analysis_modules": [
+            {"analysis": "a", "module": 1, "relevance": 0.5},
+            {"analysis": "a", "module": 2, "name": "says: Salem", "relevance": 2.0},
+        ],
+        "analysis_members": [
+            {"analysis": "a", **at_3, "position": 1, "module": 2}, {"analysis": "a", **at_2, "position": 1}
+        ],
+        "analysis_flows": [{"analysis": "a", "source_kind": "token", "target_kind": "module", "target": 2, "flow": 1.5}],
         "correlated_neurons": [{"corpus": "c", **at_3, "rank": 0, "other_layer": 0, "other_neuron": 2, "correlation": 0.5}],
         "projection_agreement": [{"corpus": "c", **at_3, "side": "input", "rank_correlation": 0.9, "n_tokens": 9}],
         "weight_edges": [{**at_2, "direction": 1, "rank": 0, "target_layer": 1, "target": 3, "gate": 1.0, "strength": 1.0}],

@@ -90,6 +90,10 @@ def test_clusters_and_their_members(atlas: Atlas):
     assert atlas.cluster("1")["neuron_id"].to_list() == ["L1/N3", "L0/N2", "L0/N1"]
     assert atlas.cluster("1.1", limit=1)["neuron_id"].to_list() == ["L1/N3"]
     assert atlas.profile_clusters().select("cluster", "input_tokens").rows() == [(4, [" Oregon"])]
+    assert atlas.analyses().select("prompt", "module", "name").rows() == [
+        ("The capital of Oregon is", 2, "says: Salem"),
+        ("The capital of Oregon is", 1, None),
+    ]
     with pytest.raises(UnknownName, match=r"unknown cluster '1\.2'"):
         atlas.cluster("1.2")
 
@@ -178,7 +182,7 @@ def test_another_version_is_refused_with_the_command(tmp_path):
         old.execute("CREATE TABLE metadata (key VARCHAR, value VARCHAR)")
         old.execute("INSERT INTO metadata VALUES ('atlas_version', '0')")
     with pytest.raises(
-        BadInput, match=r"version 0; this release reads version 2\. Rebuild it with: neuron-atlas build-db"
+        BadInput, match=r"version 0; this release reads version 3\. Rebuild it with: neuron-atlas build-db"
     ):
         open_atlas(path)
 

@@ -11,7 +11,7 @@
     alignment      which position of one prompt stands for which of another
     comparison     two graphs side by side; `comparison_record` is the result as it is stored
     synthesis      a language model's account of the circuit, or why there is none
-    analyze        all of it for one prompt; `record` is the result as it is stored, `report` the page
+    analyze        all of it for one prompt; `record` is the result as it is stored, `rows` as tables, `report` the page
     study          many analyses of one kind, summed up
 
 Clusters over all prompts are in the folder above; here is one prompt at a time.

@@ -17,6 +17,7 @@ from neuron_atlas.core.circuits.analysis.comparison_record import compare, read_
 from neuron_atlas.core.circuits.analysis.concepts import Wanted
 from neuron_atlas.core.circuits.analysis.describe import InstanceLabels
 from neuron_atlas.core.circuits.analysis.record import Absent, Answers, read_record
+from neuron_atlas.core.circuits.analysis.rows import analysis_tables
 from neuron_atlas.core.circuits.analysis.study import summarise
 from neuron_atlas.core.conversation import NoReply, ScriptedModel
 from neuron_atlas.core.records import Prompt, TraceOptions
@@ -54,6 +55,29 @@ def test_modules_and_the_rest_are_all_neurons_of_the_graph(found) -> None:
     assert len(held) + len(rest) == len(set(held + rest)) == record.n_neurons
     assert all(m.reason for m in record.unclustered)
     assert all(one.size == len(one.members) for one in record.modules)
+
+
+def test_rows_say_what_the_record_says(found) -> None:
+    tables, record = analysis_tables([found.record]), found.record
+    assert tables["analyses"].select("prompt", "donor", "n_modules").row(0) == (
+        TUCSON.text,
+        WORCESTER,
+        len(record.modules),
+    )
+    members = tables["analysis_members"]
+    assert members.height == record.n_neurons
+    assert members.filter(pl.col("module").is_null()).height == len(record.unclustered)
+    sizes = members.drop_nulls("module").group_by("module").agg(size=pl.len(), relevance=pl.col("relevance").sum())
+    modules = tables["analysis_modules"].join(sizes, on="module", suffix="_summed")
+    assert modules["size"].to_list() == modules["size_summed"].to_list()
+    assert modules["relevance"].to_list() == pytest.approx(modules["relevance_summed"].to_list(), abs=1e-4)
+    (capital,) = (concept for concept in record.concepts if concept.name == "capital")
+    named = tables["analysis_modules"].filter(pl.col("concepts").list.contains("capital"))
+    assert named["module"].to_list() == [capital.module]
+    assert record.donor
+    swapped = {swap.module: swap.effect.top_after for swap in record.donor.swaps}
+    assert dict(tables["analysis_modules"].drop_nulls("top_swapped").select("module", "top_swapped").rows()) == swapped
+    assert tables["analysis_flows"].height == len(record.flows)
 
 
 def test_no_module_stands_at_a_special_token(found) -> None:
