@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import yaml
 
 from neuron_atlas import demo
+from neuron_atlas.defs import instance
 from neuron_atlas.settings import Settings, load_settings
 
 ROOT = demo.MODEL_DIR.parents[2]
@@ -35,6 +37,12 @@ def test_the_two_instances_differ_only_in_where_things_are_kept():
     assert several == read("dagster.yaml")
     assert storage["scheme"] == "postgresql+psycopg2"
     assert storage["password"] == {"env": "PG_PASSWORD"}
+
+
+def test_a_wheel_carries_the_instance_file_where_it_is_looked_for():
+    built = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert built["force-include"] == {"dagster.yaml": "neuron_atlas/defs/dagster.yaml"}
+    assert 'files("neuron_atlas.defs").joinpath("dagster.yaml")' in Path(instance.__file__).read_text()
 
 
 def test_the_workspace_names_the_definitions():
