@@ -1,4 +1,4 @@
-"""The declared tables of `core/tables.py` in a DuckDB file: what the table assets store, partition by partition.
+"""The declared tables of `core/tables` in a DuckDB file: what the table assets store, partition by partition.
 
 The twin of `postgres_tables.py`: the same functions, names, manifests and content hash, on a DuckDB connection. A write
 replaces a partition of an asset in one transaction of its own. DuckDB lets one process at a time write a file, with nobody

@@ -1,4 +1,4 @@
-"""The declared tables of `core/tables.py` in PostgreSQL: what assets store there, partition by partition.
+"""The declared tables of `core/tables` in PostgreSQL: what assets store there, partition by partition.
 
 One schema, one table per declaration, and the partition's key beside the declared columns. A write replaces a partition of
 an asset, all its tables and its line in `manifests`, in one transaction: readers see the old partition or the new one, never

@@ -1,7 +1,7 @@
 """How tables come to an asset and go from it: one IO manager per store, one behaviour.
 
 An asset returns `Frames` (table name to DataFrame) and receives `Tables` (table name to LazyFrame). On the way out the
-frames are checked against the declarations in core/tables.py, stored all or nothing, and described in the run's metadata:
+frames are checked against the declarations in core/tables, stored all or nothing, and described in the run's metadata:
 rows, columns with their meaning, content hash, place. On the way in:
 
 - an asset partitioned alike, or by layer order, reads the partitions its dependency names, and all of them must be there;

@@ -1,7 +1,7 @@
 """The published atlas: one DuckDB file with everything, built whole and read only.
 
 `build_atlas` writes it beside the old one and swaps them in one step; `open_atlas` serves it to notebooks, the command line and
-the API. Inside are all tables of `core/tables.py` (the sums of single prompt sets left out, and the raw graphs' nodes and edges
+the API. Inside are all tables of `core/tables` (the sums of single prompt sets left out, and the raw graphs' nodes and edges
 under the names `graph_nodes` and `graph_edges`) and, for people: `neurons` (one row per neuron), `neuron_labels`, the view `edges`,
 `vocabulary`, `metadata`, and the postings of full-text search as plain tables (no extension has to be installed).
 """

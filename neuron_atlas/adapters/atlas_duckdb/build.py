@@ -56,7 +56,7 @@ class AtlasReport:
 def build_atlas(
     path: str | Path, tables: Tables, *, facts: Mapping[str, str], embedder: Embedder | None = None
 ) -> AtlasReport:
-    """Build the atlas of `tables` (by their names in `core/tables.py`) and put it at `path` in one step.
+    """Build the atlas of `tables` (by their names in `core/tables`) and put it at `path` in one step.
 
     `facts` go into `metadata` beside the counts; `n_layers` and `n_neurons`, where given, bound the neurons' numbers. `embedder`
     makes labels searchable by meaning; without one they can be searched by words. Raises

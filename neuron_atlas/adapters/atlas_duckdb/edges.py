@@ -18,7 +18,7 @@ from neuron_atlas.errors import BadInput
 
 _STATS = {"edge_stats": "edge_stats", "neuron_profiles": "neuron_profiles"}
 _GRAPHS = {"graphs": "graphs", "graph_nodes": "nodes", "graph_edges": "edges"}
-"""Tables by their names in the file, and in core/tables.py."""
+"""Tables by their names in the file, and in core/tables."""
 
 _SUMS = """
 SELECT

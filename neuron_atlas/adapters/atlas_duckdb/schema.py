@@ -1,6 +1,6 @@
 """What stands in an atlas file, and how a file is opened for reading.
 
-Tables come from `core/tables.py`; here is only which of them are published, under which names, in which DuckDB types, and the
+Tables come from `core/tables`; here is only which of them are published, under which names, in which DuckDB types, and the
 version of the whole.
 """
 
