@@ -12,7 +12,8 @@ from neuron_atlas.cli.printing import cell, out, print_facts, print_frame
 from neuron_atlas.core.circuits.analysis.comparison_record import ComparisonRecord
 from neuron_atlas.core.circuits.analysis.record import AnalysisRecord, Answers, Synthesis
 from neuron_atlas.core.circuits.analysis.report.analysis import concept_text
-from neuron_atlas.core.circuits.analysis.study import ConceptSummary, Rate, StudySummary
+from neuron_atlas.core.circuits.analysis.report.study import outcomes
+from neuron_atlas.core.circuits.analysis.study import StudySummary
 
 MOST = 10
 """Rows of discriminators, and of differences."""
@@ -100,28 +101,9 @@ def show_study(summary: StudySummary, description: str, files: Sequence[Path], *
         counted = f"{summary.counted} of {summary.prompts} prompts answered as expected, theirs and the donor's"
         print_facts([("prompts", counted)])
         out.print()
-        print_frame(
-            pl.DataFrame([_row(one) for one in summary.concepts], infer_schema_length=None), title="Swapped modules"
-        )
+        head, rows = outcomes(summary)
+        print_frame(pl.DataFrame(rows, schema=dict.fromkeys(head, pl.String), orient="row"), title="Swapped modules")
     print_facts([("saved", str(path)) for path in files])
-
-
-def _row(one: ConceptSummary) -> dict[str, object]:
-    return {
-        "module of": one.concept,
-        "writes it first": _rate(one.named_first),
-        "turns the contrast": _rate(one.turns_contrast),
-        "brings the donor's answer": _rate(one.brings_donor_answer),
-        "other modules turn it": _rate(one.others_turn_contrast),
-        "random sets keep it": None if one.by_chance_keeps is None else f"{one.by_chance_keeps:.1%}",
-        "gain for the donor": one.change,
-        "random sets": one.chance,
-        "neurons": one.neurons,
-    }
-
-
-def _rate(rate: Rate | None) -> str | None:
-    return None if rate is None else f"{rate.count}/{rate.n} ({rate.low:.0%} to {rate.high:.0%})"
 
 
 def show_comparison(record: ComparisonRecord, files: Sequence[Path]) -> None:

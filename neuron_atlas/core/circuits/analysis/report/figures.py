@@ -142,7 +142,7 @@ def flow_matrix(record: AnalysisRecord) -> str:
         at = margin + place * size + size / 2 + 3
         cells.append(f'<text x="{margin - 8}" y="{at:.0f}" text-anchor="end">{module}</text>')
         cells.append(f'<text x="{at - 4:.0f}" y="{margin - 8}" text-anchor="middle">{module}</text>')
-    cells.append(f'<text class="soft" x="{margin - 8}" y="{margin - 24}" text-anchor="end">from ↓ to →</text>')
+    cells.append(f'<text class="soft" x="2" y="{margin - 24}">from ↓ to →</text>')
     side = margin + size * len(order) + GAP
     return _figure(
         side,
