@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from neuron_atlas.cli.printing import out, print_json, progress
-from neuron_atlas.core.records import content_hash
+from rich.text import Text
+
+from neuron_atlas.cli.printing import cell, out, print_json, progress
+from neuron_atlas.core.records import ModelSpec, content_hash
 from neuron_atlas.settings import Settings
 
 if TYPE_CHECKING:
+    from neuron_atlas.adapters.label_store import Imported
+    from neuron_atlas.adapters.neuron_db.transluce import Fetched
     from neuron_atlas.adapters.postgres import Server
     from neuron_atlas.core.search.contents import Contents
 
 Kind = Literal["export", "atlas", "transluce"]
 KINDS: Mapping[str, Kind] = {"export": "export", "atlas": "atlas", "transluce": "transluce"}
+SHOWN = 5
+"""Reasons printed for what was left out."""
 TRANSLUCE = "transluce"
 """As SOURCE: the NeuronDB on the server of PG_HOST."""
 
@@ -37,6 +43,7 @@ def import_label_sets(source: str, kind: Kind, settings: Settings, *, as_json: b
     from neuron_atlas.defs.resources import Resources
 
     resources = Resources.of(settings)
+    own = resources.model.spec()
     with progress.status("connecting") as status:
         target = resources.postgres.server()
         contents, left_out, fetched = _read(source, kind, settings, target, status.update)
@@ -47,10 +54,19 @@ def import_label_sets(source: str, kind: Kind, settings: Settings, *, as_json: b
             )
             for one in contents
         ]
+        joined = join_own(fetched, own, settings) if fetched is not None else None
     if fetched is not None:
-        shutil.rmtree(fetched)
+        shutil.rmtree(fetched.folder)
     if as_json:
-        print_json({"kind": kind, "left_out": left_out, "label_sets": [asdict(report) for report in reports]})
+        own_labels = None if joined is None else asdict(joined)
+        print_json(
+            {
+                "kind": kind,
+                "left_out": left_out,
+                "label_sets": [asdict(report) for report in reports],
+                "own": own_labels,
+            }
+        )
         return
     for report in reports:
         held = report.label_set
@@ -61,12 +77,46 @@ def import_label_sets(source: str, kind: Kind, settings: Settings, *, as_json: b
         )
     if left_out:
         out.print(f"{left_out:,} rows left out: neurons of experts, or of no neuron at all", style="dim")
+    if joined is not None:
+        print_joined(f"labels of {own.model_id}, this atlas's model", joined)
+
+
+def print_joined(what: str, done: Imported, unreadable: Sequence[str] = ()) -> None:
+    """What became of labels that were read for the label store; `unreadable` ones never came so far."""
+    out.print(f"{what}: {done.added:,} labels added, {done.unchanged:,} were there already")
+    left_out = done.refused + len(unreadable)
+    if left_out:
+        out.print(f"{left_out:,} left out, for example:")
+        for reason in (*unreadable, *done.reasons)[:SHOWN]:
+            out.print(Text(f"  {cell(reason)}", style="dim"))
+    if done.added:
+        out.print("They join the others with: neuron-atlas label", style="dim")
+
+
+def join_own(copied: Copied, own: ModelSpec, settings: Settings) -> Imported | None:
+    """Descriptions of this atlas's own model become labels beside those by people; None when there are none."""
+    from neuron_atlas.adapters.label_store import open_label_store
+    from neuron_atlas.adapters.neuron_db.transluce import foreign_labels
+
+    if own.model_id not in copied.models:
+        return None
+    with open_label_store(settings.labels) as store:
+        return store.add(foreign_labels(copied.folder, copied.fetched, model_id=own.model_id), model=own)
+
+
+@dataclass(frozen=True)
+class Copied:
+    """A source's tables on disk, until they are taken over, and the models they are of."""
+
+    folder: Path
+    fetched: Fetched
+    models: frozenset[str]
 
 
 def _read(
     source: str, kind: Kind, settings: Settings, target: Server, say: Callable[[str], None]
-) -> tuple[Sequence[Contents], int, Path | None]:
-    """The label sets of a source, how many rows had no place in them, and the folder that can go once they are loaded."""
+) -> tuple[Sequence[Contents], int, Copied | None]:
+    """The label sets of a source, how many rows had no place in them, and what was copied to disk for them."""
     if kind == "export":
         from neuron_atlas.adapters.neuron_db.export import read_export
 
@@ -85,4 +135,4 @@ def _read(
     fetched = fetch(server, folder, progress=lambda table, n, of: say(f"{table}: {n:,} of {of:,} rows"))
     say("turning rows into descriptions")
     taken = read_fetched(folder, fetched)
-    return taken.contents, taken.left_out, folder
+    return taken.contents, taken.left_out, Copied(folder, fetched, frozenset(c.model.model_id for c in taken.contents))

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.text import Text
 
 from neuron_atlas.cli import import_databases
-from neuron_atlas.cli.printing import cell, json_option, out, print_json, progress
+from neuron_atlas.cli.printing import json_option, print_json, progress
 from neuron_atlas.settings import load_settings
 
 if TYPE_CHECKING:
@@ -25,7 +24,6 @@ EXAMPLES = """Examples:
   neuron-atlas import other/neuron_atlas.duckdb    # an atlas file
   neuron-atlas import postgresql://clarity@localhost:5432/neurons
 """
-_SHOWN = 5
 
 
 @click.command("import", epilog=EXAMPLES)
@@ -44,7 +42,7 @@ def import_(source: str, kind: str | None, as_json: bool) -> None:
 
     Whole label sets go into the search database, under their own model and version: a folder that `neuron-atlas export` wrote, an
     atlas file, or a NeuronDB of Transluce (`postgresql://user:password@host:5432/neurons`, or the word `transluce` for the
-    server of PG_HOST).
+    server of PG_HOST). A NeuronDB's labels of this atlas's own model also join the labels, like those of a file.
 
     The same source again changes nothing; an interrupted import goes on where it was.
     """
@@ -68,14 +66,13 @@ def _import_file(file: Path, kind: Kind | None, *, as_json: bool) -> None:
         done = store.add(labels, model=model, progress=lambda n: status.update(f"{n:,} labels read"))
     if as_json:
         print_json(
-            {"file": str(file), "kind": found, **asdict(done), "unreadable": len(lines), "lines": lines[:_SHOWN]}
+            {
+                "file": str(file),
+                "kind": found,
+                **asdict(done),
+                "unreadable": len(lines),
+                "lines": lines[: import_databases.SHOWN],
+            }
         )
         return
-    out.print(f"{found}: {done.added:,} labels added, {done.unchanged:,} were there already")
-    left_out = done.refused + len(lines)
-    if left_out:
-        out.print(f"{left_out:,} left out, for example:")
-        for reason in (*lines, *done.reasons)[:_SHOWN]:
-            out.print(Text(f"  {cell(reason)}", style="dim"))
-    if done.added:
-        out.print("They join the others with: neuron-atlas label", style="dim")
+    import_databases.print_joined(found, done, lines)

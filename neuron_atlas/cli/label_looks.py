@@ -75,7 +75,8 @@ def dry_run(room: LabelRoom, side: Side | None, layers: list[int], *, as_json: b
 
 
 def report(settings: Settings, *, as_json: bool) -> None:
-    """Coverage and scores per pass and layer."""
+    """Coverage and scores per pass and layer, and stated confidence against measured score."""
+    from neuron_atlas.core.labeling.calibration import calibration
     from neuron_atlas.core.labeling.report import coverage, scored
     from neuron_atlas.definitions import stored_tables
 
@@ -83,13 +84,18 @@ def report(settings: Settings, *, as_json: bool) -> None:
     if not any(name in tables for name in LABELS):
         raise Incomplete("there are no labels yet; run neuron-atlas label first")
     covered = coverage(tables)
-    scores = scored(tables["label_scores"]) if "label_scores" in tables else pl.DataFrame()
+    is_scored = "label_scores" in tables
+    scores = scored(tables["label_scores"]) if is_scored else pl.DataFrame()
+    trust = calibration(tables, tables["label_scores"]) if is_scored else pl.DataFrame()
     if as_json:
-        print_json({"coverage": covered, "scores": scores})
+        print_json({"coverage": covered, "scores": scores, "calibration": trust})
         return
     print_frame(covered, title="Labels (no layer: all layers)")
     out.print()
     print_frame(scores, title="Scores (corrected: 0 as another neuron's label, 1 perfect)", empty="not measured yet")
+    if is_scored:
+        out.print()
+        print_frame(trust.drop("bin"), title="Stated confidence and measured score (gap above 0: too sure of itself)")
 
 
 def neighbours(room: LabelRoom, layers: list[int], *, as_json: bool) -> None:

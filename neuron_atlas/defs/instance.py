@@ -2,7 +2,8 @@
 
 The folder gets a copy of the project's dagster.yaml when it has none. Opening it here also creates its databases, once and
 under a lock: two Dagster processes that meet on a fresh SQLite instance can leave its schema with two heads, which no later
-command survives. And it clears up after runs of this module whose process was killed: they would hold their pools for ever.
+command survives. And it clears up after runs whose process was killed: they would hold their pools, and the backfill they
+belong to, for ever. Dagster notices by itself only while the server that started such a run is alive.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from neuron_atlas.adapters.files import make_folder, write_atomically
 from neuron_atlas.settings import Settings
 
 PROCESS_TAG = "neuron_atlas/process"
-"""On every in-process run: host, process id and its start time, so that a run whose process is gone can be told."""
+"""On every run: host, process id and its start time, so that a run whose process is gone can be told."""
 
 
 @contextmanager
@@ -60,6 +61,13 @@ def process_tag(pid: int | None = None) -> str:
     return f"{socket.gethostname()}/{pid}/{_start_time(pid)}"
 
 
+def sign_run(context: dg.InitResourceContext) -> None:
+    """Write this process on the run it works for, as soon as its resources start: runs from the UI come without."""
+    run, instance, mine = context.run, context.instance, process_tag()
+    if run is not None and instance is not None and run.tags.get(PROCESS_TAG) != mine:
+        instance.add_run_tags(run.run_id, {PROCESS_TAG: mine})
+
+
 def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     """Mark runs of killed processes of this machine as failed and free their pools; returns their run ids."""
     dead: list[str] = []
@@ -70,7 +78,12 @@ def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
         tag = run.tags.get(PROCESS_TAG, "")
         host, _, rest = tag.partition("/")
         pid = rest.partition("/")[0]
-        if host != socket.gethostname() or not pid.isdigit() or process_tag(int(pid)) == tag:
+        if (
+            host != socket.gethostname()
+            or not pid.isdigit()
+            or process_tag(int(pid)) == tag
+            or _inherited(instance, run)
+        ):
             continue
         instance.report_run_failed(
             run, message="the process of this run ended without a word; its work is resumed by the next run"
@@ -79,6 +92,12 @@ def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
             instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
         dead.append(run.run_id)
     return dead
+
+
+def _inherited(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Whether a run that is tried again still carries the tag of the run before it, and none of its own yet."""
+    before = instance.get_run_by_id(run.parent_run_id) if run.parent_run_id else None
+    return before is not None and before.tags.get(PROCESS_TAG) == run.tags.get(PROCESS_TAG)
 
 
 def _start_time(pid: int) -> str:

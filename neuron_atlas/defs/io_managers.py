@@ -18,6 +18,7 @@ from dagster_duckdb import DuckDBResource
 from neuron_atlas.core.records import Frames
 from neuron_atlas.core.tables import tables_of
 from neuron_atlas.defs.errors import at_the_door
+from neuron_atlas.defs.instance import sign_run
 from neuron_atlas.defs.places import GraphWorkResource, LakeResource, PostgresResource
 from neuron_atlas.defs.recipes import Loaded, source_name
 from neuron_atlas.defs.resources import Resources
@@ -30,6 +31,9 @@ RECIPE = "recipe"
 
 class TableIOManager(dg.ConfigurableIOManager):
     """What the IO managers share; a subclass says which store it speaks to."""
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        sign_run(context)
 
     def store(self) -> Store:
         """The store, opened for this piece of work."""

@@ -19,6 +19,7 @@ from pydantic import Field
 
 from neuron_atlas.adapters.lake import Lake
 from neuron_atlas.core.records import PromptSet, TraceOptions
+from neuron_atlas.defs.instance import sign_run
 from neuron_atlas.defs.stores import Published
 from neuron_atlas.settings import load_settings
 
@@ -117,6 +118,9 @@ class PublishedResource(dg.ConfigurableResource[object]):
 
     folder: str
     atlas: str = Field(description="The atlas file; without it the record of `atlas` counts for nothing.")
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        sign_run(context)
 
     def store(self) -> Published:
         """The records."""

@@ -117,7 +117,7 @@ def test_lines_are_read_packed_or_not_and_their_kind_is_found(
 ) -> None:
     rows, expected = ROWS[kind]
     path, refused = tmp_path / "labels.jsonl", list[str]()
-    with opener(path, "wb") as stream:  # type: ignore[attr-defined]
+    with opener(path, "wb") as stream:
         stream.write(b"\n".join([*(json.dumps(row).encode() for row in rows), b"", b"{ not json"]))
     found, labels = read_labels(path, refused=refused.append)
     read = [(str(one.neuron), one.side, one.text, one.author) for one in labels]

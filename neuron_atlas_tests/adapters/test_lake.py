@@ -97,7 +97,7 @@ def _publish_and_die(root: Path, at: int) -> None:
     """Publish, killed at the `at`-th durable step."""
     steps = iter(range(at))
 
-    def dying(original):  # type: ignore[no-untyped-def]
+    def dying(original):
         def step(*arguments: object) -> object:
             if next(steps, None) is None:
                 os.kill(os.getpid(), signal.SIGKILL)

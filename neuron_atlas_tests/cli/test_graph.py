@@ -193,7 +193,7 @@ def test_an_output_label_goes_before_an_input_label(monkeypatch: pytest.MonkeyPa
     neuron = NeuronId(1, 7)
     found = InstanceLabels({(neuron, 1): "does"}, {(neuron, 1): "fires on", (neuron, -1): "fires on"})
     monkeypatch.setattr(graph_labels, "instance_labels", lambda path, graph: (found, ""))
-    labels, why = labels_from_atlas(tmp_path / "atlas.duckdb", None)  # type: ignore[arg-type]: not looked at
+    labels, why = labels_from_atlas(tmp_path / "atlas.duckdb", None)
     assert (labels, why) == ({(neuron, 1): "does", (neuron, -1): "fires on"}, "")
 
 

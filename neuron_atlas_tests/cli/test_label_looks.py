@@ -59,10 +59,10 @@ def test_a_budget_needs_prices_and_is_shared_by_the_layers_to_come(room: LabelRo
     limits = [
         labeler.for_layer(side, layer, 3).model.limit_usd
         for side, layer in (("output", 2), ("output", 0), ("input", 2))
-    ]  # type: ignore[attr-defined, arg-type]
+    ]
     assert limits == [1.0, 1.5, 6.0]
     planned = labeler.set_to(plan=_plan("output", [0, 2]))
-    assert [planned.for_layer("output", layer, 3).model.limit_usd for layer in (2, 0)] == [3.0, 6.0]  # type: ignore[attr-defined]
+    assert [planned.for_layer("output", layer, 3).model.limit_usd for layer in (2, 0)] == [3.0, 6.0]
 
 
 def test_the_rules_are_not_hijacked(room: LabelRoom, capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,7 +21,7 @@ from neuron_atlas_tests.core.labeling.conftest import small_world
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(home=tmp_path / "home", _env_file=None)  # type: ignore[call-arg]
+    return Settings(home=tmp_path / "home", _env_file=None)
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def kept(room: LabelRoom, layer: int = 1) -> list[tuple[object, ...]]:
 def proposed(room: LabelRoom, n: int = 1) -> list[tuple[int, int, str]]:
     """What the rules propose for the first neurons of layer 1."""
     first = [one.evidence for one in room.gathered("output", 1)[:n]]
-    return [(e.neuron, e.polarity, a.label) for e, a in zip(first, RulesLabeler().label(first), strict=True)]  # type: ignore[union-attr]
+    return [(e.neuron, e.polarity, a.label) for e, a in zip(first, RulesLabeler().label(first), strict=True)]
 
 
 def test_what_is_accepted_is_kept_and_skipping_is_not(room: LabelRoom, settings: Settings) -> None:

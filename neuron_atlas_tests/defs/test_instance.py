@@ -17,6 +17,8 @@ from neuron_atlas.defs.instance import (
     open_instance,
     process_tag,
 )
+from neuron_atlas.defs.io_managers import ParquetIOManager
+from neuron_atlas.defs.places import LakeResource, PublishedResource
 from neuron_atlas.settings import Settings
 
 
@@ -79,6 +81,41 @@ def test_the_run_of_a_killed_process_is_failed_and_its_pool_is_free(settings: Se
         assert status[dead.run_id] == dg.DagsterRunStatus.FAILURE
         assert status[alive.run_id] == status[foreign.run_id] == dg.DagsterRunStatus.STARTED
         assert storage.claim_concurrency_slot("gpu", alive.run_id, "step").is_claimed
+
+
+def test_a_run_tried_again_is_not_taken_for_the_dead_one_before_it(settings: Settings, dead_process: str):
+    """Dagster copies the tags of a run to the next try; until that one signs for itself, nothing is known of it."""
+    with open_instance(settings) as instance:
+        tags = {PROCESS_TAG: dead_process}
+        first = instance.create_run_for_job(_job(), tags=tags, status=dg.DagsterRunStatus.FAILURE)
+        again = instance.create_run_for_job(
+            _job(), tags=tags, status=dg.DagsterRunStatus.STARTED, parent_run_id=first.run_id, root_run_id=first.run_id
+        )
+        assert fail_dead_runs(instance) == []
+        instance.add_run_tags(again.run_id, {PROCESS_TAG: dead_process + "1"})
+        assert fail_dead_runs(instance) == [again.run_id]
+
+
+def test_every_run_is_signed_by_its_process_before_its_assets_start(instance: dg.DagsterInstance, tmp_path: Path):
+    signed: list[str] = []
+
+    def look() -> None:
+        latest, *_ = instance.get_runs(limit=1)
+        signed.append(latest.tags[PROCESS_TAG])
+
+    @dg.asset(io_manager_key="io")
+    def tables() -> None:
+        look()
+
+    @dg.asset(required_resource_keys={"published"})
+    def publication() -> None:
+        look()
+
+    io = ParquetIOManager(lake=LakeResource(root=str(tmp_path)))
+    published = PublishedResource(folder=str(tmp_path), atlas="")
+    for asset in (tables, publication):
+        dg.materialize([asset], instance=instance, resources={"io": io, "published": published}, raise_on_error=False)
+    assert signed == [process_tag()] * 2
 
 
 def _job() -> dg.JobDefinition:

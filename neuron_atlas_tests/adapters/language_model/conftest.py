@@ -32,7 +32,10 @@ FAULTS = {
     "truncation": 0.005,
 }
 """Kind of fault to its share; `half` breaks the HTTP body off, `garbage` is a good reply whose text is broken JSON."""
-QUICK = Patience(tries=8, timeout_s=30.0, first_pause_s=0.002, longest_pause_s=0.02, grace_s=2.0, poll_s=0.0)
+PAID = ("garbage", "refusal", "truncation")
+"""Faults of the answer alone: the tokens were used, and are charged."""
+QUICK = Patience(tries=8, timeout_s=60.0, first_pause_s=0.002, longest_pause_s=0.02, grace_s=60.0, poll_s=0.0)
+"""Short pauses, and time-outs that only what hangs for ever meets, however busy the machine."""
 
 
 def asks(n: int, *, start: int = 0) -> list[Ask]:
@@ -51,7 +54,7 @@ def asks(n: int, *, start: int = 0) -> list[Ask]:
 
 @dataclass
 class Books:
-    """What the server saw. `paid` counts good answers by request; `seen` all requests; `most` were handled at once."""
+    """What the server saw. `paid` counts what was charged, by request; `seen` all requests; `most` were handled at once."""
 
     seen: Counter[str] = field(default_factory=Counter)
     paid: Counter[str] = field(default_factory=Counter)
@@ -99,6 +102,7 @@ class FaultyServer(ThreadingHTTPServer):
             for fault, share in self.faults.items():
                 if draw < share:
                     self.books.faults[fault] += 1
+                    self.books.paid[name] += fault in PAID
                     return name, fault
                 draw -= share
             self.books.paid[name] += 1
@@ -215,23 +219,25 @@ class _Handler(BaseHTTPRequestHandler):
                 server.books.now += 1
                 server.books.most = max(server.books.most, server.books.now)
             self._complete(json.loads(raw))
-            with server.lock:
-                server.books.now -= 1
         else:
             self._json(404, {"error": {"message": f"no {path}"}})
 
     def _complete(self, body: dict) -> None:
+        """Answer one request; it is booked out just before its answer leaves, so that the next may come at once."""
         server = self.server
-        if (said := server.complaint(body)) is not None:
+        said = server.complaint(body)
+        fate = "400" if said is not None else server.fate(body)[1]
+        answer = {} if fate in ("400", "429", "500", "hang", "half") else server.completion(body, fate)
+        with server.lock:
+            server.books.now -= 1
+        if fate == "400":
             self._json(400, {"error": {"message": said}})
-            return
-        _, fate = server.fate(body)
-        if fate == "429":
+        elif fate == "429":
             self._json(429, {"error": {"message": "slow down"}}, server.limit_headers)
         elif fate == "500":
             self._json(503, {"error": {"message": "down for a moment"}})
         elif fate == "hang":
-            server.over.wait(10)
+            server.over.wait(60)
             self.close_connection = True
         elif fate == "half":
             self.send_response(200)
@@ -241,7 +247,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(b'{"id": "c", "choices": [{"mess')
             self.close_connection = True
         else:
-            self._json(200, server.completion(body, fate))
+            self._json(200, answer)
 
     def _json(self, status: int, value: object, headers: dict[str, str] | None = None) -> None:
         self._bytes(status, json.dumps(value).encode(), headers)

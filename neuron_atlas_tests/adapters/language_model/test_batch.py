@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+from typing import Any
 
+import polars as pl
 import pytest
 
 from neuron_atlas.adapters.language_model import Ledger, OpenAIBatchModel, OpenAIModel, Prices, Server
 from neuron_atlas.core.conversation import NoReply, Reply
-from neuron_atlas.errors import BadInput
+from neuron_atlas.core.labeling.language_labeler import LanguageModelLabeler
+from neuron_atlas.core.labeling.passes import label_layer
+from neuron_atlas.errors import BadInput, Incomplete
 from neuron_atlas_tests.adapters.language_model.conftest import QUICK, FaultyServer, asks
+from neuron_atlas_tests.core.labeling.conftest import small_world
 
 
 def batched(at: Server, ledger: Ledger, **more: object) -> OpenAIBatchModel:
-    return OpenAIBatchModel(at, ledger, patience=QUICK, pause=lambda seconds: None, **more)  # type: ignore[arg-type]
+    return OpenAIBatchModel(at, ledger, patience=QUICK, pause=lambda seconds: None, **more)
 
 
 def sent(server: FaultyServer) -> list[list[int]]:
@@ -117,3 +123,59 @@ def test_a_server_without_batches_says_what_to_set(faulty: FaultyServer, at: Ser
     faulty.status = (404, "no such path")
     with pytest.raises(BadInput, match="NEURON_ATLAS_LABELER=openai"):
         list(batched(at, ledger).ask(asks(1)))
+
+
+def label_of(body: dict[str, Any]) -> str:
+    """A reply in the format of labels: named after the neuron it is asked for."""
+    none = {"hypothesis": "none", "contradicted_by": "none"}
+    return json.dumps(
+        {"specific": none, "medium": none, "general": none, "is_interpretable": True, "reason": "", "tokens": [],
+         "label": f"the label of {neuron_of(body)}", "description": "As shown.", "type": "semantic", "confidence": 0.5,
+         "direction": "rises"}
+    )  # fmt: skip
+
+
+def neuron_of(body: dict[str, Any]) -> str:
+    named = re.search(r"L\d+/N\d+[+-]", body["messages"][-1]["content"])
+    assert named is not None
+    return named[0]
+
+
+def test_a_layer_is_sent_when_the_layer_it_reads_is_whole(faulty: FaultyServer, at: Server, ledger: Ledger) -> None:
+    """Two layers of 20 neurons, the later one in a batch that expires half way. No request of the earlier layer is sent before,
+    and each carries the label of the neuron it acts on."""
+    faulty.answer, faulty.ends = label_of, ["half-expired"]
+    labeler = LanguageModelLabeler(batched(at, ledger), name="openai-batch")
+    evidence = {name: frame.lazy() for name, frame in small_world().items()}
+    made: list[pl.DataFrame] = []
+    for layer in (1, 0):
+        known = {"output_labels": pl.concat(made).lazy()} if made else {}
+        frames = label_layer("output", layer, evidence=evidence, labels=known, labeler=labeler, model_revision="r")
+        made.append(frames["output_labels"])
+        assert made[-1]["label"].null_count() == 0
+    files = [faulty.files[batch["input_file_id"]].splitlines() for _, batch in sorted(faulty.batches.items())]
+    bodies = [[json.loads(line)["body"] for line in lines] for lines in files]
+    assert [(len(batch), {neuron_of(body)[:2] for body in batch}) for batch in bodies] == [
+        (20, {"L1"}),
+        (10, {"L1"}),
+        (20, {"L0"}),
+    ]
+    for body in bodies[-1]:
+        number = neuron_of(body)[4:-1]
+        assert re.search(rf"the label of L1/N{number}[+-]", body["messages"][-1]["content"])
+
+
+def test_a_layer_without_all_its_answers_holds_up_the_next(faulty: FaultyServer, at: Server, ledger: Ledger) -> None:
+    """The process ends while the later layer's batch is under way: nothing of the earlier layer can be asked."""
+
+    def leave(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    faulty.answer = label_of
+    evidence = {name: frame.lazy() for name, frame in small_world().items()}
+    impatient = LanguageModelLabeler(OpenAIBatchModel(at, ledger, patience=QUICK, pause=leave), name="openai-batch")
+    with pytest.raises(KeyboardInterrupt):
+        label_layer("output", 1, evidence=evidence, labels={}, labeler=impatient, model_revision="r")
+    with pytest.raises(Incomplete, match="run output_labels for layer L01 first"):
+        label_layer("output", 0, evidence=evidence, labels={}, labeler=impatient, model_revision="r")
+    assert len(faulty.batches) == 1

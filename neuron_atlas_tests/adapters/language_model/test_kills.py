@@ -1,10 +1,12 @@
 """kill -9 at any instant: what was answered is never asked again, so repeated paid calls are at most those under way.
 
-NEURON_ATLAS_KILLS sets how many kills (default 2 over 150 requests; 50 go over 2,000).
+A process is killed when so many requests have been paid for, however long that takes.
+NEURON_ATLAS_KILLS sets how many kills (default 2 over 80 requests; 50 go over 2,000).
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -12,28 +14,37 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
-from neuron_atlas_tests.adapters.language_model.conftest import FaultyServer, say_the_number
+import pytest
+
+from neuron_atlas_tests.adapters.language_model.conftest import FAULTS, FaultyServer, say_the_number
 
 KILLS = int(os.environ.get("NEURON_ATLAS_KILLS", "2"))
-REQUESTS = 2000 if KILLS >= 50 else 150
+IS_LONG = KILLS >= 50
+REQUESTS = 2000 if IS_LONG else 80
 CONCURRENCY = 8
+PATIENCE_S = 300.0
+"""Longer than a process takes to start on the busiest machine."""
 CLIENT = """
 import sys
+from dataclasses import replace
 from pathlib import Path
 from neuron_atlas.adapters.language_model import Ledger, OpenAIModel, Server
 from neuron_atlas.core.conversation import Reply
 from neuron_atlas_tests.adapters.language_model.conftest import QUICK, asks
 url, path, n, concurrency = sys.argv[1:]
-server = Server("tiny", "none", url)
-model = OpenAIModel(server, Ledger(Path(path)), concurrency=int(concurrency), patience=QUICK)
-assert all(isinstance(o, Reply) for o in model.ask(asks(int(n))))
+patience = replace(QUICK, timeout_s=20.0, tries=20)
+model = OpenAIModel(Server("tiny", "none", url), Ledger(Path(path)), concurrency=int(concurrency), patience=patience)
+assert all(isinstance(o, Reply) or o.why in ("refused", "truncated") for o in model.ask(asks(int(n))))
 """
 
 
 def test_repeated_paid_calls_never_exceed_those_under_way_at_the_kills(faulty: FaultyServer, tmp_path: Path) -> None:
+    """In bad weather; hangs, which take their time, are for the long run."""
+    faulty.faults = FAULTS if IS_LONG else {kind: share for kind, share in FAULTS.items() if kind != "hang"}
     ledger, rng = tmp_path / "ledger.sqlite", random.Random(0)
     command = [sys.executable, "-c", CLIENT, faulty.url, str(ledger), str(REQUESTS), str(CONCURRENCY)]
     marks = sorted(rng.sample(range(1, REQUESTS - KILLS * CONCURRENCY), KILLS))
@@ -42,17 +53,35 @@ def test_repeated_paid_calls_never_exceed_those_under_way_at_the_kills(faulty: F
         reached = threading.Event()
         faulty.answer = _counting(faulty, mark, reached)
         client = subprocess.Popen(command)
-        assert reached.wait(120)
+        _go_on(faulty, client, reached.is_set)
         client.send_signal(signal.SIGKILL)
-        client.wait()
-        under_way += _open_calls(ledger)
+        assert client.wait() == -signal.SIGKILL, "the client ended by itself"
+        under_way += _calls(ledger, "open")
         _close_open(ledger)
-    subprocess.run(command, check=True, timeout=600)
+    client = subprocess.Popen(command)
+    _go_on(faulty, client, lambda: False)
+    assert client.returncode == 0
     paid = faulty.books.paid
     repeated = sum(paid.values()) - len(paid)
-    print(f"{KILLS} kills, {REQUESTS} requests: {repeated} paid again, {under_way} under way at the kills")
-    assert len(paid) == REQUESTS
+    dead = _calls(ledger, "refused") + _calls(ledger, "truncated")
+    print(
+        f"{KILLS} kills, {REQUESTS} requests: {repeated} paid again, {under_way} under way at the kills, {dead} dead letters"
+    )
+    assert len(paid) == REQUESTS == _calls(ledger, "answered") + dead
     assert repeated <= under_way <= KILLS * CONCURRENCY
+
+
+def _go_on(server: FaultyServer, client: subprocess.Popen[bytes], is_enough: Callable[[], bool]) -> None:
+    """Until it is enough, or the client has ended; fails when no request came through for `PATIENCE_S`."""
+    seen, since = -1, time.monotonic()
+    while client.poll() is None and not is_enough():
+        if (now := sum(server.books.seen.values())) > seen:
+            seen, since = now, time.monotonic()
+        if time.monotonic() - since > PATIENCE_S:
+            client.kill()
+            pytest.fail(f"no request for {PATIENCE_S:.0f} s")
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            client.wait(0.02)
 
 
 def _counting(server: FaultyServer, mark: int, reached: threading.Event) -> Callable[[dict], str]:
@@ -66,9 +95,9 @@ def _counting(server: FaultyServer, mark: int, reached: threading.Event) -> Call
     return answer
 
 
-def _open_calls(ledger: Path) -> int:
+def _calls(ledger: Path, outcome: str) -> int:
     with sqlite3.connect(ledger) as db:
-        return db.execute("SELECT count(*) FROM calls WHERE outcome = 'open'").fetchone()[0]
+        return db.execute("SELECT count(*) FROM calls WHERE outcome = ?", (outcome,)).fetchone()[0]
 
 
 def _close_open(ledger: Path) -> None:

@@ -94,7 +94,7 @@ def test_no_text_makes_the_parser_fail_otherwise(text: str) -> None:
 def test_the_schema_accepts_what_the_parser_accepts_and_lists_the_sides_types() -> None:
     jsonschema.validate(REPLY, reply_schema("output"))
     schema = reply_schema("input")
-    assert schema["properties"]["type"]["enum"] == list(INPUT_TYPES)  # type: ignore[index]
+    assert schema["properties"]["type"]["enum"] == list(INPUT_TYPES)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(REPLY, schema)
 

@@ -15,7 +15,7 @@ from neuron_atlas.errors import BadInput
 
 def foreign(text: str, **more: object) -> ForeignLabel:
     given_fields = {"neuron": NeuronId(3, 7), "polarity": 1, "side": "input", "origin": "transluce", **more}
-    return ForeignLabel(text=text, **given_fields)  # type: ignore[arg-type]
+    return ForeignLabel(text=text, **given_fields)
 
 
 def test_a_short_text_is_the_label_and_the_description() -> None:

@@ -58,7 +58,7 @@ def test_an_answer_that_was_cut_off_gets_more_room() -> None:
 
 @pytest.mark.parametrize("why", ["refused", "failed"])
 def test_what_cannot_be_had_is_a_dead_letter_with_its_reason(why: str) -> None:
-    model = ScriptedModel(lambda ask: NoReply(why, f"{why}: see <https://x>\n no"))  # type: ignore[arg-type]
+    model = ScriptedModel(lambda ask: NoReply(why, f"{why}: see <https://x>\n no"))
     (answer,) = LanguageModelLabeler(model).label(evidence(1))
     assert answer == Unlabeled(reason=f"no label came: {why}: see //x no")
     assert is_dead_letter(answer.reason)

@@ -44,7 +44,7 @@ def evidence(world: Frames) -> Tables:
 
 
 def outputs(evidence: Tables, layer: int, labels: Tables, **options: object) -> pl.DataFrame:
-    made = label_layer("output", layer, evidence=evidence, labels=labels, model_revision="rev", **options)  # type: ignore[arg-type]
+    made = label_layer("output", layer, evidence=evidence, labels=labels, model_revision="rev", **options)
     return made["output_labels"]
 
 

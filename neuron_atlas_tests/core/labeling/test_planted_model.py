@@ -46,7 +46,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> tuple[PlantedTruth, Sub
 def traced(model: SubjectModel, truth: PlantedTruth) -> Tables:
     """The tables of asset `raw_graphs`, as far as sums are made of them."""
     prompts = [Prompt(text) for text in (*truth.prompts, *truth.silent_prompts)]
-    graphs = [g for g in trace_prompts(model, prompts, options=TraceOptions()) if isinstance(g, AttributionGraph)]  # type: ignore[arg-type]
+    graphs = [g for g in trace_prompts(model, prompts, options=TraceOptions()) if isinstance(g, AttributionGraph)]
     rows = [
         {"prompt_id": g.prompt.prompt_id, "prompt_set": "planted", "reason": None, "token_ids": list(g.summary.token_ids),
          "n_edges": g.edges.height}
@@ -154,7 +154,7 @@ def test_what_planted_neurons_promote(labels: Frames, planted: tuple[PlantedTrut
     rows = rows_of_planted(labels, truth, "output")
     hits = [
         bool(row["tokens"])
-        and {f" {token}" for token in row["tokens"]} <= set(neuron.promotes)  # type: ignore[union-attr]
+        and {f" {token}" for token in row["tokens"]} <= set(neuron.promotes)
         and (row["type"] == "routing") == (neuron.kind == "routing")
         and row["direction"] == 1
         for neuron, row in zip(truth.neurons, rows, strict=True)
@@ -166,7 +166,7 @@ def test_what_planted_neurons_fire_on(labels: Frames, planted: tuple[PlantedTrut
     truth, _ = planted
     rows = rows_of_planted(labels, truth, "input")
     hits = [
-        bool(row["tokens"]) and {f" {token}" for token in row["tokens"]} <= set(neuron.fires_on)  # type: ignore[union-attr]
+        bool(row["tokens"]) and {f" {token}" for token in row["tokens"]} <= set(neuron.fires_on)
         for neuron, row in zip(truth.neurons, rows, strict=True)
     ]
     assert np.mean(hits) >= 0.95
@@ -200,7 +200,7 @@ def test_true_labels_pass_and_swapped_labels_do_not(
         for f in (frame, swapped)
     ]
     assert (scores[0]["score"] == 1.0).all()
-    assert scores[1]["score"].mean() < 0.2  # type: ignore[operator]
+    assert scores[1]["score"].mean() < 0.2
 
 
 def shuffled(truth: PlantedTruth, folder: Path) -> str:

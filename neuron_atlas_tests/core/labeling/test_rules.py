@@ -53,11 +53,11 @@ def say(evidence: OutputEvidence | InputEvidence) -> Label | Unlabeled:
 
 
 def output(**parts: object) -> OutputEvidence:
-    return OutputEvidence(layer=1, neuron=2, polarity=1, **parts)  # type: ignore[arg-type]
+    return OutputEvidence(layer=1, neuron=2, polarity=1, **parts)
 
 
 def later(label: str, tokens: Mapping[str, float], *, weight: float = 0.5, direction: int = 1) -> Neighbour:
-    seen = SeenLabel(side="output", text=label, tokens=listed(tokens).tokens, direction=direction, ref="L3/N1+@x")  # type: ignore[arg-type]
+    seen = SeenLabel(side="output", text=label, tokens=listed(tokens).tokens, direction=direction, ref="L3/N1+@x")
     return Neighbour(name="L3/N1+", weight=weight, flow=1.0, frequency=0.5, labels=(seen,))
 
 
@@ -159,7 +159,7 @@ def text(words: str, fires: Mapping[str, float]) -> Exemplar:
 
 
 def inputs(**parts: object) -> InputEvidence:
-    return InputEvidence(layer=1, neuron=2, polarity=1, **parts)  # type: ignore[arg-type]
+    return InputEvidence(layer=1, neuron=2, polarity=1, **parts)
 
 
 def test_a_token_that_always_fires_it_is_a_token_pattern() -> None:

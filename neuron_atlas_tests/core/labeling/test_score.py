@@ -36,7 +36,7 @@ def test_the_right_token_tells_everything(held: HeldOut) -> None:
     right = simulate(held.texts, [7], "token-pattern")
     assert held.fires.tolist() == [1, 1, 0, 0]
     assert (detection(held, right, rng).value, detection(held, right, rng).low) == (1.0, 1.0)
-    assert fuzzing(held, right).value == 1.0  # type: ignore[union-attr]
+    assert fuzzing(held, right).value == 1.0
     assert simulation(held, right, rng).value > 0.9
 
 
@@ -44,7 +44,7 @@ def test_a_token_of_all_texts_tells_nothing(held: HeldOut) -> None:
     common = simulate(held.texts, [1], "token-pattern")
     assert detection(held, common, None).value == 0.5  # the share of firing texts
     # in "1 7 2" the fired token 7 loses against 1 and ties with 2: (0 + 1/2) / 2; in "7 3 1": it ties with 3, loses to 1
-    assert fuzzing(held, common).value == 0.25  # type: ignore[union-attr]
+    assert fuzzing(held, common).value == 0.25
     assert simulation(held, common, None).value < 0
 
 
@@ -97,7 +97,7 @@ def push_world(n_neurons: int = 12) -> np.ndarray:
 def test_true_claims_pass_every_line_up(push_model: Callable[..., object]) -> None:
     model = push_model(push_world())
     claims = [Claim(n, 1, (2 * n + 1, 2 * n + 2), 1) for n in range(12)]
-    tried = intervene(model, 0, claims, [[0, 1, 2], [0, 3]], length=1.0, seed=0)  # type: ignore[arg-type]
+    tried = intervene(model, 0, claims, [[0, 1, 2], [0, 3]], length=1.0, seed=0)
     assert [one.score for one in tried] == [1.0] * 12
     # another neuron's tokens: its owner stands in 9 of 11 line-ups and wins; else ten bystanders tie: 2/11 * 1/10 = 0.018
     assert np.mean([one.null for one in tried]) == pytest.approx(0.018, abs=0.01)
@@ -108,7 +108,7 @@ def test_false_claims_do_not(push_model: Callable[..., object]) -> None:
     """Each claims its neighbour's tokens; in a line-up of ten it can only win when the owner is absent, by the ties then."""
     model = push_model(push_world(40))
     claims = [Claim(n, 1, ((2 * n + 3) % 80 + 1,), 1) for n in range(40)]
-    tried = intervene(model, 0, claims, [[0, 1]] * 6, length=1.0, seed=0)  # type: ignore[arg-type]
+    tried = intervene(model, 0, claims, [[0, 1]] * 6, length=1.0, seed=0)
     assert np.mean([one.score for one in tried]) == pytest.approx(0.1, abs=0.03)  # one of ten equal bystanders
 
 
@@ -116,15 +116,15 @@ def test_polarity_and_direction_turn_the_claim(push_model: Callable[..., object]
     model = push_model(push_world())
     truths = [Claim(n, -1, (2 * n + 1,), -1) for n in range(12)]  # firing negative lowers its tokens
     lies = [Claim(n, -1, (2 * n + 1,), 1) for n in range(12)]
-    assert {one.score for one in intervene(model, 0, truths, [[0, 1]], length=1.0, seed=0)} == {1.0}  # type: ignore[arg-type]
-    assert {one.score for one in intervene(model, 0, lies, [[0, 1]], length=1.0, seed=0)} == {0.0}  # type: ignore[arg-type]
+    assert {one.score for one in intervene(model, 0, truths, [[0, 1]], length=1.0, seed=0)} == {1.0}
+    assert {one.score for one in intervene(model, 0, lies, [[0, 1]], length=1.0, seed=0)} == {0.0}
 
 
 def test_few_claims_stand_among_other_neurons_of_the_layer(push_model: Callable[..., object]) -> None:
     model = push_model(push_world())
-    (one,) = intervene(model, 0, [Claim(3, 1, (7, 8), 1)], [[0, 1]], length=1.0, seed=0)  # type: ignore[arg-type]
+    (one,) = intervene(model, 0, [Claim(3, 1, (7, 8), 1)], [[0, 1]], length=1.0, seed=0)
     assert one.score == 1.0
-    assert model.runs == 1 + 12  # type: ignore[attr-defined]
+    assert model.runs == 1 + 12
 
 
 def label_row(neuron: int, token_ids: list[int], **more: object) -> dict[str, object]:
@@ -153,7 +153,7 @@ def scored(make_table: MakeTable, push_model: Callable[..., object]) -> pl.DataF
     false = [label_row(n, [10 + (n + 1) % 6], labeler="import") for n in range(6)]
     outputs = [label_row(n, [2 * n + 1], type="lexical") for n in range(6)]
     return score_layer(
-        push_model(push_world()),  # type: ignore[arg-type]
+        push_model(push_world()),
         0,
         evidence={"exemplars": make_table("exemplars", rows).lazy()},
         labels={
@@ -189,7 +189,7 @@ def test_the_same_seed_gives_the_same_scores(scored: pl.DataFrame, make_table: M
 def test_texts_that_were_shown_do_not_count(make_table: MakeTable) -> None:
     """The labels' tokens are wrong in every text that is not held out; the scores do not notice."""
     rows = [row for n in range(6) for row in exemplars(n, 10 + n)]
-    shown = [{**row, "rank": row["rank"] + 8, "is_held_out": False, "token_ids": [50, 51, 52]} for row in rows]  # type: ignore[operator]
+    shown = [{**row, "rank": row["rank"] + 8, "is_held_out": False, "token_ids": [50, 51, 52]} for row in rows]
     labels = {"input_labels": make_table("input_labels", [label_row(n, [10 + n]) for n in range(6)]).lazy()}
     alone, both = (
         score_layer(None, 0, evidence={"exemplars": make_table("exemplars", found).lazy()}, labels=labels)[
@@ -221,9 +221,9 @@ def test_the_budget_caps_the_runs(make_table: MakeTable, push_model: Callable[..
             "output_labels", [label_row(n, [2 * n + 1], type="lexical") for n in range(40)]
         ).lazy()
     }
-    found = score_layer(model, 0, evidence=evidence, labels=labels, budget=60)["label_scores"]  # type: ignore[arg-type]
+    found = score_layer(model, 0, evidence=evidence, labels=labels, budget=60)["label_scores"]
     assert found.height == 30  # 60 runs on the fewest texts, 2
-    assert model.runs == 2 * (30 + 1)  # type: ignore[attr-defined]
+    assert model.runs == 2 * (30 + 1)
 
 
 def test_how_far_a_projection_may_be_believed_is_stored_beside_the_label(make_table: MakeTable) -> None:

@@ -57,7 +57,7 @@ def graphs(draw: st.DrawFn) -> AttributionGraph:
         rows.append((len(rows), "logit", n_layers, position, None, token, *values()))
     below = [r for r in rows if r[1] != "logit"]
     above = [r for r in rows if r[1] != "embedding"]
-    possible = [(s[0], t[0]) for t in above for s in below if s[2] < t[2] and s[3] <= t[3]]  # type: ignore[operator]
+    possible = [(s[0], t[0]) for t in above for s in below if s[2] < t[2] and s[3] <= t[3]]
     chosen = draw(st.lists(st.sampled_from(possible), unique=True, max_size=8)) if possible else []
     edges = [(s, t, draw(NUMBERS)) for s, t in sorted(chosen, key=lambda edge: (edge[1], edge[0]))]
     score = st.one_of(SHARES, UNKNOWN)
