@@ -44,8 +44,10 @@ WHERE c.level = 1 AND l.label IS NOT NULL ORDER BY c.is_stable DESC, c.flow DESC
 TOP_NEURON = """
 SELECT neuron_id, output_label, input_label FROM neurons
 WHERE output_label IS NOT NULL AND input_label IS NOT NULL
-ORDER BY least(output_score, input_score) DESC NULLS LAST, n_prompts DESC LIMIT 1
+ORDER BY n_prompts >= 20 AND output_score >= 0.8 AND input_score >= 0.8 DESC NULLS LAST, relevance_abs_mean DESC, neuron_id
+LIMIT 1
 """
+"""The neuron that does most, of those at work in many prompts whose labels both hold (of all, where there is none)."""
 
 
 @click.command(epilog="Example: neuron-atlas summary")
@@ -91,6 +93,7 @@ def _questions(opened: Atlas) -> None:
         name, does, trigger = (str(value) for value in neuron.row(0))
         out.print(Text(f"\nWhat is {name}, and what is it wired to?", style="bold"))
         print_facts([("it does", does), ("it fires on", trigger)])
-        print_frame(opened.edges(name, limit=4), columns=["direction", "other", "label", "weight_mean", "n_prompts"])
+        wires = pl.concat(opened.edges(name, direction, limit=3) for direction in ("upstream", "downstream"))
+        print_frame(wires, columns=["direction", "other", "label", "weight_mean", "n_prompts"])
         out.print(f"neuron-atlas neuron {name}", style="dim")
     out.print("\nMore: neuron-atlas --help; make dev opens the Dagster UI.", style="dim")
