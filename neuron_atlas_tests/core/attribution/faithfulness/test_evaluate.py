@@ -101,6 +101,24 @@ def test_where_the_demo_model_computes_patching_goes_as_relp_predicts_and_not_as
     assert relp > gradient + 0.1
 
 
+@pytest.mark.parametrize("name", ["grammar", "geography", "arithmetic"])
+def test_when_half_of_the_important_nodes_go_at_once_relp_says_more_than_the_gradient(model, name: str) -> None:
+    """And when a few go, less: that is a small change, for which the derivative is made."""
+    budget = replace(SMALL, prompts=24, singles=1, subsets=20, subset_sizes=(4, 64), sources=1, circuits=(1,))
+    prompts = read_prompt_set(DEMO / "prompts", name)
+    found = neuron_atlas.evaluate(model, prompts, rules=("relp", "gradient"), edge_rules=(), budget=budget)
+    few, half = (
+        {
+            row["method"]: row["pearson"]
+            for row in found.iter_rows(named=True)
+            if (row["protocol"], row["n"]) == (what, n)
+        }
+        for what, n in (("ablate_subset", 4), ("ablate_subset", 64))
+    )
+    assert half["relp/1"] > half["gradient/1"] + 0.03
+    assert few["relp/1"] < few["gradient/1"]
+
+
 def test_a_circuit_carries_more_than_a_random_one_of_its_size(rows: pl.DataFrame) -> None:
     assert value(rows, "circuit", "relp/1", "share") > value(rows, "circuit", "random", "share") + 0.2
     assert value(rows, "complement", "relp/1", "share") < value(rows, "complement", "random", "share") - 0.2
