@@ -37,7 +37,7 @@ class Settings(BaseSettings):
     home: Path = Field(Path(".neuron_atlas"), description="Folder for lake, databases, ledger and Dagster's own state.")
     model: str = Field(str(demo.MODEL_DIR), description="Hugging Face id or local folder of the model under study.")
     device: str | None = Field(None, description="torch device; default cuda where there is one, else cpu.")
-    dtype: str | None = Field(None, description="dtype of the forward pass; default float32 on CPU, bfloat16 on CUDA.")
+    dtype: str | None = Field(None, description="dtype of the forward pass; float32 (the default, exact) or bfloat16.")
     prompts: Path = Field(demo.PROMPTS_DIR, description="Folder of prompt sets (YAML or JSONL).")
     corpora: Path = Field(demo.CORPUS_DIR, description="Folder of text corpora (one .txt file each, a text a line).")
 

@@ -52,7 +52,16 @@ def load_model(id_or_path: str, *, device: str | None = None, dtype: str | None 
     tokens = load_tokenizer(folder, max_positions=config.max_positions)
     where = _device(device, has_gpu=torch.cuda.is_available())
     module = _load_module(folder, getattr(torch, dtype or "float32"), where)
-    spec = ModelSpec(
+    parts = family_of(config.architecture)(module)
+    spec = describe_model(id_or_path, dtype=dtype)
+    return HuggingFaceModel(module, parts, tokens, spec, max_positions=config.max_positions)
+
+
+def describe_model(id_or_path: str, *, dtype: str | None = None) -> ModelSpec:
+    """What a model is, from its files alone: nothing is loaded. Raises `BadInput` for a folder that is no model, and
+    `Unreachable` for a hub that does not answer."""
+    config, folder = read_model_config(id_or_path), find_folder(id_or_path)
+    return ModelSpec(
         model_id=folder.resolve().name if Path(id_or_path).expanduser().is_dir() else id_or_path,
         revision=model_revision(folder),
         architecture=config.architecture,
@@ -62,8 +71,6 @@ def load_model(id_or_path: str, *, device: str | None = None, dtype: str | None 
         vocab_size=config.vocab_size,
         dtype=dtype or "float32",
     )
-    parts = family_of(config.architecture)(module)
-    return HuggingFaceModel(module, parts, tokens, spec, max_positions=config.max_positions)
 
 
 def check_weights(folder: Path) -> None:

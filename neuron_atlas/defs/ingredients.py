@@ -38,7 +38,7 @@ class ModelResource(Ingredient):
     id_or_path: str = Field(description="Hugging Face id or local folder.")
     device: str | None = Field(default=None, description="torch device; default cuda where there is one, else cpu.")
     dtype: str | None = Field(
-        default=None, description="dtype of the forward pass; default float32 on CPU, bfloat16 on CUDA."
+        default=None, description="dtype of the forward pass; float32 (the default, exact) or bfloat16."
     )
 
     def identity(self, partition: str | None) -> str:
@@ -75,19 +75,9 @@ class ModelResource(Ingredient):
 
 @lru_cache(maxsize=4)
 def _model_spec(id_or_path: str, dtype: str | None) -> ModelSpec:
-    from neuron_atlas.adapters.subject_model import model_revision
+    from neuron_atlas.adapters.subject_model import describe_model
 
-    config, folder = read_model_config(id_or_path), find_folder(id_or_path)
-    return ModelSpec(
-        model_id=folder.resolve().name if Path(id_or_path).expanduser().is_dir() else id_or_path,
-        revision=model_revision(folder),
-        architecture=config.architecture,
-        n_layers=config.n_layers,
-        n_neurons=config.n_neurons,
-        d_model=config.d_model,
-        vocab_size=config.vocab_size,
-        dtype=dtype or "float32",
-    )
+    return describe_model(id_or_path, dtype=dtype)
 
 
 @lru_cache(maxsize=1)

@@ -15,8 +15,21 @@ from neuron_atlas.core.tables.declare import (
     POLARITY,
     PROMPT,
     TEXT,
+    Declared,
     Table,
     columns,
+)
+
+_STABILITY: tuple[Declared, ...] = (
+    ("stability_seeds", F32, "mean best Jaccard over runs with other seeds, 0..1; missing without such runs", True),
+    (
+        "stability_prompts",
+        F32,
+        "mean best Jaccard over runs on redrawn prompts, 0..1; missing without such runs",
+        True,
+    ),
+    ("stability", F32, "the lower of the two, 0..1", True),
+    ("is_stable", BOOL, "stability >= 0.7; missing when nothing was repeated", True),
 )
 
 CLUSTERS = Table(
@@ -31,15 +44,7 @@ CLUSTERS = Table(
         ("layer_min", I16, "lowest layer"),
         ("layer_max", I16, "highest layer"),
         ("layer_median", F32, "median layer"),
-        ("stability_seeds", F32, "mean best Jaccard over runs with other seeds, 0..1; missing without such runs", True),
-        (
-            "stability_prompts",
-            F32,
-            "mean best Jaccard over runs on redrawn prompts, 0..1; missing without such runs",
-            True,
-        ),
-        ("stability", F32, "the lower of the two, 0..1", True),
-        ("is_stable", BOOL, "stability >= 0.7; missing when nothing was repeated", True),
+        *_STABILITY,
     ),
 )
 CLUSTER_MEMBERS = Table(
@@ -106,15 +111,7 @@ PROFILE_CLUSTERS = Table(
         ("input_tokens", pl.List(TEXT), "tokens its members are made of, largest share first"),
         ("raised_tokens", pl.List(TEXT), "logits its members raise"),
         ("lowered_tokens", pl.List(TEXT), "logits its members lower"),
-        ("stability_seeds", F32, "mean best Jaccard over runs with other seeds, 0..1; missing without such runs", True),
-        (
-            "stability_prompts",
-            F32,
-            "mean best Jaccard over runs on redrawn prompts, 0..1; missing without such runs",
-            True,
-        ),
-        ("stability", F32, "the lower of the two, 0..1", True),
-        ("is_stable", BOOL, "stability >= 0.7; missing when nothing was repeated", True),
+        *_STABILITY,
     ),
 )
 PROFILE_MEMBERS = Table(
