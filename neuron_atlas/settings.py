@@ -79,7 +79,26 @@ class Settings(BaseSettings):
     budget_usd: float | None = Field(
         None, ge=0, description="The most that language-model calls of this atlas may cost in all, USD; needs prices."
     )
-    embedder: str = Field("all-MiniLM-L6-v2", description="Sentence embedder for semantic search.")
+    embedder: str = Field(
+        "all-MiniLM-L6-v2",
+        description="Sentence embedder for semantic search; openai:MODEL is one on an OpenAI-compatible server.",
+    )
+    embedder_base_url: str | None = Field(
+        None,
+        pattern=r"^https?://",
+        description="The server of an openai:MODEL embedder; unset: that of OPENAI_BASE_URL.",
+    )
+    embedder_api_key: SecretStr = Field(
+        SecretStr(""), description="Its key; unset: OPENAI_API_KEY, which is never sent to an EMBEDDER_BASE_URL."
+    )
+
+    @property
+    def embedder_server(self) -> tuple[str | None, str]:
+        """Base URL and key of an `openai:` embedder. A key goes where it was given for, and nowhere else."""
+        own = self.embedder_api_key.get_secret_value()
+        if self.embedder_base_url is not None:
+            return self.embedder_base_url, own
+        return self.openai_base_url, own or self.openai_api_key.get_secret_value()
 
     @property
     def lake(self) -> Path:

@@ -10,13 +10,14 @@ from neuron_atlas.settings import load_settings
 if TYPE_CHECKING:
     from neuron_atlas.adapters.atlas_duckdb import Atlas
     from neuron_atlas.adapters.neuron_db import NeuronDb
+    from neuron_atlas.core.ports import Embedder
 
 
 def atlas(path: Path | None = None) -> Atlas:
     """The atlas file at `path`, or the one of the settings."""
     from neuron_atlas.adapters.atlas_duckdb import open_atlas
 
-    return open_atlas(path or load_settings().atlas)
+    return open_atlas(path or load_settings().atlas, embedder=_embedder())
 
 
 def neuron_db() -> NeuronDb:
@@ -26,7 +27,7 @@ def neuron_db() -> NeuronDb:
 
     settings = load_settings()
     if settings.pg_host is None:
-        return open_neuron_db(settings.embedded_postgres)
+        return open_neuron_db(settings.embedded_postgres, embedder=_embedder())
     return open_neuron_db(
         given_server(
             host=settings.pg_host,
@@ -34,5 +35,19 @@ def neuron_db() -> NeuronDb:
             user=settings.pg_user,
             password=settings.pg_password.get_secret_value() or None,
             database=settings.pg_database,
-        )
+        ),
+        embedder=_embedder(),
     )
+
+
+def _embedder() -> Embedder | None:
+    """The embedder of the settings where it is on a server; one on this machine is found by what the labels were embedded with,
+    when a question needs it."""
+    from neuron_atlas.adapters.embedder import REMOTE
+
+    settings = load_settings()
+    if not settings.embedder.startswith(REMOTE):
+        return None
+    from neuron_atlas.defs.resources import Resources  # Dagster takes a second to load
+
+    return Resources.of(settings).embedder.load()

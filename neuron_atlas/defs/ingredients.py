@@ -24,6 +24,7 @@ from neuron_atlas.adapters.prompt_sets import read_prompt_set
 from neuron_atlas.core.records import ModelSpec, PromptSet, TraceOptions, content_hash
 from neuron_atlas.defs.recipes import Ingredient
 from neuron_atlas.errors import BadInput, Incomplete
+from neuron_atlas.settings import load_settings
 
 if TYPE_CHECKING:
     from neuron_atlas.adapters.analysis_store import AnalysisStore
@@ -174,26 +175,45 @@ class AnalysesResource(Ingredient):
 
 
 class EmbedderResource(Ingredient):
-    """Turns label texts into vectors for semantic search; runs locally. Its weights are fetched once when missing, and every
-    text is embedded once: vectors are kept beside the weights."""
+    """Turns label texts into vectors for semantic search, on this machine or, named `openai:MODEL`, on a server. Weights are
+    fetched once when missing, and every text is embedded once: vectors are kept beside the weights."""
 
     name: str
-    folder: str = Field(description="Where fetched weights are kept.")
+    base_url: str | None = Field(default=None, description="The server of an openai:MODEL; unset: OpenAI's own.")
+    folder: str = Field(description="Where fetched weights, and all vectors, are kept.")
 
     def identity(self, partition: str | None) -> str:
-        return self.name
+        return f"{self.name} {self.base_url or 'openai'}" if self._is_remote() else self.name
+
+    def _is_remote(self) -> bool:
+        from neuron_atlas.adapters.embedder import REMOTE
+
+        return self.name.startswith(REMOTE)
 
     def load(self) -> Embedder:
-        """The embedder; raises `Unreachable` when its weights are nowhere and cannot be fetched."""
-        from neuron_atlas.adapters.embedder import RememberedEmbedder, fetch_weights, load_embedder
+        """The embedder; raises `Unreachable` when its weights are nowhere and cannot be fetched. A server is not asked yet."""
+        from neuron_atlas.adapters.embedder import RememberedEmbedder
+
+        embedder = self._on_server() if self._is_remote() else self._here()
+        return RememberedEmbedder(embedder, Path(self.folder) / "vectors.sqlite")
+
+    def _here(self) -> Embedder:
+        from neuron_atlas.adapters.embedder import fetch_weights, load_embedder
 
         folder = Path(self.folder)
         try:
-            embedder = load_embedder(self.name, folder=folder)
+            return load_embedder(self.name, folder=folder)
         except Incomplete:
             fetch_weights(folder, self.name)
-            embedder = load_embedder(self.name, folder=folder)
-        return RememberedEmbedder(embedder, folder / "vectors.sqlite")
+            return load_embedder(self.name, folder=folder)
+
+    def _on_server(self) -> Embedder:
+        from neuron_atlas.adapters.embedder.remote import RemoteEmbedder
+        from neuron_atlas.adapters.language_model import keep_out_of_logs
+
+        _, key = load_settings().embedder_server
+        keep_out_of_logs(key)
+        return RemoteEmbedder(self.name, api_key=key, base_url=self.base_url)
 
 
 def _named(kind: str, partition: str | None) -> str:

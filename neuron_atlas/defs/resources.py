@@ -78,7 +78,9 @@ class Resources:
             language_model=language_model,
             labeler=LabelerResource(kind=settings.labeler, language_model=language_model),
             label_store=LabelStoreResource(path=str(settings.labels), model=model),
-            embedder=EmbedderResource(name=settings.embedder, folder=str(settings.root / "embedder")),
+            embedder=EmbedderResource(
+                name=settings.embedder, base_url=settings.embedder_server[0], folder=str(settings.root / "embedder")
+            ),
             lake=lake,
             graph_work=GraphWorkResource(lake=lake),
             duckdb=DuckDBResource(database=str(settings.duckdb)),

@@ -1,11 +1,13 @@
-"""Texts to unit vectors, on this machine, for searching labels by meaning."""
+"""Texts to unit vectors, for searching labels by meaning: on this machine, or on a server by choice (remote.py, imported where it
+is wanted: its client loads slowly)."""
 
 from neuron_atlas.adapters.embedder.remembered import RememberedEmbedder
 from neuron_atlas.adapters.embedder.sentence import SentenceEmbedder, load_embedder, stored_embedder
-from neuron_atlas.adapters.embedder.weights import DEFAULT, fetch_weights, find_weights
+from neuron_atlas.adapters.embedder.weights import DEFAULT, REMOTE, fetch_weights, find_weights
 
 __all__ = [
     "DEFAULT",
+    "REMOTE",
     "RememberedEmbedder",
     "SentenceEmbedder",
     "fetch_weights",

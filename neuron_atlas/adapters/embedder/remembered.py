@@ -27,6 +27,7 @@ ASKED = 500
 _TABLE = (
     "create table if not exists vectors (embedder text, text blob, vector blob not null, primary key (embedder, text))"
 )
+_KEPT = "select length(vector) from vectors where embedder = ? limit 1"
 
 
 class RememberedEmbedder:
@@ -35,6 +36,7 @@ class RememberedEmbedder:
     def __init__(self, embedder: Embedder, path: Path) -> None:
         self.path = path
         self._embedder = embedder
+        self._dimension: int | None = None
 
     @property
     def embedder_id(self) -> str:
@@ -43,18 +45,25 @@ class RememberedEmbedder:
 
     @property
     def dimension(self) -> int:
-        """The other embedder's."""
-        return self._embedder.dimension
+        """The other embedder's; of what is kept, so that one on a server need not be asked."""
+        if self._dimension is None:
+            with self._open() as connection:
+                kept = connection.execute(_KEPT, [self.embedder_id]).fetchone()
+            self._dimension = self._embedder.dimension if kept is None else int(kept[0]) // 4
+        return self._dimension
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """[len(texts), dimension], L2-normalised. Raises `DamagedData` when the file cannot be read."""
+        """[len(texts), dimension], L2-normalised. Raises `DamagedData` when the file cannot be read, or when vectors have another
+        length than those kept."""
         keys = {text: hashlib.sha256(text.encode()).digest() for text in texts}
         with self._open() as connection:
             known = self._known(connection, list(keys.values()))
             missing = [text for text, key in keys.items() if key not in known]
             for start in range(0, len(missing), BATCH):
                 batch = missing[start : start + BATCH]
-                rows = list(zip((keys[text] for text in batch), self._embedder.embed(batch), strict=True))
+                rows = list(
+                    zip((keys[text] for text in batch), self._checked(self._embedder.embed(batch)), strict=True)
+                )
                 known.update(rows)
                 connection.executemany(
                     "insert or ignore into vectors values (?, ?, ?)",
@@ -64,6 +73,15 @@ class RememberedEmbedder:
         vectors = np.empty((len(texts), self.dimension), np.float32)
         for row, text in enumerate(texts):
             vectors[row] = known[keys[text]]
+        return vectors
+
+    def _checked(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Fresh vectors, as long as those kept."""
+        if vectors.shape[1] != self.dimension:
+            raise DamagedData(
+                f"{self.embedder_id} gave vectors of {vectors.shape[1]} numbers; those in {self.path} have {self.dimension}. It is "
+                "another model now: give it another name, or remove that file and load the labels again"
+            )
         return vectors
 
     def _known(self, connection: sqlite3.Connection, keys: Sequence[bytes]) -> dict[bytes, NDArray[np.float32]]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
 from neuron_atlas.adapters.embedder.bert import BertEncoder
-from neuron_atlas.adapters.embedder.weights import DEFAULT, FILES, find_weights
+from neuron_atlas.adapters.embedder.weights import DEFAULT, FILES, REMOTE, find_weights
 from neuron_atlas.adapters.files import file_sha256
 from neuron_atlas.core.ports import Embedder
 from neuron_atlas.errors import BadInput, UnsupportedModel
@@ -95,7 +95,14 @@ def load_embedder(name: str = DEFAULT, *, folder: Path | None = None) -> Sentenc
 
 
 def stored_embedder(embedder_id: str, *, folder: Path | None = None) -> Embedder:
-    """The embedder that stored vectors name (`all-MiniLM-L6-v2@53aa51172d14`). Raises as `load_embedder`."""
+    """The embedder on this machine that stored vectors name (`all-MiniLM-L6-v2@53aa51172d14`). Raises as `load_embedder`, and
+    `BadInput` when they came from a server."""
+    if embedder_id.startswith(REMOTE):
+        raise BadInput(
+            f"these labels were embedded by a server ({embedder_id}): searching by meaning has to ask it. On the command line set "
+            "NEURON_ATLAS_EMBEDDER as when they were loaded, in Python open them with embedder=RemoteEmbedder(…) "
+            "(neuron_atlas.adapters.embedder.remote); or search by words (mode 'words')"
+        )
     return load_embedder(embedder_id.partition("@")[0], folder=folder)
 
 

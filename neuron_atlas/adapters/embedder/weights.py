@@ -23,6 +23,8 @@ from neuron_atlas.adapters.files import file_sha256, make_folder, staged_folder
 from neuron_atlas.errors import DamagedData, Incomplete, UnknownName, Unreachable
 
 DEFAULT = "all-MiniLM-L6-v2"
+REMOTE = "openai:"
+"""How the name of an embedder on a server begins: its weights are nowhere here (remote.py)."""
 FILES = ("config.json", "tokenizer.json", "model.safetensors")
 PUBLISHED: Mapping[str, Mapping[str, str]] = {
     DEFAULT: {

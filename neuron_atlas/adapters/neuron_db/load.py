@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from pgvector import HalfVector
+from psycopg import errors as pg
 from psycopg import sql
 
 from neuron_atlas.adapters.neuron_db.label_sets import find_label_set, has_index
@@ -229,19 +230,24 @@ def _swapped(connection: Connection, parent: str, key: int) -> Generator[sql.Ide
 def build_index(connection: Connection, table: sql.Identifier, dimension: int) -> None:
     """The HNSW index over a partition of `embeddings`.
 
-    Built by one process: several would share memory, whose size containers often limit to 64 MB. The graph is given the memory
-    it needs (about 1.1 GB for 900,000 vectors of 384), since a build that spills takes many times as long.
+    Built by as many processes as the server allows; by one where the memory they share is not to be had (containers often
+    limit it to 64 MB). The graph is given the memory it needs (about 1.1 GB for 900,000 vectors of 384), since a build that
+    spills takes many times as long.
     """
     row = connection.execute(sql.SQL("select count(*) from {}").format(table)).fetchone()
     n_vectors = int(row[0]) if row else 0
     needed_mb = n_vectors * (2 * dimension + 20 * HNSW["m"] + 160) // 1_000_000
-    connection.execute("set local max_parallel_maintenance_workers = 0")
     memory = f"{min(max(64, needed_mb), BUILD_MEMORY_MB)}MB"
     connection.execute("select set_config('maintenance_work_mem', %s, true)", [memory])
     statement = sql.SQL(
         "create index on {} using hnsw ((embedding::halfvec({})) halfvec_cosine_ops) with (m = {}, ef_construction = {})"
-    )
-    connection.execute(statement.format(table, dimension, HNSW["m"], HNSW["ef_construction"]))
+    ).format(table, dimension, HNSW["m"], HNSW["ef_construction"])
+    try:
+        with connection.transaction():
+            connection.execute(statement)
+    except (pg.DiskFull, pg.OutOfMemory):
+        connection.execute("set local max_parallel_maintenance_workers = 0")
+        connection.execute(statement)
 
 
 def _index_descriptions(connection: Connection, table: sql.Identifier) -> None:

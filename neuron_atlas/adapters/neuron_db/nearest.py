@@ -13,7 +13,6 @@ from collections.abc import Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Literal
 
 from psycopg import errors as pg
 from psycopg import sql
@@ -76,14 +75,12 @@ def nearest(connection: Connection, scope: Scope, vector: str, *, limit: int, ex
     return Found(hits, "exact", () if problem is None else (problem,))
 
 
-def nearest_texts(
-    connection: Connection, label_set: LabelSet, vector: str, *, by: Literal["index", "exact"]
-) -> Generator[tuple[int, float]]:
-    """Text keys and their cosine similarity with a vector (as pgvector writes it), nearest first, one after the other; by the
-    index alone or by an exact scan alone. To be used in a transaction of its own, since it changes settings.
+def nearest_texts(connection: Connection, label_set: LabelSet, vector: str) -> Generator[tuple[int, float]]:
+    """Text keys and their cosine similarity with a vector (as pgvector writes it), nearest first, one after the other, by the
+    index alone. To be used in a transaction of its own, since it changes settings.
     """
     settings: Mapping[str, object] = {
-        "enable_sort": "off" if by == "index" else "on",  # so that no other plan can give this order
+        "enable_sort": "off",  # so that no other plan can give this order
         "hnsw.ef_search": EF_SEARCH,
         "hnsw.iterative_scan": "strict_order",
         "hnsw.max_scan_tuples": 2_000_000_000,
@@ -93,8 +90,7 @@ def nearest_texts(
     given = [str(part) for setting in settings.items() for part in setting]
     connection.execute(f"select {changes}", given)  # pyright: ignore[reportArgumentType]: our own text
     distance = distance_to(label_set)
-    order = distance if by == "index" else f"({distance}) + 0"  # a sum is no order an index could give
-    query = f"select text_key, 1 - ({distance}) from {label_set.table('embeddings')} order by {order}"
+    query = f"select text_key, 1 - ({distance}) from {label_set.table('embeddings')} order by {distance}"
     with connection.cursor("nearest_texts") as cursor:
         cursor.itersize = FETCH
         cursor.execute(statement(query), {"vector": vector})
@@ -116,7 +112,7 @@ def _by_index(connection: Connection, scope: Scope, vector: str, *, limit: int) 
     )
     hits: list[Hit] = []
     walked = 0
-    with closing(nearest_texts(connection, scope.label_set, vector, by="index")) as texts:
+    with closing(nearest_texts(connection, scope.label_set, vector)) as texts:
         while len(hits) < limit and walked < WALK and (batch := list(islice(texts, FETCH))):
             keys, similarities = zip(*batch, strict=True)
             walked += len(keys)

@@ -49,6 +49,7 @@ SETTINGS = {
     "timezone": "UTC",
     "log_timezone": "UTC",
     "dynamic_shared_memory_type": "mmap",  # in the cluster: /dev/shm is 64 MB in containers, and a kill leaves litter there
+    "max_parallel_maintenance_workers": str(min((os.cpu_count() or 1) - 1, 7)),  # beside the one that builds an index
     "jit": "off",  # compiling costs more than our short questions
 }
 

@@ -110,6 +110,29 @@ def test_equal_texts_are_embedded_once(
     assert len(rows_of(database, "descriptions")) == 1200
 
 
+NO_SHARED_MEMORY = """
+create schema neuron_db;
+create function neuron_db.no_shared_memory() returns event_trigger language plpgsql as $$
+begin
+    if current_setting('max_parallel_maintenance_workers') <> '0' then
+        raise exception 'could not resize shared memory segment' using errcode = '53100';
+    end if;
+end $$;
+create event trigger no_shared_memory on ddl_command_start when tag in ('CREATE INDEX')
+    execute function neuron_db.no_shared_memory();
+"""
+"""What a container with 64 MB of shared memory does to an index that several processes build. It goes with its schema."""
+
+
+def test_where_processes_cannot_share_memory_one_builds_the_index(
+    database: Server, tables: Tables, model: ModelSpec, embedder: WordEmbedder
+) -> None:
+    database.run(lambda c: c.execute(NO_SHARED_MEMORY))
+    assert database.run(lambda c: c.execute("show max_parallel_maintenance_workers").fetchone()) != ("0",)
+    report = load_descriptions(database, model=model, version="v1", tables=tables, embedder=embedder)
+    assert report.label_set.recall == 1.0  # with its index: without one it would be 0
+
+
 def test_progress_counts_embedded_texts(
     database: Server, tables: Tables, model: ModelSpec, embedder: WordEmbedder
 ) -> None:
@@ -235,6 +258,7 @@ def test_a_load_killed_at_any_instant_leaves_all_or_nothing(
         label_set = find_label_set(connection)
         found = search(connection, label_set, "names", mode="meaning", embedder=embedder, limit=1000)
     n_new = sum(hit.label.startswith("new ") for hit in found.hits)
+    print(f"kill {seed}: {'all' if n_new else 'nothing'} of the new labels")
     assert (n_new, len(found.hits), label_set.n_descriptions) in [(800, 800, 800), (0, 3, 4)]
     assert found.warnings == ()
 
