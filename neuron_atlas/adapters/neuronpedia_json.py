@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -82,26 +82,28 @@ def check_graph_file(path: str | Path) -> CheckedGraph:
     return check_graph_json(content)
 
 
-def read_graphs(folder: str | Path, *, n_layers: int | None = None) -> Iterator[AttributionGraph | Quarantined]:
-    """The graphs of a folder's `.json` files, in the order of their names; a file that is none comes back quarantined.
-
-    Raises `BadInput` for a folder that does not exist or holds no such file.
-    """
+def graph_files(folder: str | Path) -> list[Path]:
+    """The `.json` files of a folder in the order of their names. Raises `BadInput` where there is no folder or no such file."""
     root = Path(folder)
     if not root.is_dir():
         raise BadInput(f"{root} is not a folder; expected one of graph files (.json)")
     files = sorted(file for file in root.iterdir() if file.suffix == ".json" and file.name != INDEX_NAME)
     if not files:
         raise BadInput(f"{root} holds no .json file; expected one per graph")
+    return files
+
+
+def read_graphs(files: Iterable[Path], *, n_layers: int | None = None) -> Iterator[AttributionGraph | Quarantined]:
+    """The graphs of files, in their order; one that is none, or repeats another's prompt, comes back quarantined."""
     seen: dict[str, str] = {}
     for file in files:
         try:
             graph = read_document(parse_document(_content(file, follow_links=False)), n_layers=n_layers)
         except BadInput as error:
-            yield _set_aside(file, str(error))
+            yield set_aside(file, str(error))
             continue
         first = seen.setdefault(graph.prompt.prompt_id, file.name)
-        yield graph if first == file.name else _set_aside(file, f"the same prompt as {first}")
+        yield graph if first == file.name else set_aside(file, f"the same prompt as {first}")
 
 
 def graphs_from_folder(
@@ -114,19 +116,19 @@ def graphs_from_folder(
 ) -> ImportedGraphs:
     """A folder of graph files as one prompt set of asset `raw_graphs`.
 
-    `model_revision` and `n_layers` stand in where a file does not say. Raises `BadInput` as `read_graphs`, or for a name that
+    `model_revision` and `n_layers` stand in where a file does not say. Raises `BadInput` as `graph_files`, or for a name that
     no prompt set may have.
     """
     if not NAME.fullmatch(prompt_set):
         raise BadInput(f"{prompt_set!r} cannot name a prompt set; expected lower-case letters, digits, - and _")
-    items = list(read_graphs(folder, n_layers=n_layers))
+    items = list(read_graphs(graph_files(folder), n_layers=n_layers))
     frames = graph_frames(
         items, prompt_set=prompt_set, kind=kind, code_version=version("neuron_atlas"), model_revision=model_revision
     )
     return ImportedGraphs(frames, tuple(item for item in items if isinstance(item, Quarantined)))
 
 
-def _set_aside(file: Path, reason: str) -> Quarantined:
+def set_aside(file: Path, reason: str) -> Quarantined:
     """A file instead of a prompt: its name stands where the prompt's text would."""
     return Quarantined(Prompt(f"file {file.name}", tags={"file": file.name}), reason)
 

@@ -27,7 +27,7 @@ _VERBS: dict[str, tuple[str, str]] = {
     "view": ("view", "Talk to the model, watch and steer its neurons."),
     "query": ("query", "Find neurons by text, or ask the atlas in SQL."),
     "prompts": ("prompts", "List and add prompt sets."),
-    "aggregate": ("stages", "Statistics over all graphs."),
+    "aggregate": ("aggregate", "Statistics over all graphs, or over a folder of graph files."),
     "label": ("label", "Label neurons: what they do, what triggers them; by hand too."),
     "import": ("importing", "Take over labels from a file, a folder or a database."),
     "export": ("exporting", "Write labels as Parquet or JSON lines."),

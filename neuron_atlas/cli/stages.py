@@ -43,15 +43,6 @@ def materialize(assets: tuple[str, ...], partition: str | None, force: bool, fre
     run_stage(list(assets) or ["*"], partition=partition, force=force, fresh=fresh, as_json=as_json)
 
 
-@click.command(epilog="Example: neuron-atlas aggregate")
-@partition_option
-@force_option
-@json_option
-def aggregate(partition: str | None, force: bool, as_json: bool) -> None:
-    """Statistics over all graphs, activations and weights (stage aggregation)."""
-    run_stage(["aggregation"], partition=partition, force=force, as_json=as_json)
-
-
 @click.command("build-db", epilog="Example: neuron-atlas build-db")
 @force_option
 @json_option

@@ -3,7 +3,7 @@
     @dg.asset(ins=…, check_specs=checks_of("edge_stats"), …)
     @doorway
     def edge_stats(graph_stats: Tables) -> Frames:
-        return profile(merge([graph_stats]))
+        return profile(graph_stats, token_text=...)
 
 `doorway` turns such a function into the generator Dagster runs: it translates errors, holds the result against the table
 declarations and the asset's checks *before* anything is stored (a blocking check that fails after a materialization would

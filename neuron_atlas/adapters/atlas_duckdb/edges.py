@@ -52,7 +52,7 @@ def read_edges(path: str | Path) -> Tables:
             ).fetchall()
         )
         wanted = dict(_STATS)
-        if set(_GRAPHS) <= set(found) and _rows(connection, "graph_edges") <= MAX_EDGES:
+        if set(_GRAPHS) <= set(found) and 0 < _rows(connection, "graph_edges") <= MAX_EDGES:
             wanted |= _GRAPHS
         tables: dict[str, pl.LazyFrame] = {
             name: frame_of(connection, f'FROM given."{found[stored]}"."{stored}"').lazy()

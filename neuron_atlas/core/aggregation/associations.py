@@ -9,18 +9,18 @@ from neuron_atlas.core.aggregation.token_words import TokenText, token_texts
 _PLACE = ("layer", "neuron", "polarity", "place")
 
 
-def token_associations(sums: pl.LazyFrame, base: pl.LazyFrame, *, token_text: TokenText, top: int) -> pl.DataFrame:
+def token_associations(sums: pl.DataFrame, base: pl.DataFrame, *, token_text: TokenText, top: int) -> pl.DataFrame:
     """Table `token_associations`: the `top` over-represented tokens of every neuron, polarity and place.
 
     `frequency` is the token's share of the counts at that place, `lift` that share over the token's share of all prompt tokens.
     Tokens with lift above 1 are ranked by n * ln(lift): what the token adds to the evidence that the neuron is choosy, so that
     neither a common token nor a single sighting of a rare one wins by itself.
     """
-    seen = base.collect()
-    rate = seen.select("token_id", rate=pl.col("n") / max(int(seen["n"].sum()), 1)).lazy()
+    rate = base.select("token_id", rate=pl.col("n") / max(int(base["n"].sum()), 1)).lazy()
     frequency = pl.col("n") / pl.col("n").sum().over(_PLACE)
     ranked = (
-        sums.with_columns(frequency=frequency)
+        sums.lazy()
+        .with_columns(frequency=frequency)
         .join(rate, on="token_id")
         .with_columns(lift=pl.col("frequency") / pl.col("rate"))
         .filter(pl.col("lift") > 1)
@@ -35,19 +35,20 @@ def token_associations(sums: pl.LazyFrame, base: pl.LazyFrame, *, token_text: To
 
 
 def cooccurrence(
-    pairs: pl.LazyFrame, present: pl.DataFrame, n_prompts: int, *, top: int, min_prompts: int
+    pairs: pl.DataFrame, present: pl.DataFrame, n_prompts: int, *, layer: int, top: int, min_prompts: int
 ) -> pl.DataFrame:
-    """Table `cooccurrence`: for every neuron the `top` others by Jaccard index, then by shared prompts.
+    """Table `cooccurrence`: for every neuron of a layer the `top` others by Jaccard index, then by shared prompts.
 
-    With n_a, n_b the prompts that show each and n_ab those that show both: jaccard = n_ab / (n_a + n_b - n_ab) and
-    pmi = ln(n_ab * N / (n_a * n_b)) over all N prompts. `present` holds n_own (prompts) per neuron. Both measures are lower
-    bounds where a prompt had more neurons than pairs are counted for (see `graph_stats.PAIR_LIMIT`).
+    `pairs` are all of `pair_sums` in which the layer stands on either side. With n_a, n_b the prompts that show each and n_ab
+    those that show both: jaccard = n_ab / (n_a + n_b - n_ab) and pmi = ln(n_ab * N / (n_a * n_b)) over all N prompts. `present`
+    holds n_own (prompts) per neuron. Both measures are lower bounds where a prompt had more neurons than pairs are counted for
+    (see `graph_stats.PAIR_LIMIT`).
     """
-    kept = pairs.filter(pl.col("n_prompts") >= min_prompts)
+    kept = pairs.lazy().filter(pl.col("n_prompts") >= min_prompts)
     one = {"layer_a": "layer", "neuron_a": "neuron", "layer_b": "other_layer", "neuron_b": "other_neuron"}
     two = {"layer_b": "layer", "neuron_b": "neuron", "layer_a": "other_layer", "neuron_a": "other_neuron"}
     columns = ("layer", "neuron", "other_layer", "other_neuron", "n_prompts")
-    both_ways = pl.concat([kept.rename(one).select(columns), kept.rename(two).select(columns)])
+    both_ways = pl.concat([kept.rename(way).select(columns) for way in (one, two)]).filter(pl.col("layer") == layer)
     own, both = present.lazy(), pl.col("n_prompts").cast(pl.Float64)
     n_a, n_b = pl.col("n_own"), pl.col("n_own_other")
     return (

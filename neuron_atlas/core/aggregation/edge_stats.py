@@ -1,12 +1,14 @@
 """Many prompt sets' sums become one, and sums become statistics.
 
-`merge` only adds. `profile` divides, once, at the end: means, spreads, rates, over-representation. A prompt that stands in two
-prompt sets counts in both, in numerators and denominators alike, because each set is a sample of its own.
+`merge` only adds. `profile` adds and then divides, once, at the end: means, spreads, rates, over-representation. It never holds all
+sums: edges are added for a range of targets at a time, tokens and pairs for a layer at a time, so what stays in memory is the
+result. A prompt that stands in two prompt sets counts in both, in numerators and denominators alike, because each set is a
+sample of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import polars as pl
 
@@ -16,8 +18,11 @@ from neuron_atlas.core.aggregation.fixed_point import as_float, collected, total
 from neuron_atlas.core.aggregation.specificity import domain_specificity
 from neuron_atlas.core.aggregation.token_words import TokenText
 from neuron_atlas.core.records import Frames, Tables
-from neuron_atlas.core.tables import tables_of
+from neuron_atlas.core.tables import COOCCURRENCE, EDGE_SUMS, SET_SUMS, TOKEN_ASSOCIATIONS, tables_of
 from neuron_atlas.errors import BadInput, DamagedData
+
+EDGE_BYTES = 500
+"""What an edge takes while the sums of several prompt sets are added."""
 
 _NEURON_WAYS = {
     "n": "sum",
@@ -55,57 +60,99 @@ def merge(parts: Sequence[Tables]) -> Frames:
     """
     if not parts:
         raise BadInput("expected at least one prompt set's graph_stats to merge, got none; run graph_stats first")
-    frames: Frames = {}
-    for table in tables_of("graph_stats"):
-        stacked = pl.concat([part[table.name] for part in parts])
-        if table.name == "neuron_prompts":
-            frames[table.name] = stacked.collect()
-            continue
-        if table.name == "edge_sums":
-            added = collected(total(unpack(stacked), table.key, EDGE_WAYS), what="merged edge_sums")
-            frames[table.name] = pack(added.lazy()).collect()
-            continue
-        keys = ("prompt_set", "kind") if table.name == "set_sums" else table.key
-        frames[table.name] = collected(total(stacked, keys, _WAYS[table.name]), what=f"merged {table.name}")
-    doubled = frames["neuron_prompts"].filter(pl.struct("layer", "neuron", "prompt_id", "prompt_set").is_duplicated())
-    if doubled.height:
-        prompt, name = doubled.sort("prompt_set", "prompt_id").select("prompt_id", "prompt_set").row(0)
-        raise DamagedData(
-            f"prompt {prompt!r} of prompt set {name!r} is in two of the {len(parts)} parts; expected each prompt once per set"
-        )
+    stacked = {table.name: pl.concat([part[table.name] for part in parts]) for table in tables_of("graph_stats")}
+    frames = {
+        "edge_sums": pack(collected(_added_edges(stacked["edge_sums"]), what="merged edge_sums").lazy()).collect(),
+        "neuron_prompts": stacked["neuron_prompts"].collect(),
+        **{name: _added(stacked, name) for name in _WAYS},
+    }
+    _refuse_doubled(frames["neuron_prompts"])
     return {table.name: table.checked(frames[table.name]) for table in tables_of("graph_stats")}
 
 
+def _added(sums: Tables, name: str, *, only: pl.Expr | None = None) -> pl.DataFrame:
+    """One table of `graph_stats` with one row per key (of those rows that are wanted)."""
+    (table,) = (table for table in tables_of("graph_stats") if table.name == name)
+    keys = ("prompt_set", "kind") if table is SET_SUMS else table.key
+    rows = sums[name] if only is None else sums[name].filter(only)
+    return collected(total(rows, keys, _WAYS[name]), what=f"merged {name}")
+
+
+def _added_edges(packed: pl.LazyFrame) -> pl.LazyFrame:
+    """Unpacked sums, one row per edge; sums are Int128."""
+    return total(unpack(packed), EDGE_SUMS.key, EDGE_WAYS)
+
+
+def _refuse_doubled(index: pl.DataFrame) -> None:
+    """Raise `DamagedData` when a neuron's row for one prompt of one set comes twice: two parts hold that prompt."""
+    doubled = index.filter(pl.struct("layer", "neuron", "prompt_id", "prompt_set").is_duplicated())
+    if doubled.height:
+        prompt, name = doubled.sort("prompt_set", "prompt_id").select("prompt_id", "prompt_set").row(0)
+        raise DamagedData(
+            f"prompt {prompt!r} of prompt set {name!r} is in two of the parts; expected each prompt once per set"
+        )
+
+
 def profile(
-    sums: Tables, *, token_text: TokenText, n_tokens: int = 20, n_neighbours: int = 20, min_prompts: int = 2
+    sums: Tables,
+    *,
+    token_text: TokenText,
+    n_tokens: int = 20,
+    n_neighbours: int = 20,
+    min_prompts: int = 2,
+    memory_bytes: int = 2**30,
 ) -> Frames:
-    """The tables of asset `edge_stats` from (merged) sums.
+    """The tables of asset `edge_stats` from tables of `graph_stats`: of one prompt set, merged, or of many sets one after another.
 
     `n_tokens` associations are kept per neuron, polarity and place, `n_neighbours` co-occurring neurons per neuron, each
-    seen together in at least `min_prompts` prompts.
+    seen together in at least `min_prompts` prompts. `memory_bytes` bounds the work on edges, beside the result; it changes nothing
+    else. Raises as `merge`.
     """
-    sets = sums["set_sums"].collect()
+    sets = SET_SUMS.checked(_added(sums, "set_sums"))
     n_prompts = int(sets["n_prompts"].sum())
-    present = (
-        sums["neuron_prompts"]
-        .group_by("layer", "neuron")
-        .agg(n_own=pl.len().cast(pl.Int64))
-        .collect(engine="streaming")
-    )
+    index = sums["neuron_prompts"].collect()
+    _refuse_doubled(index)
+    present = index.group_by("layer", "neuron").agg(n_own=pl.len().cast(pl.Int64))
+    base = _added(sums, "token_base")
+    layers = present["layer"].unique().sort().to_list()
+    tokens, pairs = [TOKEN_ASSOCIATIONS.empty()], [COOCCURRENCE.empty()]
+    for layer in layers:
+        here, on_either_side = pl.col("layer") == layer, (pl.col("layer_a") == layer) | (pl.col("layer_b") == layer)
+        seen, together = _added(sums, "token_sums", only=here), _added(sums, "pair_sums", only=on_either_side)
+        found = token_associations(seen, base, token_text=token_text, top=n_tokens)
+        tokens.append(TOKEN_ASSOCIATIONS.checked(found))
+        others = cooccurrence(together, present, n_prompts, layer=layer, top=n_neighbours, min_prompts=min_prompts)
+        pairs.append(COOCCURRENCE.checked(others))
+    edges = [
+        _edge_stats(part, present.lazy(), n_prompts) for part in _ranges(sums["edge_sums"], memory_bytes // EDGE_BYTES)
+    ]
     frames: Frames = {
-        "edge_stats": _edge_stats(unpack(sums["edge_sums"]), present.lazy(), n_prompts),
+        "edge_stats": pl.concat(edges),
         "neuron_profiles": _neuron_profiles(sums, sets, n_prompts),
-        "token_associations": token_associations(
-            sums["token_sums"], sums["token_base"], token_text=token_text, top=n_tokens
-        ),
-        "cooccurrence": cooccurrence(sums["pair_sums"], present, n_prompts, top=n_neighbours, min_prompts=min_prompts),
-        "neuron_prompts": sums["neuron_prompts"].collect(),
+        "token_associations": pl.concat(tokens),
+        "cooccurrence": pl.concat(pairs),
+        "neuron_prompts": index,
     }
     return {table.name: table.checked(frames[table.name]) for table in tables_of("edge_stats")}
 
 
-def _edge_stats(edges: pl.LazyFrame, present: pl.LazyFrame, n_prompts: int) -> pl.DataFrame:
+def _ranges(packed: pl.LazyFrame, most: int) -> Iterator[pl.LazyFrame]:
+    """The edges, at most about `most` rows at a time; those into one target stay together, so no key is split."""
+    counts = packed.group_by("target_kind", "target_layer", "target").len().collect(engine="streaming")
+    if int(counts["len"].sum()) <= most:
+        yield packed
+        return
+    part = ((pl.col("len").cum_sum() - 1) // max(most, 1)).over("target_kind", "target_layer", order_by="target")
+    bounds = counts.with_columns(part=part).group_by("target_kind", "target_layer", "part", maintain_order=True)
+    spans = bounds.agg(low=pl.col("target").min(), high=pl.col("target").max()).sort(pl.all().exclude("high"))
+    for kind, layer, low, high in spans.select("target_kind", "target_layer", "low", "high").iter_rows():
+        here = (pl.col("target_kind") == kind) & (pl.col("target_layer") == layer)
+        yield packed.filter(here & pl.col("target").is_between(low, high))
+
+
+def _edge_stats(packed: pl.LazyFrame, present: pl.LazyFrame, n_prompts: int) -> pl.DataFrame:
     """Means, spread and frequency of every edge. The spread is resolved to about 2**-15: squares are fixed-point too."""
+    edges = collected(_added_edges(packed), what="merged edge_sums").lazy()
     n = pl.col("n").cast(pl.Float64)
     mean = as_float("weight_sum_q") / n
     of_target = pl.col("target_kind") == "neuron"
@@ -133,9 +180,10 @@ def _edge_stats(edges: pl.LazyFrame, present: pl.LazyFrame, n_prompts: int) -> p
 
 def _neuron_profiles(sums: Tables, sets: pl.DataFrame, n_prompts: int) -> pl.DataFrame:
     n = pl.col("n").cast(pl.Float64)
-    domains = domain_specificity(sums["set_neurons"].collect(), sets)
+    domains = domain_specificity(_added(sums, "set_neurons"), sets)
     return (
-        sums["neuron_sums"]
+        _added(sums, "neuron_sums")
+        .lazy()
         .select(
             "layer",
             "neuron",

@@ -64,10 +64,9 @@ def aggregation_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
         `token_associations` (tokens on and before which it fires), `cooccurrence`, and the index of prompts by neuron. Prompt
         sets that have not been traced yet are left out; the check `covers_every_partition` names them.
         """
-        from neuron_atlas.core.aggregation.edge_stats import merge, profile
+        from neuron_atlas.core.aggregation.edge_stats import profile
 
-        sums = {name: frame.lazy() for name, frame in merge([graph_stats]).items()}
-        return profile(sums, token_text=model.tokens().token_text)
+        return profile(graph_stats, token_text=model.tokens().token_text)
 
     @dg.asset(
         group_name=GROUP,
@@ -157,9 +156,7 @@ def aggregation_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
         """
         from neuron_atlas.core.aggregation.direct_effect import der_scores as score
         from neuron_atlas.core.aggregation.direct_effect import measure_direct_effects
-        from neuron_atlas.core.aggregation.edge_stats import merge
 
-        sums = {name: frame.lazy() for name, frame in merge([graph_stats]).items()}
-        return score(sums, measure_direct_effects(model.load(), raw_graphs))
+        return score(graph_stats, measure_direct_effects(model.load(), raw_graphs))
 
     return [graph_stats, edge_stats, activation_stats, output_projections, input_projections, der_scores]
