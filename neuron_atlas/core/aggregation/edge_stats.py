@@ -1,28 +1,26 @@
 """Many prompt sets' sums become one, and sums become statistics.
 
 `merge` only adds. `profile` adds and then divides, once, at the end: means, spreads, rates, over-representation. It never holds all
-sums: edges are added for a range of targets at a time, tokens and pairs for a layer at a time, so what stays in memory is the
+sums: edges are added for a range of sources at a time, tokens and pairs for a layer at a time, so what stays in memory is the
 result. A prompt that stands in two prompt sets counts in both, in numerators and denominators alike, because each set is a
 sample of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 
 from neuron_atlas.core.aggregation.associations import cooccurrence, token_associations
-from neuron_atlas.core.aggregation.edge_packing import EDGE_WAYS, pack, unpack
+from neuron_atlas.core.aggregation.edge_merging import EDGE_BYTES, added_edges, ranges_of_sources
+from neuron_atlas.core.aggregation.edge_packing import pack
 from neuron_atlas.core.aggregation.fixed_point import as_float, collected, total
 from neuron_atlas.core.aggregation.specificity import domain_specificity
 from neuron_atlas.core.aggregation.token_words import TokenText
 from neuron_atlas.core.records import Frames, Tables
-from neuron_atlas.core.tables import COOCCURRENCE, EDGE_SUMS, SET_SUMS, TOKEN_ASSOCIATIONS, tables_of
+from neuron_atlas.core.tables import COOCCURRENCE, EDGE_STATS, SET_SUMS, TOKEN_ASSOCIATIONS, tables_of
 from neuron_atlas.errors import BadInput, DamagedData
-
-EDGE_BYTES = 500
-"""What an edge takes while the sums of several prompt sets are added."""
 
 _NEURON_WAYS = {
     "n": "sum",
@@ -62,7 +60,7 @@ def merge(parts: Sequence[Tables]) -> Frames:
         raise BadInput("expected at least one prompt set's graph_stats to merge, got none; run graph_stats first")
     stacked = {table.name: pl.concat([part[table.name] for part in parts]) for table in tables_of("graph_stats")}
     frames = {
-        "edge_sums": pack(collected(_added_edges(stacked["edge_sums"]), what="merged edge_sums").lazy()).collect(),
+        "edge_sums": pack(added_edges(stacked["edge_sums"], order=("target", "source")).lazy()).collect(),
         "neuron_prompts": stacked["neuron_prompts"].collect(),
         **{name: _added(stacked, name) for name in _WAYS},
     }
@@ -76,11 +74,6 @@ def _added(sums: Tables, name: str, *, only: pl.Expr | None = None) -> pl.DataFr
     keys = ("prompt_set", "kind") if table is SET_SUMS else table.key
     rows = sums[name] if only is None else sums[name].filter(only)
     return collected(total(rows, keys, _WAYS[name]), what=f"merged {name}")
-
-
-def _added_edges(packed: pl.LazyFrame) -> pl.LazyFrame:
-    """Unpacked sums, one row per edge; sums are Int128."""
-    return total(unpack(packed), EDGE_SUMS.key, EDGE_WAYS)
 
 
 def _refuse_doubled(index: pl.DataFrame) -> None:
@@ -124,7 +117,8 @@ def profile(
         others = cooccurrence(together, present, n_prompts, layer=layer, top=n_neighbours, min_prompts=min_prompts)
         pairs.append(COOCCURRENCE.checked(others))
     edges = [
-        _edge_stats(part, present.lazy(), n_prompts) for part in _ranges(sums["edge_sums"], memory_bytes // EDGE_BYTES)
+        EDGE_STATS.checked(_edge_stats(added_edges(part, order=("source", "target")), present, n_prompts))
+        for part in ranges_of_sources(sums["edge_sums"], memory_bytes // EDGE_BYTES)
     ]
     frames: Frames = {
         "edge_stats": pl.concat(edges),
@@ -136,23 +130,8 @@ def profile(
     return {table.name: table.checked(frames[table.name]) for table in tables_of("edge_stats")}
 
 
-def _ranges(packed: pl.LazyFrame, most: int) -> Iterator[pl.LazyFrame]:
-    """The edges, at most about `most` rows at a time; those into one target stay together, so no key is split."""
-    counts = packed.group_by("target_kind", "target_layer", "target").len().collect(engine="streaming")
-    if int(counts["len"].sum()) <= most:
-        yield packed
-        return
-    part = ((pl.col("len").cum_sum() - 1) // max(most, 1)).over("target_kind", "target_layer", order_by="target")
-    bounds = counts.with_columns(part=part).group_by("target_kind", "target_layer", "part", maintain_order=True)
-    spans = bounds.agg(low=pl.col("target").min(), high=pl.col("target").max()).sort(pl.all().exclude("high"))
-    for kind, layer, low, high in spans.select("target_kind", "target_layer", "low", "high").iter_rows():
-        here = (pl.col("target_kind") == kind) & (pl.col("target_layer") == layer)
-        yield packed.filter(here & pl.col("target").is_between(low, high))
-
-
-def _edge_stats(packed: pl.LazyFrame, present: pl.LazyFrame, n_prompts: int) -> pl.DataFrame:
+def _edge_stats(edges: pl.DataFrame, present: pl.DataFrame, n_prompts: int) -> pl.DataFrame:
     """Means, spread and frequency of every edge. The spread is resolved to about 2**-15: squares are fixed-point too."""
-    edges = collected(_added_edges(packed), what="merged edge_sums").lazy()
     n = pl.col("n").cast(pl.Float64)
     mean = as_float("weight_sum_q") / n
     of_target = pl.col("target_kind") == "neuron"
@@ -162,8 +141,9 @@ def _edge_stats(packed: pl.LazyFrame, present: pl.LazyFrame, n_prompts: int) -> 
         .when(pl.col("source_kind") == "neuron").then(pl.col("source")),
     }  # fmt: skip
     return (
-        edges.with_columns(**neuron_end)
-        .join(present, on=("layer", "neuron"), how="left")
+        edges.lazy()
+        .with_columns(**neuron_end)
+        .join(present.lazy(), on=("layer", "neuron"), how="left", maintain_order="left")
         .with_columns(
             frequency=pl.col("n_prompts") / pl.col("n_own").fill_null(n_prompts),
             weight_mean=mean,

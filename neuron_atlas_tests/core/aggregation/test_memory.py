@@ -11,6 +11,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from neuron_atlas.core.aggregation.edge_packing import pack
+from neuron_atlas.core.aggregation.fixed_point import fixed_point
+from neuron_atlas.core.tables import EDGE_SUMS
+
 NODES, EDGES = 250, 25_000
 
 MEASURE = """
@@ -64,8 +68,54 @@ def write_graphs(folder: Path, n_prompts: int) -> None:
     edges.write_parquet(folder / "edges.parquet", row_group_size=100_000)
 
 
-def measured(folder: Path, *, limit: int) -> dict[str, int]:
-    command = [sys.executable, "-c", MEASURE, str(folder), str(limit)]
+MEASURE_MERGING = """
+import json, sys
+from pathlib import Path
+import polars as pl
+from neuron_atlas.core.aggregation.edge_stats import profile
+from neuron_atlas.core.tables import tables_of
+
+def held(what):
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(what))
+    return int(line.split()[1]) * 1024
+
+folder, limit = Path(sys.argv[1]), int(sys.argv[2])
+before = held("VmRSS")
+sums = {table.name: table.empty().lazy() for table in tables_of("graph_stats")}
+stats = profile({**sums, "edge_sums": pl.scan_parquet(folder / "*.parquet")}, token_text={}, memory_bytes=limit)["edge_stats"]
+print(json.dumps({"work": held("VmHWM") - before - stats.estimated_size(), "n": int(stats["n"].sum())}))
+"""
+
+
+def write_sums(folder: Path, n_sets: int, rows: int) -> None:
+    """Edge sums of prompt sets that share hardly an edge."""
+    rng = np.random.default_rng(0)
+    for number in range(n_sets):
+        weight = rng.normal(size=rows).astype(np.float32)
+        edges = pl.LazyFrame(
+            {
+                "source_kind": ["neuron"] * rows,
+                "source_layer": rng.integers(0, 10, rows).astype(np.int16),
+                "source": rng.integers(0, 5000, rows).astype(np.int32),
+                "target_kind": ["neuron"] * rows,
+                "target_layer": np.full(rows, 11, np.int16),
+                "target": np.arange(rows, dtype=np.int32),
+                "weight": weight,
+            }
+        )
+        once = {column: pl.lit(1, pl.Int64) for column in ("n", "n_prompts")} | {"n_positive": pl.lit(0, pl.Int64)}
+        exact = pl.col("weight").cast(pl.Float64)
+        sums = {f"weight_{name}_q": fixed_point(value) for name, value in
+                (("sum", exact), ("abs_sum", exact.abs()), ("sq_sum", exact * exact))}  # fmt: skip
+        flows = {f"flow_{name}_q": fixed_point(value) for name, value in (("sum", exact), ("abs_sum", exact.abs()))}
+        extremes = {name: pl.col("weight") for name in ("weight_min", "weight_max")}
+        slopes = {name: pl.lit(1.0) for name in ("slope_min", "slope_max")}
+        packed = pack(edges.select(pl.exclude("weight"), **once, **sums, **flows, **extremes, **slopes)).collect()
+        EDGE_SUMS.checked(packed).write_parquet(folder / f"{number}.parquet")
+
+
+def measured(folder: Path, *, limit: int, script: str = MEASURE) -> dict[str, int]:
+    command = [sys.executable, "-c", script, str(folder), str(limit)]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=120).stdout)
 
 
@@ -77,3 +127,14 @@ def test_work_beside_the_result_is_bounded_however_many_edges(tmp_path: Path) ->
     assert limited["n"] == free["n"] == 80 * EDGES
     assert limited["work"] < free["work"] - 25 * 2**20
     assert limited["work"] < 150 * 2**20  # 20 MB, and what libraries, reading and summing a chunk take
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from /proc")
+def test_merging_prompt_sets_is_bounded_too(tmp_path: Path) -> None:
+    """800,000 rows of four sets take some 300 MB to add at once."""
+    write_sums(tmp_path, 4, 200_000)
+    limited = measured(tmp_path, limit=50 * 2**20, script=MEASURE_MERGING)
+    free = measured(tmp_path, limit=2**30, script=MEASURE_MERGING)
+    assert limited["n"] == free["n"] == 800_000
+    assert limited["work"] < free["work"] - 100 * 2**20
+    assert limited["work"] < 250 * 2**20  # 50 MB, and what libraries and reading take

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from neuron_atlas.core.aggregation.edge_stats import merge
+from neuron_atlas.core.aggregation.edge_merging import EDGE_BYTES
+from neuron_atlas.core.aggregation.edge_stats import merge, profile
 from neuron_atlas.core.aggregation.graph_stats import summarize
 from neuron_atlas.core.hashing import frame_hash
 from neuron_atlas.core.records import Frames
@@ -19,6 +20,7 @@ from neuron_atlas.errors import BadInput, DamagedData
 
 Raw = Callable[..., dict[str, pl.LazyFrame]]
 
+NONE = frozenset[int]()
 number = st.sampled_from([0.0, -0.0]) | st.integers(-700, 700).map(lambda i: float(np.float32(i / 7)))
 """Sevenths, which binary fractions cannot hold: rounding happens, as it does in life. Zero comes with either sign."""
 
@@ -66,6 +68,20 @@ def test_a_recount_of_everything_equals_the_merge(
     assert hashes(merged) == hashes(summed(everything))
 
 
+@given(graphs=st.lists(contents(), min_size=2, max_size=4), memory_edges=st.integers(0, 3))
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_adding_a_few_edges_at_a_time_gives_the_same_statistics(
+    make_raw: Raw, graph: Any, graphs: list[tuple[Any, ...]], memory_edges: int
+) -> None:
+    parts = [
+        lazy(summarize(make_raw([graph(f"{i:016x}", *content)]), prompt_set="tiny", kind="domain", special_ids=NONE))
+        for i, content in enumerate(graphs)
+    ]
+    stacked = {name: pl.concat([part[name] for part in parts]) for name in parts[0]}
+    few = profile(stacked, token_text={}, min_prompts=1, memory_bytes=memory_edges * EDGE_BYTES)
+    assert hashes(few) == hashes(profile(lazy(merge(parts)), token_text={}, min_prompts=1))
+
+
 def test_prompt_sets_stay_apart_where_they_must(make_raw: Raw, graph: Any) -> None:
     """The same prompt in two sets counts in each: two rows in the index, two prompts in the sums."""
     same = graph("a" * 16, [1, 2], [(0, 1, 0, 1.0, 1.0, 1.0)])
@@ -86,6 +102,8 @@ def test_a_part_that_comes_twice_is_refused(make_raw: Raw, graph: Any) -> None:
     part = lazy(summarize(raw, prompt_set="tiny", kind="domain", special_ids=frozenset()))
     with pytest.raises(DamagedData, match="'aaaaaaaaaaaaaaaa' of prompt set 'tiny' is in two of the parts"):
         merge([part, part])
+    with pytest.raises(DamagedData, match="is in two of the parts"):
+        profile({name: pl.concat([frame, frame]) for name, frame in part.items()}, token_text={})
 
 
 def test_a_set_cannot_be_domain_and_baseline(make_raw: Raw, graph: Any) -> None:
@@ -95,6 +113,8 @@ def test_a_set_cannot_be_domain_and_baseline(make_raw: Raw, graph: Any) -> None:
     ]
     with pytest.raises(DamagedData, match="set_sums"):
         merge(parts)
+    with pytest.raises(DamagedData, match="set_sums"):
+        profile({name: pl.concat([part[name] for part in parts]) for name in parts[0]}, token_text={})
 
 
 def test_merging_can_overflow_too(make_raw: Raw, graph: Any) -> None:
