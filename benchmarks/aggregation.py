@@ -25,6 +25,7 @@ import json
 import math
 import os
 import platform
+import resource
 import subprocess
 import sys
 import tempfile
@@ -62,7 +63,7 @@ SUMS = [
 ]
 MOST_ROWS = {"dict": 10**7, "polars": 10**7, "duckdb": 10**8, "ours": 10**9}
 """More rows than this are not asked of a way: at ten times as many it would need more memory than the machine has."""
-DUCKDB_MEMORY = "8GB"
+DUCKDB_MEMORY, DUCKDB_SPILL = "8GB", "40GB"
 COMPARED_ROWS = 10**7
 """Results of more rows are not held against each other: both in memory would be more than the machine has."""
 Result = dict[str, Any]
@@ -166,7 +167,12 @@ def _with_slope(nodes: pl.DataFrame, targets: pl.DataFrame) -> pl.DataFrame:
 def by_duckdb(folder: Path) -> pl.DataFrame:
     """One SQL statement."""
     connection = duckdb.connect(
-        config={"threads": 2, "temp_directory": str(folder / "spill"), "memory_limit": DUCKDB_MEMORY}
+        config={
+            "threads": 2,
+            "temp_directory": str(folder / "spill"),
+            "memory_limit": DUCKDB_MEMORY,
+            "max_temp_directory_size": DUCKDB_SPILL,
+        }
     )
     query = f"""
         WITH n AS (
@@ -278,8 +284,8 @@ def run_way(name: str, folder: Path, out: Path) -> None:
     print(json.dumps(told))
 
 
-def measure(rows: int, *, folder: Path) -> Iterator[Result]:
-    """All ways on the same graphs, checked against each other."""
+def measure(rows: int, *, folder: Path, limit: float) -> Iterator[Result]:
+    """All ways on the same graphs, checked against each other. One that fails, or takes longer than `limit` seconds, tells so."""
     write_graphs(folder, rows)
     reference: pl.DataFrame | None = None
     for name in reversed(WAYS):
@@ -288,7 +294,17 @@ def measure(rows: int, *, folder: Path) -> Iterator[Result]:
         out = folder / f"{name}.parquet"
         command = [sys.executable, __file__, "--way", name, "--folder", str(folder), "--out", str(out)]
         environment = {**os.environ, "POLARS_MAX_THREADS": "2"}
-        told = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
+        before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+        try:
+            told = subprocess.run(
+                command, check=True, stdout=subprocess.PIPE, text=True, env=environment, timeout=limit
+            )
+        except subprocess.SubprocessError as error:
+            what = f"stopped after {limit:,.0f} s" if isinstance(error, subprocess.TimeoutExpired) else "failed"
+            spent = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
+            print(f"{rows:>12,} rows  {name:<7} {what}", file=sys.stderr)
+            yield {"way": name, "rows": rows, "ended": what, "cpu": spent}
+            continue
         numbers: Result = json.loads(told.stdout.splitlines()[-1])
         numbers |= {"way": name, "rows": rows, "stored": out.stat().st_size, "difference": float("nan")}
         if rows <= COMPARED_ROWS:
@@ -326,8 +342,11 @@ def report(results: list[Result], command: str) -> str:
         "| difference |",
         "|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
-    duck = {r["rows"]: r["cpu"] for r in results if r["way"] == "duckdb"}
+    duck = {r["rows"]: r["cpu"] for r in results if r["way"] == "duckdb" and "ended" not in r}
     for r in results:
+        if "ended" in r:
+            lines.append(f"| {r['rows']:,} | {r['way']} | {r['ended']} | >{r['cpu']:,.0f} | | | | | | |")
+            continue
         ratio = f"{duck[r['rows']] / r['cpu']:.1f}x" if r["rows"] in duck else ""
         difference = "" if math.isnan(r["difference"]) else f"{r['difference']:.1g}"
         lines.append(
@@ -340,7 +359,7 @@ def report(results: list[Result], command: str) -> str:
         "the process's, less what it held before; *of it result* is the frame it returns. *Difference* is the largest of any",
         "sum, minimum or maximum against ours, which is exact to 2^-31 per edge and the same for every order of rows; float sums",
         f"depend on it (compared up to {COMPARED_ROWS:,} edges). At 1e8 edges a dictionary and polars would need some 20 and",
-        f"70 GB; DuckDB has {DUCKDB_MEMORY} and spills.",
+        f"70 GB; DuckDB has {DUCKDB_MEMORY} of memory and {DUCKDB_SPILL} of disk to spill to.",
         "",
         *_storage(results),
         *_growth(results),
@@ -348,9 +367,13 @@ def report(results: list[Result], command: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _finished_ours(results: list[Result]) -> list[Result]:
+    return [r for r in results if r["way"] == "ours" and "ended" not in r]
+
+
 def _storage(results: list[Result]) -> list[str]:
     """Bytes per column of ours."""
-    ours = [r for r in results if r["way"] == "ours"]
+    ours = _finished_ours(results)
     totals = ", ".join(
         f"{r['stored'] / r['edges']:.1f} ({r['stored'] / r['rows']:.1f} per edge that went in) at {r['rows']:,}"
         for r in ours
@@ -371,7 +394,7 @@ def _storage(results: list[Result]) -> list[str]:
 
 def _growth(results: list[Result]) -> list[str]:
     """Straight line through CPU time, and what it says of many prompts."""
-    ours = [r for r in results if r["way"] == "ours"]
+    ours = _finished_ours(results)
     if len(ours) < 2:
         return []
     x, y = (np.array([float(r[k]) for r in ours]) for k in ("rows", "cpu"))
@@ -398,6 +421,7 @@ def _growth(results: list[Result]) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=float, nargs="+", default=[1e6, 1e7], help="numbers of edges")
+    parser.add_argument("--limit", type=float, default=3600, help="seconds after which a way is stopped [3600]")
     parser.add_argument("--dry-run", action="store_true", help="print the page instead of writing it")
     parser.add_argument("--way", choices=list(WAYS), help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -410,7 +434,7 @@ def main() -> None:
     command = "python benchmarks/aggregation.py --rows " + " ".join(f"{r:.0e}".replace("+0", "") for r in options.rows)
     for rows in options.rows:
         with tempfile.TemporaryDirectory() as folder:
-            for result in measure(int(rows), folder=Path(folder)):
+            for result in measure(int(rows), folder=Path(folder), limit=options.limit):
                 results.append(result)
                 if not options.dry_run:
                     RESULTS.parent.mkdir(exist_ok=True)

@@ -47,6 +47,7 @@ def print_card(card: NeuronCard, *, exemplars: int) -> None:
     for title, edges_of in (("Driven by", card.upstream), ("Acts on", card.downstream)):
         out.print()
         print_frame(_wiring(edges_of), title=title)
+    _weights(card)
     _tokens(card)
     _exemplars(card, exemplars)
 
@@ -62,6 +63,21 @@ def _wiring(found: pl.DataFrame) -> pl.DataFrame:
         flow="flow_mean",
         label="label",
     )
+
+
+SHOWN_WEIGHTS = 4
+"""Neurons of each direction that people are shown; `--json` has as many as edges."""
+
+
+def _weights(card: NeuronCard) -> None:
+    """What the weights alone say it drives, strongest first; prompts say in how many graphs it was seen to."""
+    found = card.weight_edges.filter(pl.col("rank") < SHOWN_WEIGHTS)
+    if found.is_empty():
+        return
+    out.print()
+    effect = pl.when(pl.col("direction") > 0).then(pl.lit("excites")).otherwise(pl.lit("inhibits"))
+    shown = found.select("other", effect=effect, strength="strength", prompts="n_prompts", label="label")
+    print_frame(shown, title="Would act on, by its weights alone")
 
 
 def _labels(card: NeuronCard) -> None:

@@ -13,6 +13,7 @@ import polars as pl
 
 from neuron_atlas.core.labeling.language_labeler import DEAD_LETTER, LEFT_OUT
 from neuron_atlas.core.records import Frames
+from neuron_atlas.defs import pictures
 from neuron_atlas.defs.plots import bars, curves, heatmap, histogram, markdown_table, scatter
 
 Metadata = Mapping[str, int | float | dg.MetadataValue]
@@ -91,7 +92,10 @@ def _edge_stats(frames: Frames) -> Metadata:
         "neurons": frames["neuron_profiles"].select("layer", "neuron").n_unique(),
         "kinds": _md(markdown_table(ends.columns, ends.rows())),
         "strongest": _md(markdown_table(["from", "to", "prompts", "mean weight", "mean flow"], strongest.rows())),
+        "degrees": _md(pictures.degrees(edges)),
+        "weights": _md(pictures.weights(edges)),
         "frequency": _md(histogram(_values(edges, "frequency"), title="How often an edge appears", unit="frequency")),
+        "specialists": _md(pictures.specialists(frames["neuron_profiles"])),
     }
 
 
@@ -132,6 +136,7 @@ def _der_scores(frames: Frames) -> Metadata:
         "der": _md(
             histogram(_values(scores, "der"), title="Direct-effect ratio", unit="share of the effect that is direct")
         ),
+        "der_by_layer": _md(pictures.ratio_by_layer(scores)),
     }
 
 
@@ -228,9 +233,8 @@ def _flow_picture(top: pl.DataFrame, flows: pl.DataFrame) -> str:
     }
     values = [[between.get((source, target), 0.0) for target in shown] for source in shown]
     names = [str(number) for number in shown]
-    return heatmap(
-        names, names, values, title=f"|flow| between {len(shown)} of {top.height} top clusters", unit="logits"
-    )
+    title = f"|flow| between {len(shown)} of {top.height} top clusters"
+    return heatmap(names, names, values, title=title, unit="logits", x_unit="to", y_unit="from")
 
 
 def _profile_clusters(frames: Frames) -> Metadata:

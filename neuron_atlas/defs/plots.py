@@ -13,14 +13,19 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
 INK = "#4F43DD"
 STROKES = ("-", "--", "-.", ":")
 """Lines of one picture differ by these."""
 MAX_CELL = 80
+MAX_TICKS, MAX_TICK = 16, 14
+"""Names beside an axis of shades, and characters of each."""
 
 
 def histogram(values: Sequence[float], *, title: str, unit: str, bins: int = 30) -> str:
@@ -49,21 +54,68 @@ def bars(names: Sequence[str], values: Sequence[float], *, title: str, unit: str
 
 
 def heatmap(
-    rows: Sequence[str], columns: Sequence[str], values: Sequence[Sequence[float]], *, title: str, unit: str
+    rows: Sequence[str],
+    columns: Sequence[str],
+    values: Sequence[Sequence[float]],
+    *,
+    title: str,
+    unit: str,
+    x_unit: str,
+    y_unit: str,
 ) -> str:
-    """Numbers [rows, columns] as shades, darkest largest, as a markdown image; a sentence when there are none."""
+    """Numbers [rows, columns], not negative, as shades of their square root (small ones stay visible), darkest largest, as a
+    markdown image; a sentence when there are none."""
     if not rows or not columns:
         return f"{escaped(title)}: no values"
+    from matplotlib.colors import PowerNorm
+
     figure, axes = _canvas(title)
-    shades = axes.imshow([list(row) for row in values], cmap="Purples", vmin=0.0, aspect="auto")
-    for places, names, set_ticks in (
-        (range(len(columns)), columns, axes.set_xticks),
-        (range(len(rows)), rows, axes.set_yticks),
-    ):
-        set_ticks(list(places), [plain(name) for name in names], fontsize=7, parse_math=False)
-    axes.set_xlabel("to")
-    axes.set_ylabel("from")
+    norm = PowerNorm(0.5, vmin=0.0)
+    shades = axes.imshow([list(row) for row in values], cmap="Purples", norm=norm, aspect="auto")
+    for names, set_ticks in ((columns, axes.set_xticks), (rows, axes.set_yticks)):
+        step = -(-len(names) // MAX_TICKS)
+        texts = [_short(plain(name)) for name in names[::step]]
+        set_ticks(list(range(0, len(names), step)), texts, fontsize=7, parse_math=False)
+    axes.set_xlabel(x_unit)
+    axes.set_ylabel(y_unit)
     figure.colorbar(shades, label=unit)
+    return _image(figure, title)
+
+
+def outlines(series: Mapping[str, NDArray[np.float64]], *, title: str, x_unit: str, y_unit: str, bins: int = 40) -> str:
+    """Histograms of positive values on a logarithmic axis, one outline per name over the same bins, as a markdown image; a sentence
+    when there are none."""
+    drawn = {name: values[values > 0] for name, values in series.items()}
+    every = np.concatenate([*drawn.values(), np.empty(0)])
+    if not len(every):
+        return f"{escaped(title)}: no values"
+    edges = np.histogram_bin_edges(np.log10(every), bins)
+    figure, axes = _canvas(title)
+    for place, (name, values) in enumerate(drawn.items()):
+        counts, _ = np.histogram(np.log10(values), edges)
+        axes.stairs(counts, 10**edges, color=INK, linestyle=STROKES[place % len(STROKES)], label=plain(name))
+    axes.set_xscale("log")
+    axes.set_xlabel(x_unit)
+    axes.set_ylabel(y_unit)
+    _legend(axes)
+    return _image(figure, title)
+
+
+def at_least(series: Mapping[str, NDArray[np.float64]], *, title: str, x_unit: str, y_unit: str) -> str:
+    """Which share of the positive values is x or more, one line per name, both axes logarithmic, as a markdown image; a sentence
+    when there are none."""
+    drawn = {name: np.unique(values[values > 0], return_counts=True) for name, values in series.items()}
+    if not any(len(values) for values, _ in drawn.values()):
+        return f"{escaped(title)}: no values"
+    figure, axes = _canvas(title)
+    for place, (name, (values, counts)) in enumerate(drawn.items()):
+        share = counts[::-1].cumsum()[::-1] / max(counts.sum(), 1)
+        axes.step(values, share, where="pre", color=INK, linestyle=STROKES[place % len(STROKES)], label=plain(name))
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlabel(x_unit)
+    axes.set_ylabel(y_unit)
+    _legend(axes)
     return _image(figure, title)
 
 
@@ -98,8 +150,7 @@ def curves(
     axes.set_xscale("log", base=2)
     axes.set_xlabel(x_unit)
     axes.set_ylabel(y_unit)
-    for text in axes.legend(fontsize=7, frameon=False).get_texts():
-        text.set_parse_math(False)
+    _legend(axes)
     return _image(figure, title)
 
 
@@ -136,6 +187,16 @@ def _canvas(title: str) -> tuple[Figure, Axes]:
     axes.set_title(plain(title), fontsize=10, parse_math=False)
     axes.spines[["top", "right"]].set_visible(False)
     return figure, axes
+
+
+def _legend(axes: Axes) -> None:
+    for text in axes.legend(fontsize=7, frameon=False).get_texts():
+        text.set_parse_math(False)
+
+
+def _short(name: str) -> str:
+    """A name that fits beside an axis."""
+    return name if len(name) <= MAX_TICK else name[: MAX_TICK - 1] + "…"
 
 
 def _image(figure: Figure, title: str) -> str:

@@ -51,7 +51,8 @@ def test_plots_are_svg_and_the_same_every_time():
     drawn = svg_of(curves({"$\\frac{": ([1, 2], [0.5, 1.0]), "b": ([2], [0])}, title="t", x_unit="x", y_unit="y"))
     assert "<svg" in drawn
     assert ">b</text>" in drawn
-    shades = svg_of(heatmap(["3"], ["3", "$\\frac{"], [[0.0, 2.0]], title="t", unit="logits"))
+    names = {"title": "t", "unit": "logits", "x_unit": "to", "y_unit": "from"}
+    shades = svg_of(heatmap(["3"], ["3", "$\\frac{"], [[0.0, 2.0]], **names))
     assert ">3</text>" in shades
 
 
@@ -62,7 +63,7 @@ def test_a_name_cannot_break_out_of_a_plot():
 
 def test_no_values_is_a_sentence():
     assert histogram([], title="DER", unit="u") == "DER: no values"
-    assert heatmap([], [], [], title="DER", unit="u") == "DER: no values"
+    assert heatmap([], [], [], title="DER", unit="u", x_unit="x", y_unit="y") == "DER: no values"
     assert curves({}, title="DER", x_unit="u", y_unit="v") == "DER: no values"
 
 

@@ -66,6 +66,7 @@ def test_a_neuron_of_the_answer_is_on_its_card(built: Run) -> None:
     assert row["output_label"] in {label["label"] for label in card["labels"]}
     assert card["upstream"] or card["downstream"]
     assert card["exemplars"][0]["tokens"]
+    assert all(drives["layer"] > card["summary"][0]["layer"] for drives in card["weight_edges"])
     assert row["output_label"] in built("neuron-atlas", "neuron", row["neuron_id"]).stdout
 
 

@@ -14,8 +14,10 @@ class NeuronCard:
     """One neuron. Every field but `neuron` is a frame with the columns of its table, empty where the atlas has nothing.
 
     `summary` is the neuron's row of `neurons`; `labels` every label of both sides, best first, with its main score;
-    `upstream` and `downstream` its strongest edges, labeled (columns of `Atlas.edges`); `cluster` its modules from the top down;
-    `profile_cluster` its cluster of the second view, by polarity.
+    `upstream` and `downstream` its strongest edges, labeled (columns of `Atlas.edges`); `weight_edges` later neurons that it would
+    excite (direction 1) or inhibit (-1) through the weights alone, labeled, with the number of prompts (`n_prompts`) in which it
+    was seen to act on them; `cluster` its modules from the top down; `profile_cluster` its cluster of the second view, by
+    polarity.
     """
 
     neuron: NeuronId
@@ -24,6 +26,7 @@ class NeuronCard:
     scores: pl.DataFrame
     upstream: pl.DataFrame
     downstream: pl.DataFrame
+    weight_edges: pl.DataFrame
     exemplars: pl.DataFrame
     output_projections: pl.DataFrame
     input_projections: pl.DataFrame

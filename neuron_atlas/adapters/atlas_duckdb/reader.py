@@ -105,6 +105,7 @@ class Atlas:
             scores=rows("label_scores", "side, polarity DESC, labeler, metric"),
             upstream=self.edges(found, "upstream", limit=limit),
             downstream=self.edges(found, "downstream", limit=limit),
+            weight_edges=self._rows(statement("weight_edges_of_neuron"), {**at, "limit": _limit(limit)}),
             exemplars=rows("exemplars", "corpus, polarity DESC, kind DESC, rank"),
             output_projections=rows("output_projections", "direction DESC, rank"),
             input_projections=rows("input_projections", "direction DESC, rank"),

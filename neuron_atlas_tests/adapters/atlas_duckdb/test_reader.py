@@ -52,6 +52,11 @@ def test_a_card_of_a_neuron_with_little(atlas: Atlas):
     assert card.label is None
     assert str(card) == "L0/N1: no label"
     assert card.downstream["label"].to_list() == ["says the capital of a state"]
+    assert card.weight_edges.is_empty()
+    (weights,) = atlas.neuron("L0/N2").weight_edges.iter_rows(named=True)
+    assert (weights["direction"], weights["other"], weights["strength"]) == (1, "L1/N3", 1.0)
+    assert weights["label"] == "says the capital of a state"
+    assert weights["n_prompts"] == atlas.neuron("L0/N2").downstream["n_prompts"][0]  # the same edge, seen in graphs
 
 
 def test_always_on_neurons_are_in_nearly_every_graph(atlas: Atlas):
