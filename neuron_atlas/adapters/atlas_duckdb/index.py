@@ -14,7 +14,7 @@ import polars as pl
 from neuron_atlas.adapters.atlas_duckdb.schema import frame_of, statement
 from neuron_atlas.core.ports import Embedder
 from neuron_atlas.core.records import Tables
-from neuron_atlas.core.search.described import described, numbered
+from neuron_atlas.core.search.described import described, meant, numbered
 from neuron_atlas.core.search.words import index_words
 from neuron_atlas.core.tables import INPUT_LABELS, OUTPUT_LABELS
 
@@ -44,7 +44,9 @@ def write_labels(connection: duckdb.DuckDBPyConnection, tables: Tables, embedder
     _write(connection, "label_postings", words.postings)
     if embedder is None:
         return {"embedder": NO_EMBEDDER, "embedder_dimension": "0"}
-    vectors = embedder.embed(texts) if texts else np.empty((0, embedder.dimension), np.float32)
+    vectors = (
+        embedder.embed([meant(text) for text in texts]) if texts else np.empty((0, embedder.dimension), np.float32)
+    )
     embeddings = pl.Series("embedding", vectors, dtype=pl.Array(pl.Float32, embedder.dimension))
     keys = pl.Series("text_key", range(len(texts)), dtype=pl.Int32)
     _write(connection, "label_texts", pl.DataFrame([keys, embeddings]))

@@ -15,7 +15,7 @@ from neuron_atlas.adapters.atlas_duckdb.index import NO_EMBEDDER
 from neuron_atlas.adapters.atlas_duckdb.schema import REBUILD, frame_of
 from neuron_atlas.adapters.sql import Where, for_duckdb, where, words_sql
 from neuron_atlas.core.ports import Embedder
-from neuron_atlas.core.search.ranks import depth, merged
+from neuron_atlas.core.search.ranks import SHARE_WHOLE, depth, merged
 from neuron_atlas.core.search.records import (
     EVERYTHING,
     SELECTED,
@@ -108,7 +108,9 @@ class AtlasLabels:
             return Found(_by_meaning(connection, passes, vector, limit=limit), "exact")
         near = _by_meaning(connection, passes, vector, limit=depth(limit))
         words = words_in(query)
-        said = _by_words(connection, passes, words, vector, limit=depth(limit)) if words else ()
+        said = (
+            _by_words(connection, passes, words, vector, limit=depth(limit), share_whole=SHARE_WHOLE) if words else ()
+        )
         return Found(merged(near, said, limit=limit), "exact")
 
     def embedded(self, text: str) -> NDArray[np.float32]:
@@ -141,8 +143,10 @@ def _by_words(
     vector: NDArray[np.float32] | None,
     *,
     limit: int,
+    share_whole: float = 0.0,
 ) -> tuple[Hit, ...]:
-    """The descriptions with most of the words, with their similarity to the vector when one is given."""
+    """The descriptions with most of the words, at least `share_whole` of them whole, with their similarity to the vector when one
+    is given."""
     known = vector is not None
     similarity = f"array_inner_product(embedding, {_vector_sql(vector)})" if known else "cast(null as real)"
     query = words_sql(
@@ -150,14 +154,15 @@ def _by_words(
         terms="label_terms",
         postings="label_postings",
         then=f", best as (select {SELECTED}, text_key, words_score from ranked join descriptions using (document) "
-        f"order by words_score desc, {TIES} limit :limit) "
+        f"where share_whole >= :share_whole order by words_score desc, {TIES} limit :limit) "
         f"select {SELECTED}, {similarity} as similarity, words_score from best "
         f"{'join label_texts using (text_key) ' if known else ''}order by words_score desc, {TIES}",
     )
     (n_documents, mean_length), *_ = connection.execute(
         "select count(length), avg(length) from descriptions"
     ).fetchall()
-    asked = {"words": words, "n_words": len(words), "limit": limit, "vector": vector.tolist() if known else None}
+    given = None if vector is None else vector.tolist()
+    asked = {"words": words, "n_words": len(words), "share_whole": share_whole, "limit": limit, "vector": given}
     return _hits(
         connection, query, {**passes.values, **asked, "n_documents": n_documents, "mean_length": mean_length or 1.0}
     )

@@ -25,7 +25,7 @@ from neuron_atlas.adapters.neuron_db.records import Description, LabelSet
 from neuron_atlas.adapters.neuron_db.schema import registered
 from neuron_atlas.adapters.postgres import Connection, copy_rows, escaped, unescape_text, unescaped
 from neuron_atlas.core.ports import Embedder
-from neuron_atlas.core.search.described import DESCRIPTION, KEY, numbered, preferred
+from neuron_atlas.core.search.described import DESCRIPTION, KEY, meant, numbered, preferred
 from neuron_atlas.core.search.words import fields_of, index_words
 from neuron_atlas.errors import BadInput
 
@@ -188,7 +188,7 @@ def _text_keys(connection: Connection, label_set: LabelSet, texts: list[str], em
     keys = {unescape_text(label): int(key) for label, key in known}
     missing = [text for text in texts if text not in keys]
     first = _next(connection, label_set, "embeddings", "text_key")
-    rows = enumerate(embedder.embed(missing), start=first) if missing else ()
+    rows = enumerate(embedder.embed([meant(text) for text in missing]), start=first) if missing else ()
     copy_rows(
         connection,
         sql.Identifier("neuron_db", "embeddings"),

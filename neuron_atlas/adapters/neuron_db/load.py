@@ -26,12 +26,14 @@ from neuron_atlas.core.hashing import frame_hash
 from neuron_atlas.core.ports import Embedder
 from neuron_atlas.core.records import ModelSpec, Tables, content_hash
 from neuron_atlas.core.search.contents import Contents, SizedModel, contents_of
-from neuron_atlas.core.search.described import numbered
+from neuron_atlas.core.search.described import meant, numbered
 from neuron_atlas.core.search.words import LABEL_WEIGHTS, WordIndex
 from neuron_atlas.core.tables import QUANTILE_LEVELS
 from neuron_atlas.errors import Incomplete
 
 EMBED_BATCH = 2048
+RULES = ("meant/1", "terms/2")
+"""What of a label is embedded and which words it has; named anew when that changes, so that what old rules made is replaced."""
 HNSW = {"m": 16, "ef_construction": 128}
 BUILD_MEMORY_MB = 4096
 """Most memory an index build may take on the server."""
@@ -97,7 +99,7 @@ def load_contents(
     if descriptions.is_empty():
         raise Incomplete(f"version {contents.version!r} of {contents.model.model_id} holds no descriptions to load")
     hashes = [frame_hash(frame) for frame in (descriptions, *frames.values())]
-    digest = content_hash([*hashes, embedder.embedder_id, HNSW, LABEL_WEIGHTS])
+    digest = content_hash([*hashes, embedder.embedder_id, RULES, HNSW, LABEL_WEIGHTS])
     sizes = [frame.height for frame in frames.values()]
     server.run(migrate)
     held = server.run(lambda c: _held(c, contents, digest), read_only=True)
@@ -137,12 +139,12 @@ def load_contents(
 def embedded(
     embedder: Embedder, texts: Sequence[str], progress: Callable[[int, int], None] | None = None
 ) -> NDArray[np.float32]:
-    """[len(texts), dimension]. Embedded by length, so that a batch holds texts alike."""
+    """[len(texts), dimension] of labels. Embedded by length, so that a batch holds texts alike."""
     order = sorted(range(len(texts)), key=lambda i: (len(texts[i]), texts[i]))
     vectors = np.empty((len(texts), embedder.dimension), np.float32)
     for start in range(0, len(order), EMBED_BATCH):
         rows = order[start : start + EMBED_BATCH]
-        vectors[rows] = embedder.embed([texts[i] for i in rows])
+        vectors[rows] = embedder.embed([meant(texts[i]) for i in rows])
         if progress is not None:
             progress(start + len(rows), len(order))
     return vectors

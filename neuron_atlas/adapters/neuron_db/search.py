@@ -14,7 +14,7 @@ from neuron_atlas.adapters.neuron_db.records import LabelSet
 from neuron_atlas.adapters.postgres import Connection, escape_text
 from neuron_atlas.adapters.sql import Where, where, words_sql
 from neuron_atlas.core.ports import Embedder
-from neuron_atlas.core.search.ranks import depth, merged
+from neuron_atlas.core.search.ranks import SHARE_WHOLE, depth, merged
 from neuron_atlas.core.search.records import (
     EVERYTHING,
     SELECTED,
@@ -69,7 +69,7 @@ def search(
     if label_set.mean_length is None:
         warning = f"the words of label set {label_set.version!r} are not indexed; searched by meaning alone. {AGAIN}"
         return Found(near.hits[:limit], near.method, (*near.warnings, warning))
-    said = _by_words(connection, scope, words, vector, limit=depth(limit)) if words else ()
+    said = _by_words(connection, scope, words, vector, limit=depth(limit), share_whole=SHARE_WHOLE) if words else ()
     return Found(merged(near.hits, said, limit=limit), near.method, near.warnings)
 
 
@@ -77,9 +77,10 @@ AGAIN = "Load the labels again: neuron-atlas build-db"
 
 
 def _by_words(
-    connection: Connection, scope: Scope, words: list[str], vector: str | None, *, limit: int
+    connection: Connection, scope: Scope, words: list[str], vector: str | None, *, limit: int, share_whole: float = 0.0
 ) -> tuple[Hit, ...]:
-    """The descriptions with most of the words, with their similarity to the vector when one is given."""
+    """The descriptions with most of the words, at least `share_whole` of them whole, with their similarity to the vector when one
+    is given."""
     similarity = "cast(null as float8)" if vector is None else f"1 - ({distance_to(scope.label_set)})"
     held = scope.label_set
     query = words_sql(
@@ -87,11 +88,12 @@ def _by_words(
         terms=held.table("terms"),
         postings=held.table("postings"),
         then=f", best as (select {SELECTED}, text_key, words_score from ranked "
-        f"join {held.table('descriptions')} using (document) order by words_score desc, {TIES} limit :limit) "
+        f"join {held.table('descriptions')} using (document) where share_whole >= :share_whole "
+        f"order by words_score desc, {TIES} limit :limit) "
         f"select {SELECTED}, {similarity} as similarity, words_score from best "
         f"join {held.table('embeddings')} using (text_key) order by words_score desc, {TIES}",
     )
-    asked = {"words": [escape_text(word) for word in words], "n_words": len(words)}
+    asked = {"words": [escape_text(word) for word in words], "n_words": len(words), "share_whole": share_whole}
     corpus = {"n_documents": held.n_documents, "mean_length": held.mean_length or 1.0}
     return run(connection, query, scope.values(**asked, **corpus, vector=vector, limit=limit))
 

@@ -183,6 +183,9 @@ def _start(folder: Path) -> None:
     data = folder / "data"
     user = server_user(data)
     if user is not None:
+        if data.stat().st_uid != user.pw_uid:  # a copy that root made
+            for path in (data, *data.rglob("*")):
+                os.chown(path, user.pw_uid, user.pw_gid, follow_symlinks=False)
         let_through(data, user)
     _remove_stale_pid_file(data)
     options = {**SETTINGS, "unix_socket_directories": str(_socket_folder(data))}

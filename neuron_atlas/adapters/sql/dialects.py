@@ -22,7 +22,7 @@ def for_duckdb(text: str, values: Mapping[str, object]) -> tuple[str, dict[str, 
 
 def words_sql(*, documents: str, terms: str, postings: str, then: str) -> str:
     """The ranking by words (see `core/search/words.py`) over three relations, and the statement that reads its outcome, the
-    relation `ranked` (document, words_score, matched). Parameters: words, n_words, n_documents, mean_length."""
+    relation `ranked` (document, words_score, matched, share_whole). Parameters: words, n_words, n_documents, mean_length."""
     ranking = _words().format(documents=documents, terms=terms, postings=postings)
     return f"{ranking}\n{then}"
 

@@ -22,6 +22,7 @@ found as (
     select
         p.document,
         m.word,
+        max(m.closeness) as closeness,
         max(
             m.closeness
             * ln(1 + (cast(:n_documents as float8) - m.n_documents + 0.5) / (m.n_documents + 0.5))
@@ -37,7 +38,8 @@ ranked as (
     select
         document,
         cast(sum(score) * count(*) / cast(:n_words as float8) as real) as words_score,
-        array_agg(word order by word) as matched
+        array_agg(word order by word) as matched,
+        sum(case when closeness = 1 then 1 else 0 end) / cast(:n_words as float8) as share_whole
     from found
     group by document
 )

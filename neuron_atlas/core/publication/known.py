@@ -16,6 +16,7 @@ from neuron_atlas.core.labeling.choice import LABELERS
 from neuron_atlas.core.ports import Array, Embedder
 from neuron_atlas.core.publication.filters.algebra import TAILS, Goal
 from neuron_atlas.core.publication.filters.selection import Size
+from neuron_atlas.core.search.described import meant
 from neuron_atlas.core.tables import QUANTILE_LEVELS
 from neuron_atlas.errors import BadInput, DamagedData
 
@@ -174,7 +175,7 @@ class EmbeddedLabels:
         fresh = [label for label in dict.fromkeys(labels) if label not in self._places]
         found: list[Array] = []
         for start in range(0, len(fresh), EMBEDDED_AT_ONCE):
-            found.append(self._embedder.embed(fresh[start : start + EMBEDDED_AT_ONCE]))
+            found.append(self._embedder.embed([meant(label) for label in fresh[start : start + EMBEDDED_AT_ONCE]]))
             if self._progress is not None:
                 self._progress(min(start + EMBEDDED_AT_ONCE, len(fresh)), len(fresh))
         self._vectors = np.concatenate([self._vectors, *found])

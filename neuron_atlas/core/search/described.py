@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import polars as pl
@@ -24,6 +25,8 @@ DESCRIPTION: dict[str, pl.DataType] = {
 }  # fmt: skip
 """Columns of a description. `score` is corrected for chance, `measured` is the metric itself, with its interval."""
 KEY = ("layer", "neuron", "polarity", "side", "labeler")
+_OPENING = re.compile(r"^\W*(?:promotes|suppresses|fires (?:on|in|at)|gates off|routes to)\s+", re.IGNORECASE)
+_QUOTES = str.maketrans("", "", '“”"')
 
 
 def described(tables: Tables) -> pl.DataFrame:
@@ -77,6 +80,12 @@ def numbered(
     )
     words = index_words(fields_of(rows))
     return rows.join(words.documents, on="document", how="left", maintain_order="left"), words
+
+
+def meant(label: str) -> str:
+    """What of a label is embedded: it without quotation marks and the verb it opens with. All labels share those, which draws their
+    vectors together whatever they are about; side and direction are columns of their own."""
+    return _OPENING.sub("", label.translate(_QUOTES)).strip() or label
 
 
 def whole(tables: Tables, table: Table) -> pl.DataFrame:

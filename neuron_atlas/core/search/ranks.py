@@ -1,6 +1,10 @@
 """Two rankings become one by reciprocal rank (Cormack, Clarke & Büttcher 2009): a hit earns 1 / (60 + place) in each list that
 has it. Places, not scores, since a cosine and a BM25 have no common unit. Equal scores share a place: hundreds of neurons may
-have the same label, and none of them deserves to come later for its number."""
+have the same label, and none of them deserves to come later for its number.
+
+A place does not say how little it took to get there: the first by words may hold one word of six, or a longer word that begins with
+it. So only what holds at least `SHARE_WHOLE` of the question's words takes part in the ranking by words that is merged.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,8 @@ from neuron_atlas.core.search.records import Hit
 
 K = 60
 """How much the first places stand out; the value of the paper."""
+SHARE_WHOLE = 0.5
+"""Chosen on half of the questions of benchmarks/search_quality.py."""
 Key = tuple[int, int, int, str, str]
 
 

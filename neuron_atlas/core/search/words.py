@@ -1,7 +1,7 @@
 """Full-text search by BM25 over plain tables: no extension, the same answers from every store.
 
     documents (document, length)            one per searched thing
-    terms     (term, n_documents)           every word, lower-case, a plural s taken off
+    terms     (term, n_documents)           every word, lower-case, in the singular
     postings  (term, document, weight)      how often it stands there, fields weighted
 
 A document's score for a word of the question is idf * f (k + 1) / (f + k (1 - b + b length / mean length)) (Robertson & Zaragoza
@@ -21,6 +21,11 @@ from neuron_atlas.errors import BadInput
 
 MAX_WORDS = 32
 """Words of a question that are looked at."""
+FUNCTION_WORDS = (
+    "a an and are as at be been but by can do does for from had has have how i if in into is it its of on or over such than that "
+    "the their them then there these they this to was we were what when where which while who whose why will with you your"
+)
+"""English words that say how a question is put, not what it asks for; looked for only where it has no others."""
 LABEL_WEIGHTS: dict[str, float] = {"label": 4.0, "tokens": 2.0, "description": 1.0}
 """How much a word counts in each field of a description."""
 
@@ -40,17 +45,22 @@ class WordIndex:
 
 
 def terms_of(texts: pl.Series) -> pl.Series:
-    """The search terms of each text, as lists: runs of letters and digits, lower-case, without a plural s."""
+    """The search terms of each text, as lists: runs of letters and digits, lower-case, plurals as `city` and `river`."""
     return (
         texts.str.to_lowercase()
         .str.extract_all(r"[\p{L}\p{N}]+")
-        .list.eval(pl.element().str.replace(r"^([\p{L}]{2,}[^su\W])s$", "$1"))
+        .list.eval(pl.element().str.replace(r"^(\p{L}{2,})ies$", "${1}y").str.replace(r"^([\p{L}]{2,}[^su\W])s$", "$1"))
     )
 
 
 def words_in(question: str) -> list[str]:
-    """The words of a question to look for: different ones, in order, at most `MAX_WORDS`; empty without a letter or digit."""
-    return terms_of(pl.Series([question], dtype=pl.String))[0].unique(maintain_order=True).to_list()[:MAX_WORDS]
+    """The words of a question to look for: different ones, in order, at most `MAX_WORDS`; empty without a letter or digit.
+
+    `names of cities` asks for names and cities, not for the many labels with an "of"; `of` and `is, has` ask for what they say.
+    """
+    asked, function_words = terms_of(pl.Series([question, FUNCTION_WORDS], dtype=pl.String))
+    words = asked.unique(maintain_order=True)
+    return (words.filter(~words.is_in(function_words.to_list())).to_list() or words.to_list())[:MAX_WORDS]
 
 
 def words_of(question: str) -> list[str]:

@@ -230,3 +230,20 @@ def test_another_embedder_is_refused_by_the_atlas(clustered: Tables, tmp_path: P
         pytest.raises(BadInput, match="'words@1', the question would be by 'words@2'"),
     ):
         atlas.labels.search("w1")
+
+
+def test_hits_by_words_are_merged_only_where_they_hold_half_of_the_question(store: LabelSearch) -> None:
+    """`w17` stands in some labels; `unheard of things` in none. One word of four is too little to say anything."""
+    question = "w17 unheard reported things"
+    assert store.search(question, mode="words").hits
+    by_both, by_meaning = (store.search(question, mode=mode, limit=10) for mode in ("hybrid", "meaning"))
+    assert [hit.key for hit in by_both.hits] == [hit.key for hit in by_meaning.hits]
+    half = store.search("w17 unheard", limit=10)
+    assert all("w17" in hit.label.split() and hit.words_score for hit in half.hits)
+
+
+def test_a_longer_word_is_no_whole_one(store: LabelSearch) -> None:
+    """`w` begins every word of every label: all are found by words, none of them counts beside meaning."""
+    by_both, by_meaning = (store.search("w", mode=mode, limit=10) for mode in ("hybrid", "meaning"))
+    assert store.search("w", mode="words").hits
+    assert [hit.key for hit in by_both.hits] == [hit.key for hit in by_meaning.hits]
