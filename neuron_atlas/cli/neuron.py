@@ -129,9 +129,17 @@ def _tokens(card: NeuronCard) -> None:
     rows: list[tuple[str, object]] = []
     for name, frame in (("raises", card.output_projections), ("is driven by", card.input_projections)):
         for direction, word in ((1, name), (-1, {"raises": "lowers", "is driven by": "is inhibited by"}[name])):
-            tokens = frame.filter(pl.col("direction") == direction)["token"].head(8).to_list()
+            tokens = _distinct(frame.filter(pl.col("direction") == direction)["token"].to_list())[:8]
             rows.append((word, tokens))
     print_facts(rows)
+
+
+def _distinct(tokens: list[str]) -> list[str]:
+    """The tokens in order, those that read alike but for capitals once."""
+    first: dict[str, str] = {}
+    for token in tokens:
+        first.setdefault(token.casefold(), token)
+    return list(first.values())
 
 
 def _exemplars(card: NeuronCard, count: int) -> None:

@@ -187,6 +187,45 @@ def profile_members_refer(frames: Frames, inputs: Tables) -> Finding:
     return _dangling({"profile members": _absent(members, clusters)})
 
 
+def counts_all(frames: Frames, inputs: Tables) -> Finding:
+    """The sums count every edge and every neuron instance of the graphs, and every traced prompt."""
+    traced = inputs["graphs"].filter(pl.col("reason").is_null())
+    instances = inputs["nodes"].filter(pl.col("kind") == "neuron")
+    graphs = {"edges": _rows(inputs["edges"]), "neuron instances": _rows(instances), "prompts": _rows(traced)}
+    sums = {
+        "edges": int(frames["edge_sums"]["n"].sum()),
+        "neuron instances": int(frames["neuron_sums"]["n"].sum()),
+        "prompts": int(frames["set_sums"]["n_prompts"].sum()),
+    }
+    return _equal(sums, graphs, what="sums", of="graphs")
+
+
+def merges_all(frames: Frames, inputs: Tables) -> Finding:
+    """The statistics count as many instances as the sums of all prompt sets together: nothing lost in merging."""
+    instances = pl.col("n").sum()
+    sums = {
+        "edges": int(inputs["edge_sums"].select(instances).collect().item()),
+        "neuron instances": int(inputs["neuron_sums"].select(instances).collect().item()),
+        "neurons in prompts": _rows(inputs["neuron_prompts"]),
+    }
+    statistics = {
+        "edges": int(frames["edge_stats"]["n"].sum()),
+        "neuron instances": int(frames["neuron_profiles"]["n"].sum()),
+        "neurons in prompts": frames["neuron_prompts"].height,
+    }
+    return _equal(statistics, sums, what="statistics", of="sums")
+
+
+def _equal(found: Mapping[str, int], expected: Mapping[str, int], *, what: str, of: str) -> Finding:
+    bad = {name: (count, expected[name]) for name, count in found.items() if count != expected[name]}
+    differ = ", ".join(f"{count:,} {name} in the {what}, {other:,} in the {of}" for name, (count, other) in bad.items())
+    return Finding(not bad, differ or f"{what} count what the {of} hold", found)
+
+
+def _rows(frame: pl.LazyFrame) -> int:
+    return int(frame.select(pl.len()).collect().item())
+
+
 def labeled_paths_exist(frames: Frames, inputs: Tables) -> Finding:
     """Every cluster label names a cluster."""
     paths = inputs["clusters"].select("path").collect()
@@ -218,10 +257,14 @@ CHECKS: dict[str, tuple[Check, ...]] = {
         Check("few_quarantined", "At most a tenth of the prompts were set aside.", few_quarantined, is_blocking=False),
     ),
     "faithfulness": (not_empty("faithfulness"), within("faithfulness", -1, 1, "pearson", "spearman")),
-    "graph_stats": (not_empty("set_sums", "edge_sums", "neuron_sums"),),
+    "graph_stats": (
+        not_empty("set_sums", "edge_sums", "neuron_sums"),
+        Check("counts_all", "Every edge, neuron instance and traced prompt is counted.", counts_all),
+    ),
     "edge_stats": (
         not_empty("edge_stats", "neuron_profiles"),
         within("edge_stats", 0, 1, "frequency", "sign_agreement"),
+        Check("merges_all", "As many instances as the prompt sets' sums hold together.", merges_all),
     ),
     "activation_stats": (
         not_empty("activation_stats"),

@@ -110,6 +110,42 @@ def test_shares_outside_zero_to_one_are_refused(asset: str, table: t.Table, colu
 
 
 @pytest.mark.parametrize("side", ["output", "input"])
+def test_sums_that_miss_an_edge_an_instance_or_a_prompt_are_refused(graphs: Frames, rows_of: Rows):
+    nodes = graphs["nodes"].with_columns(kind=pl.Series(["embedding", "neuron", "logit"]))
+    raw = {"graphs": graphs["graphs"], "nodes": nodes, "edges": graphs["edges"]}
+    sums = {
+        "edge_sums": rows_of(t.EDGE_SUMS, {"n": 1, "source": 1}, {"n": 1, "source": 2}),
+        "neuron_sums": rows_of(t.NEURON_SUMS, {"n": 1}),
+        "set_sums": rows_of(t.SET_SUMS, {"n_prompts": 1}),
+    }
+    assert ask("graph_stats", "counts_all", sums, **raw).passed
+    for table in sums:
+        column = "n_prompts" if table == "set_sums" else "n"
+        damaged = sums | {table: sums[table].with_columns(pl.lit(7, pl.Int64).alias(column))}
+        assert not ask("graph_stats", "counts_all", damaged, **raw).passed, table
+
+
+def test_statistics_that_lost_something_in_merging_are_refused(rows_of: Rows):
+    prompts = rows_of(t.NEURON_PROMPTS, {"prompt_id": "a"}, {"prompt_id": "b"})
+    sums = {
+        "edge_sums": rows_of(t.EDGE_SUMS, {"n": 2}, {"n": 3, "source": 1}),
+        "neuron_sums": rows_of(t.NEURON_SUMS, {"n": 4}),
+        "neuron_prompts": prompts,
+    }
+    stats = {
+        "edge_stats": rows_of(t.EDGE_STATS, {"n": 5}),
+        "neuron_profiles": rows_of(t.NEURON_PROFILES, {"n": 4}),
+        "neuron_prompts": prompts,
+    }
+    assert ask("edge_stats", "merges_all", stats, **sums).passed
+    for table in ("edge_stats", "neuron_profiles"):
+        damaged = stats | {table: stats[table].with_columns(pl.lit(7, pl.Int64).alias("n"))}
+        result = ask("edge_stats", "merges_all", damaged, **sums)
+        assert not result.passed, table
+        assert "7" in str(result.description)
+    assert not ask("edge_stats", "merges_all", stats | {"neuron_prompts": prompts[:1]}, **sums).passed
+
+
 def test_a_label_for_a_neuron_that_does_not_exist_is_refused(side: str, rows_of: Rows):
     table = {"output": t.OUTPUT_LABELS, "input": t.INPUT_LABELS}[side]
     known = {"output": t.OUTPUT_PROJECTIONS, "input": t.INPUT_PROJECTIONS}[side]

@@ -3,6 +3,8 @@
 Equal texts count once; special tokens (BOS, EOS, padding) are left out of every number and every exemplar, for their huge
 activations say nothing of language. Both signs are kept apart in exemplars: a polarity's examples are read by its own sign.
 
+**Interruptions.** What is counted is saved now and then where the caller says (`corpus_pass.SavedPass`), and taken up again.
+
 **Memory.** With N neurons in the model: 780 bytes x N for histograms, 24 bytes x N x `top_k` for running top texts, a
 quarter of `memory_bytes` each for correlations and for means by token, and up to `memory_bytes` for the activations
 themselves. While those fit (tokens x N x 4 bytes), quantiles are exact and the texts are read once. Beyond that they are
@@ -18,10 +20,9 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from neuron_atlas.core.aggregation.correlations import Correlations
-from neuron_atlas.core.aggregation.distributions import Distributions
-from neuron_atlas.core.aggregation.exemplars import ExemplarPlan, TopTexts, choose_exemplars
-from neuron_atlas.core.aggregation.validation import TokenMeans, input_agreement, output_agreement
+from neuron_atlas.core.aggregation.corpus_pass import CorpusPass, SavedPass
+from neuron_atlas.core.aggregation.exemplars import ExemplarPlan, choose_exemplars
+from neuron_atlas.core.aggregation.validation import input_agreement, output_agreement
 from neuron_atlas.core.ports import Array, SubjectModel
 from neuron_atlas.core.records import Frames, Prompt, content_hash
 from neuron_atlas.core.tables import (
@@ -69,13 +70,15 @@ def activation_stats(
     memory_bytes: int = 2**30,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
+    saved: SavedPass | None = None,
 ) -> Frames:
     """The tables of asset `activation_stats` for one corpus.
 
     Per neuron and polarity: the `top_k` texts of largest peak, `n_random` other texts, and `n_hard` texts that hold a token on
     which the neuron peaked elsewhere, but stay below its threshold. `held_out_share` of the texts, chosen by `seed` and the
     text's own id, are marked for scoring. A text is read up to its first `max_tokens` tokens or what the model's context
-    holds; one the model cannot read at all is left out. `progress` hears (texts done, texts).
+    holds; one the model cannot read at all is left out. `progress` hears (texts done, texts). A pass that was
+    interrupted goes on from what is in `saved`, with the same outcome.
 
     Raises `BadInput` without any token to count, `DamagedData` on activations that are not finite.
     """
@@ -85,20 +88,32 @@ def activation_stats(
             f"corpus {corpus!r} has no text with a countable token ({len(texts)} texts given); add texts to it"
         )
     shape = (model.spec.n_layers, model.spec.n_neurons)
-    distributions = Distributions(shape, memory_bytes=memory_bytes)
-    top = TopTexts(shape, top_k)
-    correlations = Correlations(shape, memory_bytes=memory_bytes // 4, seed=seed)
-    means = TokenMeans(shape, [i for t in read for i in t.token_ids], memory_bytes=memory_bytes // 4)
+    every_token = [i for t in read for i in t.token_ids]
+    counted = CorpusPass(shape, every_token, top_k=top_k, memory_bytes=memory_bytes, seed=seed)
+    whose = [
+        model.spec.revision,
+        model.spec.dtype,
+        [t.given_ids for t in read],
+        top_k,
+        memory_bytes,
+        seed,
+        BATCH_TOKENS,
+    ]
+    key = content_hash(whose)
+    if saved is not None and (state := saved.load(key)) is not None:
+        counted.restore(state)
     done = 0
     for batch in batches(read):
-        block = np.concatenate([_finite(a, t) for a, t in zip(run(model, batch), batch, strict=True)], axis=1)
-        distributions.add(block)
-        top.add(block, [len(t.kept) for t in batch])
-        correlations.add(block)
-        means.add(block, [i for t in batch for i in t.token_ids])
         done += len(batch)
+        if done <= counted.n_texts:
+            continue
+        block = np.concatenate([_finite(a, t) for a, t in zip(run(model, batch), batch, strict=True)], axis=1)
+        counted.add(block, [len(t.kept) for t in batch], [i for t in batch for i in t.token_ids])
+        if saved is not None:
+            saved.offer(key, counted.state)
         if progress is not None:
             progress(done, len(read))
+    distributions, top = counted.distributions, counted.top
     stats = distributions.frame().with_columns(corpus=pl.lit(corpus))
     plan = ExemplarPlan(n_random=n_random, n_hard=n_hard, seed=seed)
     thresholds = stats["active_threshold"].to_numpy().reshape(shape)
@@ -113,13 +128,13 @@ def activation_stats(
     low, high = (stats[name].to_numpy().reshape(shape) for name in ("minimum", "maximum"))
     given = [t.given_ids for t in read]
     agreement = [
-        input_agreement(model, means),
+        input_agreement(model, counted.means),
         output_agreement(model, given, np.where(high >= -low, high, low), max_neurons=max_steered, seed=seed),
     ]
     frames = {
         ACTIVATION_STATS.name: stats,
         EXEMPLARS.name: exemplars,
-        CORRELATED_NEURONS.name: correlations.frame(k=n_correlated).with_columns(corpus=pl.lit(corpus)),
+        CORRELATED_NEURONS.name: counted.correlations.frame(k=n_correlated).with_columns(corpus=pl.lit(corpus)),
         PROJECTION_AGREEMENT.name: pl.concat(agreement).with_columns(corpus=pl.lit(corpus)),
     }
     return {table.name: table.checked(frames[table.name]) for table in tables_of("activation_stats")}

@@ -8,6 +8,9 @@ so r comes with a standard error of at most about 1 / sqrt(K) (Alon, Matias, Sze
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -19,6 +22,9 @@ MAX_SKETCH = 1024
 
 ROWS = 1024
 """Neurons compared with all others at a time."""
+
+
+_STATE = ("sum", "square_sum", "products", "sign_sum")
 
 
 class Correlations:
@@ -35,7 +41,7 @@ class Correlations:
         self._products: NDArray[np.float64] = np.zeros((n, width))
         self._sign_sum = np.zeros(width)
         self._shift: NDArray[np.float32] | None = None
-        self._rng = np.random.default_rng(seed)
+        self._seed = seed
 
     def add(self, block: Array) -> None:
         """Count a block [L, tokens, I]."""
@@ -50,10 +56,22 @@ class Correlations:
         if self.is_exact:
             self._products += x @ x.T
             return
-        draws = self._rng.integers(0, 2, (x.shape[1], self._products.shape[1]))
+        rng = np.random.default_rng([self._seed, self._n_tokens])  # anew for every block: nothing else to remember
+        draws = rng.integers(0, 2, (x.shape[1], self._products.shape[1]))
         signs = (2 * draws - 1).astype(np.float32)
         self._products += x @ signs
         self._sign_sum += signs.sum(axis=0, dtype=np.float64)
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Everything counted so far."""
+        shift = {} if self._shift is None else {"shift": self._shift}
+        return shift | {name: getattr(self, f"_{name}") for name in _STATE} | {"n_tokens": np.array(self._n_tokens)}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from what `state` gave."""
+        for name in _STATE:
+            setattr(self, f"_{name}", state[name])
+        self._n_tokens, self._shift = int(state["n_tokens"]), state.get("shift")
 
     def frame(self, *, k: int = 10) -> pl.DataFrame:
         """Columns of table `correlated_neurons` but for `corpus`: the `k` others of largest |r| for every neuron that varies."""

@@ -14,6 +14,9 @@ most, in between.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -40,6 +43,10 @@ def bin_of(x: Array) -> NDArray[np.int32]:
     size -= ((127 + LOW_EXPONENT) << 2) - 1
     np.clip(size, 0, SIDE, out=size)
     return SIDE + np.where(bits < 0, -size, size)
+
+
+_STATE = ("sum", "square_sum", "low", "high", "counts", "lowest", "highest")
+"""What is kept of all blocks, beside the blocks themselves."""
 
 
 class Distributions:
@@ -82,6 +89,22 @@ class Distributions:
                 for earlier in self.blocks:
                     self._keep_extremes(earlier)
                 self.blocks = None
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Everything counted so far."""
+        kept = {name: getattr(self, f"_{name}") for name in _STATE} | {"n_tokens": np.array(self._n_tokens)}
+        if self.blocks is None:
+            return kept
+        blocks = {f"block{number}": block for number, block in enumerate(self.blocks)}
+        return kept | blocks | {"n_blocks": np.array(len(blocks))}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from what `state` gave."""
+        for name in _STATE:
+            setattr(self, f"_{name}", state[name])
+        self._n_tokens = int(state["n_tokens"])
+        n_blocks = state.get("n_blocks")
+        self.blocks = None if n_blocks is None else [state[f"block{number}"] for number in range(int(n_blocks))]
 
     def _keep_extremes(self, block: Array) -> None:
         """Keep the smallest and the largest values of the block and those kept so far."""

@@ -7,8 +7,9 @@ the corpus came in.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -56,6 +57,16 @@ class TopTexts:
             self.peaks[sign] = np.take_along_axis(peaks, order, axis=1)
             self.texts[sign] = np.take_along_axis(texts, order, axis=1)
         self.n_texts += len(lengths)
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Everything kept so far."""
+        lists = {f"{name}{sign}": getattr(self, name)[sign] for name in ("peaks", "texts") for sign in POLARITIES}
+        return lists | {"n_texts": np.array(self.n_texts)}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from what `state` gave."""
+        self.peaks, self.texts = ({sign: state[f"{name}{sign}"] for sign in POLARITIES} for name in ("peaks", "texts"))
+        self.n_texts = int(state["n_texts"])
 
     def rows(self, thresholds: Array) -> pl.DataFrame:
         """One row per neuron, polarity and top text in which its peak exceeds its threshold [L, I], best first."""

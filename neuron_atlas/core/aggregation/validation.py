@@ -14,7 +14,8 @@ Rho compares orders, so what shifts all logits alike, or scales them, does not m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -67,6 +68,14 @@ class TokenMeans:
             present, begin = np.unique(token[at], return_index=True)
             sums = np.add.reduceat(block[:, at], begin, axis=1, dtype=np.float64)
             self._sums[:, np.searchsorted(self.types, present)] += sums
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Everything counted so far."""
+        return {"sums": self._sums}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from what `state` gave."""
+        self._sums = state["sums"]
 
     def of(self, layer: int) -> Floats:
         """Means [types, I] of one layer."""

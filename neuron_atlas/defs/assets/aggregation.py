@@ -13,6 +13,7 @@ from neuron_atlas.defs.checks import checks_of
 from neuron_atlas.defs.doorway import doorway
 from neuron_atlas.defs.ingredients import CorporaResource, ModelResource, PromptSetsResource
 from neuron_atlas.defs.partitions import Partitions
+from neuron_atlas.defs.places import LakeResource
 
 GROUP = "aggregation"
 OWNERS = ["team:interpretability"]
@@ -79,16 +80,24 @@ def aggregation_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
         code_version="2",
     )
     @doorway
-    def activation_stats(context: dg.AssetExecutionContext, model: ModelResource, corpora: CorporaResource) -> Frames:
+    def activation_stats(
+        context: dg.AssetExecutionContext, model: ModelResource, corpora: CorporaResource, lake: LakeResource
+    ) -> Frames:
         """How every neuron behaves on plain text: quantiles, histogram, density, and the texts on which it fires most.
 
         One pass of the model over the corpus. `exemplars` also keeps random texts and near misses, and sets some aside
-        (`is_held_out`) before any labeler sees them: labels are scored on those.
+        (`is_held_out`) before any labeler sees them: labels are scored on those. A pass that is interrupted goes on where its
+        numbers were last saved, at most a minute before.
         """
+        from neuron_atlas.adapters.saved_pass import PassFile
         from neuron_atlas.core.aggregation.activations import activation_stats as read_activations
 
         corpus = context.partition_key
-        return read_activations(model.load(), corpora.read(corpus), corpus=corpus)
+        with lake.open().claim("activation_stats", corpus) as work:
+            saved = PassFile(work / "pass.npz")
+            frames = read_activations(model.load(), corpora.read(corpus), corpus=corpus, saved=saved)
+            saved.clear()
+        return frames
 
     @dg.asset(
         group_name=GROUP,

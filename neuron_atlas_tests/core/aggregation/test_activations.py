@@ -8,8 +8,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from neuron_atlas.core.aggregation import activations as module
 from neuron_atlas.core.aggregation.activations import activation_stats
 from neuron_atlas.core.aggregation.distributions import EDGES, N_BINS, Distributions, bin_of, quantile_ranks
+from neuron_atlas.core.hashing import frame_hash
 from neuron_atlas.core.ports import MlpWeights, VocabWeights
 from neuron_atlas.core.tables import QUANTILE_LEVELS
 from neuron_atlas.errors import BadInput, DamagedData
@@ -210,3 +212,53 @@ def test_density_counts_exactly_what_exceeds_the_published_threshold() -> None:
     assert row["density_negative"] == (values < -row["active_threshold"]).mean()
     counts, _ = np.histogram(values, bins=row["histogram_edges"])
     assert sum(row["histogram_counts"]) == counts.sum() == 3000
+
+
+class Memory:
+    """A `SavedPass` that keeps every state."""
+
+    def __init__(self) -> None:
+        self.states: list[tuple[str, dict[str, Any]]] = []
+
+    def load(self, key: str) -> dict[str, Any] | None:
+        return next((state for own, state in reversed(self.states) if own == key), None)
+
+    def offer(self, key: str, state: Any) -> None:
+        self.states.append((key, {name: value.copy() for name, value in state().items()}))
+
+
+@pytest.mark.parametrize("memory", [2**30, 600])
+def test_an_interrupted_pass_goes_on_and_ends_like_an_unbroken_one(
+    tiny_model: Any, monkeypatch: pytest.MonkeyPatch, memory: int
+) -> None:
+    """With all activations at hand, and with extremes, sketches and few token means only."""
+    monkeypatch.setattr(module, "BATCH_TOKENS", 4)
+    whole = activation_stats(tiny_model, TEXTS, corpus="pets", memory_bytes=memory)
+    saved, honest, runs = Memory(), tiny_model.activations, list[int]()
+
+    def interrupted(ids: Any) -> Any:
+        runs.append(len(ids))
+        if len(runs) == 3:
+            raise KeyboardInterrupt
+        return honest(ids)
+
+    monkeypatch.setattr(tiny_model, "activations", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        activation_stats(tiny_model, TEXTS, corpus="pets", memory_bytes=memory, saved=saved)
+    heard: list[int] = []
+    rest = activation_stats(
+        tiny_model, TEXTS, corpus="pets", memory_bytes=memory, saved=saved, progress=lambda done, of: heard.append(done)
+    )
+    assert heard[0] > sum(runs[:2])  # the first batches are not run again
+    assert {name: frame_hash(frame) for name, frame in rest.items()} == {
+        name: frame_hash(frame) for name, frame in whole.items()
+    }
+
+
+def test_a_state_of_another_pass_is_worth_nothing(tiny_model: Any) -> None:
+    saved = Memory()
+    activation_stats(tiny_model, TEXTS, corpus="pets", saved=saved)
+    states = len(saved.states)
+    other = activation_stats(tiny_model, TEXTS[:3], corpus="pets", saved=saved)
+    assert len(saved.states) > states
+    assert other["activation_stats"]["n_tokens"][0] == 7
