@@ -109,7 +109,6 @@ def test_shares_outside_zero_to_one_are_refused(asset: str, table: t.Table, colu
         assert ask(asset, "in_range", frames).passed is is_fine, value
 
 
-@pytest.mark.parametrize("side", ["output", "input"])
 def test_sums_that_miss_an_edge_an_instance_or_a_prompt_are_refused(graphs: Frames, rows_of: Rows):
     nodes = graphs["nodes"].with_columns(kind=pl.Series(["embedding", "neuron", "logit"]))
     raw = {"graphs": graphs["graphs"], "nodes": nodes, "edges": graphs["edges"]}
@@ -146,6 +145,7 @@ def test_statistics_that_lost_something_in_merging_are_refused(rows_of: Rows):
     assert not ask("edge_stats", "merges_all", stats | {"neuron_prompts": prompts[:1]}, **sums).passed
 
 
+@pytest.mark.parametrize("side", ["output", "input"])
 def test_a_label_for_a_neuron_that_does_not_exist_is_refused(side: str, rows_of: Rows):
     table = {"output": t.OUTPUT_LABELS, "input": t.INPUT_LABELS}[side]
     known = {"output": t.OUTPUT_PROJECTIONS, "input": t.INPUT_PROJECTIONS}[side]
