@@ -41,7 +41,7 @@ class PassFile:
         temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
         try:
             with temporary.open("wb") as stream:
-                np.savez(stream, key=np.array(key), **state())
+                np.savez(stream, allow_pickle=False, key=np.array(key), **state())
             replace_durably(temporary, self.path)
         finally:
             temporary.unlink(missing_ok=True)
