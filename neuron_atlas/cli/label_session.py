@@ -19,9 +19,9 @@ from rich.text import Text
 
 from neuron_atlas.adapters.files import write_atomically
 from neuron_atlas.cli.label_room import LabelRoom
-from neuron_atlas.cli.printing import cell, out
+from neuron_atlas.cli.printing import cell, highlighted, out
 from neuron_atlas.core.labeling.assemble import Gathered
-from neuron_atlas.core.labeling.evidence import INPUT_TYPES, OUTPUT_TYPES, Label, Side, Unlabeled
+from neuron_atlas.core.labeling.evidence import INPUT_TYPES, OUTPUT_TYPES, InputEvidence, Label, Side, Unlabeled
 from neuron_atlas.core.labeling.language_labeler import question
 from neuron_atlas.core.labeling.render import render
 from neuron_atlas.core.labeling.session import SessionState
@@ -37,6 +37,7 @@ Ask: TypeAlias = Callable[[str], str | None]
 KEYS = "[a]ccept  [r]egenerate  [e]dit  [s]kip  [f]ilter  [p]revious  [v]iew  [q]uit"
 BROWSE_KEYS = "[n]ext (Enter)  [b]ack  [r]andom  [g]o to neuron  [l]ayer  [p]ass  [q]uit"
 _SHOWN_LINES = 14
+_SHOWN_TEXTS = 3
 
 
 def ask_person(question: str) -> str | None:
@@ -100,8 +101,6 @@ class _Session:
 
     def _step(self, one: Gathered) -> bool:
         """Show one neuron and do what the person says; False ends the session."""
-        if self.pattern is not None and not self.pattern.search(render(one.evidence)):
-            return self._move(1)
         name = one.evidence.name
         attempt = self.attempts.get(name, 0)
         proposal = next(iter(self.room.resources.labeler.load(attempt=attempt).label([one.evidence])))
@@ -124,17 +123,17 @@ class _Session:
                 return self._move(1)
             elif word == "p":
                 return self._move(-1)
-            elif word == "r":
+            elif word == "r" and self.room.resources.labeler.is_paid:
                 self.attempts[name] = attempt + 1
-                if not self.room.resources.labeler.is_paid:
-                    out.print(f"labeler {self.room.resources.labeler.kind} always answers the same; edit instead")
                 return True
+            elif word == "r":
+                out.print(f"labeler {self.room.resources.labeler.kind} always answers the same; edit instead")
             elif word == "v":
                 for message in question(one.evidence).messages:
                     out.print(Text(message.content))
             elif word == "f":
                 self._filter()
-                return True
+                return self._fits(one) or self._move(1)
             else:
                 out.print("there is nothing to accept; edit, or skip" if word == "a" else "one of a r e s f p v q")
 
@@ -143,11 +142,16 @@ class _Session:
         done = self.state.outcomes.get(one.evidence.name)
         out.print()
         out.print(Text(one.evidence.name, style="bold"), Text(f"{place}{f', {done}' if done else ''}", style="dim"))
-        lines = render(one.evidence).splitlines()[1:]
+        lines = render(one.evidence).partition("\nDATA: ")[0].splitlines()[1:]
         for line in lines[:_SHOWN_LINES]:
-            out.print(Text(cell(line)), soft_wrap=True)
+            out.print(Text(cell(line)))
         if len(lines) > _SHOWN_LINES:
             out.print(Text(f"… {len(lines) - _SHOWN_LINES} more lines: v", style="dim"))
+        if isinstance(one.evidence, InputEvidence):
+            for kind, texts in (("fires", one.evidence.exemplars), ("stays low", one.evidence.others)):
+                for text in texts[:_SHOWN_TEXTS]:
+                    shown = highlighted(text.tokens, text.activations, peak=text.peak)
+                    out.print(Text(f"{kind:<9} ", style="dim") + (shown if kind == "fires" else Text(shown.plain)))
         if isinstance(proposal, Label):
             out.print(
                 Text(proposal.label, style="bold cyan"),
@@ -202,6 +206,7 @@ class _Session:
                 NeuronId(seen.layer, seen.neuron), seen.polarity, self.state.side, label, model_revision=model.revision
             )
         self.state = self.state.noted(seen.name, outcome)
+        out.print(Text(f"kept: {cell(label.label)}", style="green"))
 
     def _filter(self) -> None:
         text = (self.ask("only neurons whose evidence holds (a regular expression; empty: all):") or "").strip()
@@ -210,15 +215,30 @@ class _Session:
         except re.error as error:
             out.print(f"{text!r} is no regular expression: {error}")
 
+    def _fits(self, one: Gathered) -> bool:
+        """Whether the filter lets a neuron through."""
+        return self.pattern is None or self.pattern.search(render(one.evidence)) is not None
+
     def _move(self, step: int) -> bool:
-        """Go on; False beyond the last neuron."""
-        self._current()
-        moved = self.state.moved(step, len(self.neurons))
-        if moved is None:
+        """To the next neuron that the filter lets through, or the one before; False beyond the last of all neurons."""
+        before = self.state
+        while True:
+            self._current()
+            moved = self.state.moved(step, len(self.neurons))
+            if moved is None or moved == self.state:
+                break
+            self.state = moved
+            one = self._current()
+            if one is not None and self._fits(one):
+                return True
+        if self.pattern is not None:
+            way = "further" if step > 0 else "earlier"
+            out.print(Text(f"no {way} neuron holds {self.pattern.pattern!r}; the filter is off now", style="yellow"))
+            self.state, self.pattern = before, None
+            return True
+        if step > 0:
             out.print("that was the last neuron")
-            return False
-        self.state = moved
-        return True
+        return step < 0
 
     def _save(self) -> None:
         self.place.parent.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,7 @@ import pytest
 from neuron_atlas.cli.label_room import LabelRoom, chosen_layers
 from neuron_atlas.cli.label_session import interactive
 from neuron_atlas.core.labeling.passes import label_layer
+from neuron_atlas.core.labeling.render import render
 from neuron_atlas.core.labeling.rules import RulesLabeler
 from neuron_atlas.core.labeling.session import SessionState
 from neuron_atlas.defs.resources import Resources
@@ -102,6 +103,34 @@ def test_a_filter_shows_only_what_it_finds(room: LabelRoom, settings: Settings) 
     interactive(room, settings, "output", [1], resume=False, ask=saying("f", "walking", *["a"] * 30))
     assert {"walking" in str(label) or "ing" in str(label) for _, _, label in kept(room)} == {True}
     assert 0 < len(kept(room)) < 20
+
+
+def test_back_and_forth_goes_over_what_the_filter_hides(room: LabelRoom, settings: Settings) -> None:
+    """From the second neuron that promotes running words back to the first one, not to the neuron in between."""
+    found = [e.name for e in (one.evidence for one in room.gathered("output", 1)) if "walking" in render(e)]
+    interactive(
+        room, settings, "output", [1], resume=False, ask=saying("f", "walking", "s", "p", "e", "my words", "", "", "")
+    )
+    ((neuron, _, label),) = kept(room)
+    assert (f"L1/N{neuron}", label) == (found[0][:-1], "my words")
+
+
+def test_a_filter_that_finds_nothing_more_is_put_away(
+    room: LabelRoom, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (first,) = proposed(room)
+    interactive(room, settings, "output", [1], resume=False, ask=saying("f", "no such words", "a"))
+    assert kept(room) == [first]
+    assert "no further neuron holds 'no such words'; the filter is off now" in capsys.readouterr().out
+
+
+def test_asking_the_rules_again_says_that_they_do_not_change(
+    room: LabelRoom, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    interactive(room, settings, "output", [1], resume=False, ask=saying("r", "q"))
+    said = capsys.readouterr().out
+    assert "rules always answers the same; edit instead" in said
+    assert said.count("1 of 20") == 1
 
 
 def test_a_persons_label_enters_the_next_run_and_the_next_layers_evidence(room: LabelRoom, settings: Settings) -> None:

@@ -69,7 +69,7 @@ def _input(evidence: InputEvidence) -> list[str]:
     known = quote(evidence.output_label) if evidence.output_label is not None else "unknown"
     lines = [f"What it does when it fires: {known}."]
     lines += _tokens("Tokens whose embedding alone would drive it", evidence.drives)
-    lines += _tokens("Tokens it fired on (share of its activation in its top texts)", evidence.firing)
+    lines += _tokens("Tokens it fired on (share of its activation where it fires in the texts seen)", evidence.firing)
     lines += _tokens(
         "Tokens that stand before its peaks more often than elsewhere (share of top texts)", evidence.before
     )
@@ -98,13 +98,18 @@ def _input(evidence: InputEvidence) -> list[str]:
 def _tokens(title: str, listed: TokenList) -> list[str]:
     if not listed.tokens:
         return []
-    lines = [f"{title}: {', '.join(f'{quote(t.text)} {t.weight:+.2f}' for t in listed.tokens)}."]
+    lines = [f"{title}: {', '.join(f'{quote(t.text)} {_weight(t.weight)}' for t in listed.tokens)}."]
     for trait in listed.shared:
         lines.append(
             f"  {len(trait.token_ids)} of the strongest {trait.of} have in common ({trait.kind}): {quote(trait.name)}; "
             f"so do {trait.base:.0%} of all tokens."
         )
     return lines
+
+
+def _weight(value: float) -> str:
+    """With its sign, to two decimals; a small one to two digits, so that it is not nothing."""
+    return f"{value:+.2f}" if abs(value) >= 0.1 else f"{value:+.2g}"
 
 
 def _associations(title: str, found: Sequence[Association]) -> list[str]:
@@ -117,7 +122,7 @@ def _neighbours(title: str, found: Iterable[Neighbour], plus: str, minus: str) -
     for one in found:
         how = plus if one.weight > 0 else minus
         labels = "; ".join(f"{seen.side}: {quote(seen.text)}" for seen in one.labels) or "no label"
-        lines.append(f"  {one.name} {how} {one.weight:+.2f}, in {one.frequency:.0%} of its prompts; {labels}")
+        lines.append(f"  {one.name} {how} {_weight(one.weight)}, in {one.frequency:.0%} of its prompts; {labels}")
     return [f"{title}:", *lines] if lines else []
 
 

@@ -12,7 +12,7 @@ from neuron_atlas.core.labeling.evidence import Evidence, Label, OutputEvidence,
 from neuron_atlas.core.labeling.rules_input import explain_input
 from neuron_atlas.core.labeling.rules_output import explain_output
 
-VERSION = "rules/1"
+VERSION = "rules/2"
 """Raise when any rule, threshold or wording changes: labels of another version are another labeler's."""
 
 

@@ -151,9 +151,10 @@ def _worded(guess: _Hypothesis, evidence: InputEvidence, confidence: float) -> L
         described = f"Fires on {enumerate_words(guess.theme.words, most=5)} when {after} came before"
     else:
         label = phrase("fires on", guess.theme)
-        covered = sum(token.weight for token in guess.theme.tokens)
+        measured = {token.token_id: token.weight for token in evidence.firing.tokens}
+        covered = sum(measured.get(token.token_id, 0.0) for token in guess.theme.tokens)
         named = enumerate_words(guess.theme.words, most=5)
-        described = f"Fires on {named}: {covered:.0%} of the activation in its top texts"
+        described = f"Fires on {named}: {covered:.0%} of its activation where it fires in the texts seen"
     if evidence.precision is not None and guess.theme is not None:
         described += f"; in random texts the token alone fires it {evidence.precision:.0%} of the time"
     tokens = _widened(guess, evidence)

@@ -170,6 +170,18 @@ def test_a_token_that_always_fires_it_is_a_token_pattern() -> None:
     assert (answer.label, answer.type) == ("fires on “cat” and “dog”", "token-pattern")
 
 
+def test_the_share_of_activation_is_what_the_texts_showed() -> None:
+    """A token that only graphs show joins the label, and adds nothing to what was measured on texts."""
+    tops = tuple(text(f"the {word} sits", {word: 3.0}) for word in ("cat", "cat", "dog", "cow", "cow"))
+    others = (text("the dog and the cat sits", {"dog": 2.9, "cat": 3.0}), text("the rain sits", {}))
+    cow = Association(token_id=hash_of("cow"), text="cow", n=8, frequency=0.8, lift=9.0)
+    firing = listed({"cat": 0.6, "dog": 0.3, "rain": 0.1})
+    answer = say(inputs(exemplars=tops, others=others, firing=firing, associations=(cow,)))
+    assert isinstance(answer, Label)
+    assert "cow" in answer.tokens
+    assert "90% of its activation where it fires in the texts seen" in answer.description
+
+
 def test_a_token_that_needs_a_word_before_it_is_a_combination() -> None:
     tops = tuple(text(f"the capital of {place} is", {"is": 3.0}) for place in ("Oregon", "Texas", "Ohio"))
     others = tuple(text(f"the {thing} there is", {}) for thing in ("cat", "sun", "rain"))
