@@ -13,7 +13,7 @@ from neuron_atlas.cli.printing import out, print_facts, print_frame, print_json,
 from neuron_atlas.core.labeling.language_labeler import question
 from neuron_atlas.core.labeling.neighbours import Alone, compare_with_alone
 from neuron_atlas.core.labeling.passes import label_layer
-from neuron_atlas.core.labeling.score import score_layer
+from neuron_atlas.core.labeling.score import RUNS, score_layer
 from neuron_atlas.core.records import NeuronId
 from neuron_atlas.errors import BadInput, Incomplete
 
@@ -119,7 +119,8 @@ def neighbours(room: LabelRoom, layers: list[int], *, as_json: bool) -> None:
             labels[name] += made
             here[name] = pl.concat(made).lazy()
         with progress.status(f"layer {layer}, scores"):
-            scores.append(score_layer(model, layer, evidence=room.evidence, labels=here)["label_scores"])
+            measured = score_layer(model, layer, evidence=room.evidence, labels=here, budget=2 * RUNS)
+            scores.append(measured["label_scores"])
     table = compare_with_alone(
         {name: pl.concat(frames).lazy() for name, frames in labels.items()}, pl.concat(scores).lazy()
     )

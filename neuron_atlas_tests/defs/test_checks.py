@@ -9,10 +9,13 @@ import polars as pl
 import pytest
 
 from neuron_atlas.core import tables as t
+from neuron_atlas.core.labeling.choice import label_ref
+from neuron_atlas.core.labeling.choice import rows_of as label_rows
 from neuron_atlas.core.records import Frames
 from neuron_atlas.core.tables import tables_of
 from neuron_atlas.defs.checks import CHECKS, checks_of
 from neuron_atlas.defs.inventory import INVENTORY
+from neuron_atlas.defs.stored_checks import labels_are_current
 
 Rows = Callable[..., pl.DataFrame]
 
@@ -161,6 +164,27 @@ def test_few_labels_are_reported_but_do_not_block(rows_of: Rows):
     assert (result.passed, result.severity) == (False, dg.AssetCheckSeverity.WARN)
     result = ask("output_labels", "mostly_labeled", {"output_labels": rows_of(t.OUTPUT_LABELS, *rows[:2])})
     assert result.passed
+
+
+def test_labels_that_lean_on_changed_labels_are_named_with_what_to_rerun(rows_of: Rows):
+    """L00/N1 has read the label of L01/N1; then that one is worded anew."""
+    key = {"neuron": 1, "polarity": 1, "labeler": "rules", "version": "rules/1", "type": "semantic", "direction": 1}
+    late = {**key, "layer": 1, "label": "promotes rivers"}
+    (read,) = [label_ref(row) for row in label_rows(rows_of(t.OUTPUT_LABELS, late))]
+    early = {**key, "layer": 0, "label": "drives rivers", "neighbours": [read]}
+    ask_stored = labels_are_current()
+
+    def outcome(now: str) -> dg.AssetCheckResult:
+        outputs = rows_of(t.OUTPUT_LABELS, {**late, "label": now}, early)
+        tables = {"output_labels": {"output_labels": outputs.lazy()}, "input_labels": {}}
+        result = ask_stored(**tables)
+        assert isinstance(result, dg.AssetCheckResult)
+        return result
+
+    assert outcome("promotes rivers").passed
+    found = outcome("promotes lakes")
+    assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert found.description == "1 labels lean on labels that have changed; rerun output_labels for L00"
 
 
 def test_a_score_without_its_label_is_refused(rows_of: Rows):

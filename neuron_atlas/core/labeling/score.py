@@ -30,6 +30,8 @@ from neuron_atlas.core.tables import LABEL_SCORES
 
 HIGH, MEDIUM = 0.6, 0.3
 """Corrected scores from which a label counts as highly or fairly interpretable, if its interval lies above the null."""
+RUNS = 2048
+"""Steered runs of one layer for the labels of one labeler."""
 
 _Row = tuple[object, ...]
 
@@ -41,7 +43,7 @@ def score_layer(
     evidence: Tables,
     labels: Tables,
     seed: int = 0,
-    budget: int = 2048,
+    budget: int = RUNS,
     progress: Callable[[int, int], None] | None = None,
 ) -> Frames:
     """Table `label_scores` of one layer, for every labeler's labels in `labels` (`output_labels`, `input_labels`).
