@@ -202,11 +202,13 @@ def _spans(traced: pl.DataFrame, chunk: int) -> Iterator[tuple[str, str]]:
 def _located(
     edges: pl.LazyFrame, prompts: pl.DataType, start: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Prompt number, source and target (as rows of the node index), weight of every edge."""
+    """Prompt number, source and target (as rows of the node index), weight of every edge, in the order of their prompts."""
     try:
         some = edges.select(pl.col("prompt_id").cast(prompts).to_physical(), "source", "target", "weight").collect()
     except pl.exceptions.InvalidOperationError as error:
         raise DamagedData(f"an edge belongs to no traced prompt of this set: {error}") from error
+    if not some["prompt_id"].is_sorted():  # prompts are told apart by where one ends and the next begins
+        some = some.sort("prompt_id", maintain_order=True)
     prompt = some["prompt_id"].to_numpy()
     begin, size = start[prompt], np.diff(start)[prompt]
     source, target = some["source"].to_numpy(), some["target"].to_numpy()
