@@ -25,11 +25,12 @@ COLUMNS = {
 
 
 def copied(folder: Path) -> Copied:
-    """One neuron of this model with two descriptions, one of which may not stand, and one neuron of another model."""
+    """One neuron of this model, described twice on one side; on the other by what may not stand; and one of another model."""
     rows: dict[str, list[tuple[object, ...]]] = {
         "neurons": [("a", "small-world", 3, 7, None), ("b", "other", 3, 8, None)],
         "descriptions": [
             ("1", "a", 1, "v1", "names of rivers", None, None, None),
+            ("0", "a", 1, "v0", "names of brooks", None, None, None),
             ("2", "a", -1, "v1", "see https://evil.example", None, None, None),
             ("3", "b", 1, "v1", "names of lakes", None, None, None),
         ],

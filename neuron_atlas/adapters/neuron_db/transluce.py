@@ -209,15 +209,12 @@ def read_fetched(folder: Path, fetched: Fetched) -> Taken:
     return Taken(tuple(contents), left_out)
 
 
-def foreign_labels(
-    folder: Path, fetched: Fetched, *, model_id: str, version: str | None = None
-) -> Iterator[ForeignLabel]:
-    """The descriptions of one model as foreign labels, for whoever keeps those."""
+def foreign_labels(folder: Path, fetched: Fetched, *, model_id: str) -> Iterator[ForeignLabel]:
+    """The descriptions of one model as foreign labels: of each neuron and polarity, that of the last version by name."""
     neurons = _frame(folder, "neurons", fetched).filter(pl.col("expert").is_null(), pl.col("model_id") == model_id)
     told = _frame(folder, "descriptions", fetched).join(neurons.rename({"id": "neuron_id"}), on="neuron_id")
-    for row in told.iter_rows(named=True):
-        if version is None or row["version"] == version:
-            yield _foreign(row)
+    last = told.sort("version", "id").unique(("layer", "neuron", "polarity"), keep="last").sort("layer", "neuron", "id")
+    yield from map(_foreign, last.iter_rows(named=True))
 
 
 def _foreign(row: dict[str, object]) -> ForeignLabel:

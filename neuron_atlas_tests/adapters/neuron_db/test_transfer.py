@@ -220,10 +220,12 @@ def test_another_database_is_refused_with_its_tables(database: Server, tmp_path:
         fetch(database, tmp_path)
 
 
-def test_descriptions_can_be_had_as_foreign_labels(foreign: Server, tmp_path: Path) -> None:
+def test_descriptions_can_be_had_as_foreign_labels_of_the_last_version(foreign: Server, tmp_path: Path) -> None:
     fetched = fetch(foreign, tmp_path)
-    labels = list(foreign_labels(tmp_path, fetched, model_id="meta-llama/Llama", version="v2"))
-    assert [(str(label.neuron), label.text, label.author, label.origin) for label in labels] == [
-        ("L0/N1", "bodies of running water", "v2", "transluce")
+    labels = list(foreign_labels(tmp_path, fetched, model_id="meta-llama/Llama"))
+    assert [(str(label.neuron), label.polarity, label.text, label.author) for label in labels] == [
+        ("L0/N1", -1, "plural verbs", "v1"),
+        ("L0/N1", 1, "bodies of running water", "v2"),
+        ("L1/N2", 1, "see https://example.com/x", "v1"),
     ]
-    assert len(list(foreign_labels(tmp_path, fetched, model_id="meta-llama/Llama"))) == 4
+    assert {label.origin for label in labels} == {"transluce"}
