@@ -113,6 +113,7 @@ def neighbours(room: LabelRoom, layers: list[int], *, as_json: bool) -> None:
                     label_layer(
                         side, layer, evidence=room.evidence, labels=known, labeler=one,
                         model_revision=spec.revision, token_text=room.token_text,
+                        prior=room.resources.label_store.both_sides(layer),
                     )[name]
                     for one in (labeler, Alone(labeler))
                 ]  # fmt: skip

@@ -66,8 +66,9 @@ class LabelRoom:
         """The evidence of one layer, the neuron first whose label is worth most."""
         labels = self.labels()
         found, _ = gather(
-            side, layer, evidence=self.evidence, labels=labels, token_text=self.token_text, as_draft=as_draft
-        )
+            side, layer, evidence=self.evidence, labels=labels, token_text=self.token_text,
+            prior=self.resources.label_store.both_sides(layer), as_draft=as_draft,
+        )  # fmt: skip
         by_name = {one.evidence.name: one for one in found}
         order = labeling_order(side, layer, evidence=self.evidence, labels=labels)
         return [by_name[polar_name(at, neuron, polarity)] for at, neuron, polarity, _ in order.iter_rows()]

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from neuron_atlas.adapters.language_model import Ledger, OpenAIBatchModel, OpenAIModel, Prices, Server
     from neuron_atlas.core.labeling.evidence import Side
     from neuron_atlas.core.ports import Labeler
+    from neuron_atlas.core.records import Tables
 
 Kind = Literal["rules", "openai", "openai-batch", "human", "import"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -223,6 +224,12 @@ class LabelStoreResource(Ingredient):
             return None
         with self.open() as store:
             return store.rows(side, layer, model_revision=self.model.spec().revision)
+
+    def both_sides(self, layer: int) -> Tables:
+        """The same rows of both sides as label tables; empty without any store."""
+        sides: tuple[Side, ...] = ("output", "input")
+        found = {f"{side}_labels": self.rows(side, layer) for side in sides}
+        return {name: rows.lazy() for name, rows in found.items() if rows is not None}
 
 
 def spending(labeler: Labeler) -> dict[str, int | float]:

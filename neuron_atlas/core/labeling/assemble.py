@@ -19,6 +19,7 @@ from neuron_atlas.core.labeling.evidence import (
     Neighbour,
     OutputEvidence,
     Polarity,
+    PriorLabel,
     Side,
     TokenList,
     TokenWeight,
@@ -55,6 +56,7 @@ class _Layer:
     keys: tuple[PolarKey, ...]
     known: frozenset[str]
     book: LabelBook
+    prior: Mapping[PolarKey, tuple[PriorLabel, ...]]
 
 
 def gather(
@@ -64,13 +66,15 @@ def gather(
     evidence: Tables,
     labels: Tables,
     token_text: Mapping[int, str] | None = None,
+    prior: Tables | None = None,
     as_draft: bool = False,
 ) -> tuple[list[Gathered], Lexicon]:
     """The evidence of every labelable neuron and polarity of one layer, sorted, and the lexicon of its tokens.
 
     `token_text` names tokens that no table spells out (logits and embeddings are stored by id alone); a token without
-    text is left out. Raises `Incomplete` when a neighbour that must be labeled before has no row, unless the evidence is only to be
-    looked at (`as_draft`): such a neighbour counts as unlabeled then.
+    text is left out. `prior` holds label tables with what was imported about this layer, which labelers are shown. Raises
+    `Incomplete` when a neighbour that must be labeled before has no row, unless the evidence is only to be looked at
+    (`as_draft`): such a neighbour counts as unlabeled then.
     """
     here = layer_tables.of_layer(evidence, layer)
     texts = layer_tables.usage_texts(here)
@@ -85,6 +89,7 @@ def gather(
         keys=tuple((neuron, polarity) for at, neuron, polarity in everyone if at == layer),
         known=frozenset() if as_draft else frozenset(polar_name(*row) for row in everyone),
         book=LabelBook(labels),
+        prior=layer_tables.prior_labels(prior or {}, layer),
     )
     return (_outputs(room) if side == "output" else _inputs(room)), room.lexicon
 
@@ -103,6 +108,7 @@ def _outputs(room: _Layer) -> list[Gathered]:
             neuron=neuron,
             polarity=_polarity(polarity),
             appearance=appearances.get((neuron, polarity)),
+            prior=room.prior.get((neuron, polarity), ()),
             promotes=_tokens(room.lexicon, projected.get((neuron, polarity), ()), turn=polarity),
             suppresses=_tokens(room.lexicon, projected.get((neuron, -polarity), ()), turn=polarity),
             logits=_tokens(room.lexicon, _linked(wires.tokens.get(neuron, ())), turn=polarity),
@@ -133,6 +139,7 @@ def _inputs(room: _Layer) -> list[Gathered]:
             neuron=neuron,
             polarity=_polarity(polarity),
             appearance=appearances.get(key),
+            prior=room.prior.get(key, ()),
             drives=_tokens(room.lexicon, projected.get(key, ()), turn=polarity),
             firing=_tokens(room.lexicon, firing.tokens, head=0.0),
             before=_tokens(room.lexicon, firing.before),

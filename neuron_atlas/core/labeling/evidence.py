@@ -145,6 +145,16 @@ class DirectEffect(Checked):
     der: float
     effect_type: Literal["logit", "mixed", "routing"]
     n: int
+    by_ablation: float | None = None
+    """The same share measured by taking the neuron's activation away in the model itself, where that was done."""
+
+
+class PriorLabel(Checked):
+    """A label that this neuron got elsewhere, and from where: a claim to be weighed, not a measurement."""
+
+    side: Side
+    text: str
+    by: str
 
 
 class _OneNeuron(Checked):
@@ -152,6 +162,7 @@ class _OneNeuron(Checked):
     neuron: int
     polarity: Polarity
     appearance: Appearance | None = None
+    prior: tuple[PriorLabel, ...] = ()
 
     @property
     def name(self) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 import polars as pl
 
 from neuron_atlas.core.aggregation.token_words import readable_token
-from neuron_atlas.core.labeling.evidence import Appearance, Association, DirectEffect
+from neuron_atlas.core.labeling.evidence import Appearance, Association, DirectEffect, PriorLabel, Side
 from neuron_atlas.core.labeling.wording import FULL_LIST
 from neuron_atlas.core.records import Tables
 
@@ -79,8 +79,23 @@ def direct_effects(here: Tables) -> dict[int, DirectEffect]:
     """Direct-effect ratio per neuron."""
     if "der_scores" not in here:
         return {}
-    rows = here["der_scores"].select("neuron", "der", "effect_type", "n").collect()
-    return {neuron: DirectEffect(der=der, effect_type=kind, n=n) for neuron, der, kind, n in rows.iter_rows()}
+    rows = here["der_scores"].select("neuron", "der", "effect_type", "n", "der_intervention").collect()
+    return {
+        neuron: DirectEffect(der=der, effect_type=kind, n=n, by_ablation=ablated)
+        for neuron, der, kind, n, ablated in rows.iter_rows()
+    }
+
+
+def prior_labels(prior: Tables, layer: int) -> dict[PolarKey, tuple[PriorLabel, ...]]:
+    """What was imported about each (neuron, polarity) of a layer, from label tables of either side."""
+    found: dict[PolarKey, list[PriorLabel]] = defaultdict(list)
+    sides: tuple[Side, ...] = ("output", "input")
+    for side in (one for one in sides if f"{one}_labels" in prior):
+        wanted = (pl.col("layer") == layer) & (pl.col("labeler") == "import") & pl.col("label").is_not_null()
+        rows = prior[f"{side}_labels"].filter(wanted).sort("neuron", "polarity", "version").collect()
+        for neuron, polarity, text, by in rows.select("neuron", "polarity", "label", "version").iter_rows():
+            found[neuron, polarity].append(PriorLabel(side=side, text=text, by=by))
+    return {key: tuple(labels) for key, labels in found.items()}
 
 
 def associations(here: Tables, place: str) -> dict[PolarKey, tuple[Association, ...]]:

@@ -32,6 +32,7 @@ def label_layer(
     token_text: Mapping[int, str] | None = None,
     budget: int | None = None,
     given: pl.DataFrame | None = None,
+    prior: Tables | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Frames:
     """Table `output_labels` or `input_labels` of one layer: a row, labeled or not, for every labelable neuron and polarity.
@@ -40,12 +41,13 @@ def label_layer(
     der_scores, exemplars and activation_stats, of the whole model (other layers' profiles tell which labels must exist).
     `labels` holds the label tables of the layers this one reads: for outputs `output_labels` of later layers; for inputs
     `output_labels` of this and earlier layers and `input_labels` of earlier ones. `given` rows of this table, by persons or
-    from elsewhere, stand beside the new ones and are never overwritten. `token_text` names tokens that no table spells out.
+    from elsewhere, stand beside the new ones and are never overwritten; `prior` holds label tables of either side with what was
+    imported about this layer, which labelers are shown as claims. `token_text` names tokens that no table spells out.
     The labeler is shown the neurons in the order of `priority.py`, so that money or time that ends was spent on the most
     useful; with a `budget`, only so many, and the others get a row that says so. `progress` gets (done, total).
     Raises `Incomplete` when a neighbour's row is missing, `PermanentError` when the labeler answers out of step.
     """
-    gathered, lexicon = gather(side, layer, evidence=evidence, labels=labels, token_text=token_text)
+    gathered, lexicon = gather(side, layer, evidence=evidence, labels=labels, token_text=token_text, prior=prior)
     chosen = _by_priority(side, layer, gathered, evidence, labels)[:budget]
     answers = _answers(side, [gathered[n] for n in chosen], labeler, progress)
     answered = dict(zip(chosen, answers, strict=True))

@@ -30,6 +30,7 @@ def render(evidence: Evidence) -> str:
     """The evidence as lines of text, the exemplars last."""
     lines = [f"Neuron {evidence.name} (layer {evidence.layer}, fires with sign {evidence.polarity:+d})"]
     lines += _appearance(evidence)
+    lines += _prior(evidence)
     lines += _output(evidence) if isinstance(evidence, OutputEvidence) else _input(evidence)
     return "\n".join(lines)
 
@@ -50,10 +51,17 @@ def _appearance(evidence: Evidence) -> list[str]:
     return [f"{line}."]
 
 
+def _prior(evidence: Evidence) -> list[str]:
+    """Labels from elsewhere, as what they are."""
+    claims = "; ".join(f"{one.side}: {quote(one.text)} (by {quote(one.by)})" for one in evidence.prior)
+    return [f"Labels it got elsewhere (claims to weigh, not measurements): {claims}."] if claims else []
+
+
 def _output(evidence: OutputEvidence) -> list[str]:
     effect = evidence.direct_effect
     lines = [
-        f"Direct share of its effect on answers: {effect.der:.2f} ({effect.effect_type}, {effect.n} instances)."
+        f"Direct share of its effect on answers: {effect.der:.2f} ({effect.effect_type}, {effect.n} instances"
+        f"{'' if effect.by_ablation is None else f'; {effect.by_ablation:.2f} by ablation'})."
         if effect is not None
         else "Direct share of its effect on answers: not measured."
     ]

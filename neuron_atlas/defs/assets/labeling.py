@@ -38,7 +38,7 @@ def labeling_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
         pool="llm",
         kinds={"python", "postgres"},
         owners=OWNERS,
-        code_version="2",
+        code_version="3",
     )
     @doorway
     def output_labels(
@@ -71,6 +71,7 @@ def labeling_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
             model_revision=model.spec().revision,
             token_text=model.vocabulary(),
             given=label_store.rows("output", layer),
+            prior=label_store.both_sides(layer),
             progress=heard(context.log),
         )
         context.add_output_metadata(spending(who), output_name="result")
@@ -89,7 +90,7 @@ def labeling_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
         pool="llm",
         kinds={"python", "postgres"},
         owners=OWNERS,
-        code_version="2",
+        code_version="3",
     )
     @doorway
     def input_labels(
@@ -121,6 +122,7 @@ def labeling_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
             model_revision=model.spec().revision,
             token_text=model.vocabulary(),
             given=label_store.rows("input", layer),
+            prior=label_store.both_sides(layer),
             progress=heard(context.log),
         )
         context.add_output_metadata(spending(who), output_name="result")

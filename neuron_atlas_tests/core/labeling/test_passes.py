@@ -13,6 +13,7 @@ from neuron_atlas.core.labeling.choice import best_labels, label_ref, rows_of, s
 from neuron_atlas.core.labeling.evidence import Evidence, InputEvidence, Label, OutputEvidence, Unlabeled
 from neuron_atlas.core.labeling.passes import label_layer
 from neuron_atlas.core.labeling.priority import labeling_order
+from neuron_atlas.core.labeling.render import render
 from neuron_atlas.core.records import Frames, Tables
 from neuron_atlas.core.tables import INPUT_LABELS, OUTPUT_LABELS
 from neuron_atlas.errors import Incomplete, PermanentError
@@ -162,6 +163,25 @@ def test_a_persons_label_speaks_first_and_is_kept(evidence: Tables) -> None:
         "promotes human things",
         "promotes newer things",
     ]
+
+
+def test_labels_from_elsewhere_are_shown_as_claims_and_peoples_are_not(evidence: Tables) -> None:
+    machine = outputs(evidence, 1, {}, labeler=Recorder())
+
+    def of(neuron: int, labeler: str, text: str) -> pl.DataFrame:
+        words = {"labeler": labeler, "version": "neuronpedia gpt", "label": text}
+        return machine.filter(pl.col("neuron") == neuron).with_columns(pl.lit(v).alias(k) for k, v in words.items())
+
+    prior = pl.concat([of(5, "import", "names of <b>rivers"), of(6, "human", "names of lakes")])
+    labeler = Recorder()
+    outputs(evidence, 1, {}, labeler=labeler, prior={"output_labels": prior.lazy()})
+    shown = {one.neuron: one for one in labeler.shown}
+    assert [(one.side, one.text, one.by) for one in shown[5].prior] == [
+        ("output", "names of <b>rivers", "neuronpedia gpt")
+    ]
+    claim = 'output: "names of \\u003cb\\u003erivers" (by "neuronpedia gpt")'
+    assert f"Labels it got elsewhere (claims to weigh, not measurements): {claim}." in render(shown[5])
+    assert not any(one.prior for n, one in shown.items() if n != 5)
 
 
 def test_a_label_beats_an_abstention_of_a_better_machine(evidence: Tables) -> None:
