@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 import polars as pl
 
 from neuron_atlas.core.aggregation.token_words import readable_token
-from neuron_atlas.core.labeling.evidence import Appearance, Association, DirectEffect, PriorLabel, Side
+from neuron_atlas.core.labeling.evidence import Appearance, Association, DirectEffect, PriorLabel
+from neuron_atlas.core.labeling.label_book import SIDES
 from neuron_atlas.core.labeling.wording import FULL_LIST
 from neuron_atlas.core.records import Tables
 
@@ -89,8 +90,9 @@ def direct_effects(here: Tables) -> dict[int, DirectEffect]:
 def prior_labels(prior: Tables, layer: int) -> dict[PolarKey, tuple[PriorLabel, ...]]:
     """What was imported about each (neuron, polarity) of a layer, from label tables of either side."""
     found: dict[PolarKey, list[PriorLabel]] = defaultdict(list)
-    sides: tuple[Side, ...] = ("output", "input")
-    for side in (one for one in sides if f"{one}_labels" in prior):
+    for side in SIDES:
+        if f"{side}_labels" not in prior:
+            continue
         wanted = (pl.col("layer") == layer) & (pl.col("labeler") == "import") & pl.col("label").is_not_null()
         rows = prior[f"{side}_labels"].filter(wanted).sort("neuron", "polarity", "version").collect()
         for neuron, polarity, text, by in rows.select("neuron", "polarity", "label", "version").iter_rows():
