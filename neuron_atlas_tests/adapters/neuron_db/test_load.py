@@ -20,6 +20,7 @@ from neuron_atlas.adapters.neuron_db import (
     schema_version,
     search,
 )
+from neuron_atlas.adapters.neuron_db.load import graph_bytes
 from neuron_atlas.adapters.postgres import Server
 from neuron_atlas.core.records import ModelSpec, Tables
 from neuron_atlas.core.search.described import described
@@ -108,6 +109,27 @@ def test_equal_texts_are_embedded_once(
     assert report.n_texts == embedder.n_embedded == n_different < 400
     assert len(rows_of(database, "embeddings")) == n_different
     assert len(rows_of(database, "descriptions")) == 1200
+
+
+@pytest.mark.parametrize(
+    ("share", "fits"), [(1.0, True), (0.6, False)]
+)  # memory comes in blocks of up to 2 MB at this size
+def test_an_index_is_given_the_memory_that_it_needs(database: Server, share: float, fits: bool) -> None:
+    said: list[str] = []
+    with database.connect() as connection:
+        connection.add_notice_handler(lambda notice: said.append(notice.message_primary or ""))
+        connection.execute("create extension if not exists vector")
+        connection.execute("create table few (embedding halfvec(384))")
+        connection.execute(
+            "insert into few select array(select random() from generate_series(1, 384) where i > 0)::halfvec(384) "
+            "from generate_series(1, 2500) as i"
+        )
+        memory = f"{int(share * graph_bytes(2500, 384) / 1024)}kB"
+        connection.execute("select set_config('maintenance_work_mem', %s, true)", [memory])
+        connection.execute(
+            "create index on few using hnsw (embedding halfvec_cosine_ops) with (m = 16, ef_construction = 32)"
+        )
+    assert any("no longer fits" in text for text in said) != fits
 
 
 NO_SHARED_MEMORY = """
