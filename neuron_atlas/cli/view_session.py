@@ -263,6 +263,9 @@ class Session:
             self.view.clear()
         if self._as_json:
             self._print({"cleared": "everything" if rest else "steering"})
+        else:
+            what = "forgot the conversation; nothing is steered" if rest else "nothing is steered any more"
+            out.print(Text(what), style="dim")
 
     # ------------------------------------------------------------------------------------------------------ saving, help
     def _save(self, rest: str) -> None:

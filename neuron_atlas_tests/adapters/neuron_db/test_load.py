@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import polars as pl
@@ -21,7 +22,7 @@ from neuron_atlas.adapters.neuron_db import (
     search,
 )
 from neuron_atlas.adapters.neuron_db.load import graph_bytes
-from neuron_atlas.adapters.postgres import Server
+from neuron_atlas.adapters.postgres import Server, ensure_database
 from neuron_atlas.core.records import ModelSpec, Tables
 from neuron_atlas.core.search.described import described
 from neuron_atlas.core.tables import QUANTILE_LEVELS
@@ -246,7 +247,7 @@ LOADER = """
 import sys
 import polars as pl
 from neuron_atlas.adapters.neuron_db import load_descriptions
-from neuron_atlas.adapters.postgres import Server
+from neuron_atlas.adapters.postgres import Server, ensure_database
 from neuron_atlas.core.records import ModelSpec
 from neuron_atlas_tests.adapters.neuron_db.conftest import WordEmbedder, labels
 host, database = sys.argv[1:]
@@ -263,17 +264,32 @@ KILLS = int(os.environ.get("NEURON_ATLAS_TEST_KILLS", "3"))
 """How many seeded kills; more of them take a few seconds each."""
 
 
+def loading(database: Server) -> subprocess.Popen[str]:
+    """Another process, about to load 800 new labels."""
+    arguments = [sys.executable, "-c", LOADER, database.host, database.database]
+    loader = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    assert loader.stdout is not None
+    assert loader.stdout.readline().strip() == "loading"
+    return loader
+
+
+@pytest.fixture(scope="module")
+def seconds(server: Server) -> float:
+    """How long such a load takes here."""
+    with loading(ensure_database(server, "timed")) as loader:
+        started = time.monotonic()
+        loader.wait()
+        return time.monotonic() - started
+
+
 @pytest.mark.parametrize("seed", range(KILLS))
 def test_a_load_killed_at_any_instant_leaves_all_or_nothing(
-    database: Server, tables: Tables, model: ModelSpec, embedder: WordEmbedder, seed: int
+    database: Server, tables: Tables, model: ModelSpec, embedder: WordEmbedder, seed: int, seconds: float
 ) -> None:
     load_descriptions(database, model=model, version="v1", tables=tables, embedder=embedder)
-    arguments = [sys.executable, "-c", LOADER, database.host, database.database]
-    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, cwd=ROOT) as loader:
-        assert loader.stdout is not None
-        assert loader.stdout.readline().strip() == "loading"
+    with loading(database) as loader:
         try:
-            loader.wait(timeout=random.Random(seed).uniform(0.05, 1.5))
+            loader.wait(timeout=random.Random(seed).uniform(0, 1.1) * seconds)
         except subprocess.TimeoutExpired:
             loader.kill()
     with database.connect() as connection:

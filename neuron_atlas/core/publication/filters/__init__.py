@@ -22,7 +22,7 @@ from neuron_atlas.core.publication.filters.algebra import (
     parts_of,
     read_filter,
 )
-from neuron_atlas.core.publication.filters.evaluate import select
+from neuron_atlas.core.publication.filters.evaluate import found_by, select
 from neuron_atlas.core.publication.filters.selection import Selection, Size
 from neuron_atlas.core.publication.filters.words import TERMS, filter_of, words_of
 
@@ -46,6 +46,7 @@ __all__ = [
     "Size",
     "Tokens",
     "filter_of",
+    "found_by",
     "parts_of",
     "read_filter",
     "select",

@@ -98,7 +98,29 @@ def _needed(reading: Reading | None, kind: str) -> Reading:
 
 
 # -------------------------------------------------------------------------------------------------------- of what is known
+def found_by(wanted: Filter, known: Known) -> pl.DataFrame:
+    """The descriptions (rows of `known.descriptions`) for which a filter holds their neurons, those it asks for most closely
+    first; none where it says nothing of descriptions."""
+    match wanted:
+        case Description():
+            return _passing(wanted, known)
+        case And(filters=inner) | Or(filters=inner):
+            return pl.concat([known.descriptions.clear(), *(found_by(part, known) for part in inner)])
+        case _:
+            return known.descriptions.clear()
+
+
 def _described(wanted: Description, known: Known, size: Size) -> Selection:
+    found = _passing(wanted, known)
+    mask = np.zeros((2, size.n_layers, size.n_neurons), np.bool_)
+    mask[(found["polarity"].to_numpy() < 0).astype(np.intp), found["layer"].to_numpy(), found["neuron"].to_numpy()] = (
+        True
+    )
+    return Selection.of_mask(size, mask)
+
+
+def _passing(wanted: Description, known: Known) -> pl.DataFrame:
+    """The descriptions that pass; the nearest first where it asks for a meaning."""
     rows = known.descriptions
     passes = pl.lit(True)
     for column in ("side", "labeler", "version", "type", "interpretability"):
@@ -114,17 +136,12 @@ def _described(wanted: Description, known: Known, size: Size) -> Selection:
     if wanted.regex is not None:
         passes &= known.searched.str.contains(f"(?i){wanted.regex}")
     found = rows.filter(passes)
-    if wanted.similar_to is not None:
-        found = _nearest(found, wanted, wanted.similar_to, known)
-    mask = np.zeros((2, size.n_layers, size.n_neurons), np.bool_)
-    mask[(found["polarity"].to_numpy() < 0).astype(np.intp), found["layer"].to_numpy(), found["neuron"].to_numpy()] = (
-        True
-    )
-    return Selection.of_mask(size, mask)
+    return found if wanted.similar_to is None else _nearest(found, wanted, wanted.similar_to, known)
 
 
 def _nearest(rows: pl.DataFrame, wanted: Description, question: str, known: Known) -> pl.DataFrame:
-    """The rows near in meaning: by least similarity, and of the nearest neurons and polarities; ties by layer and neuron."""
+    """The rows near in meaning, one of each neuron and polarity, the nearest first, ties by layer and neuron: those of a least
+    similarity, and at most `top_k`."""
     if known.meaning is None:
         raise Incomplete(
             "comparing meanings needs an embedder, and none is at hand; open the atlas with one, or filter by keyword"
@@ -134,12 +151,11 @@ def _nearest(rows: pl.DataFrame, wanted: Description, question: str, known: Know
     )
     if wanted.min_similarity is not None:
         near = near.filter(pl.col("similarity") >= wanted.min_similarity)
-    top_k = wanted.top_k or (DEFAULT_NEAREST if wanted.min_similarity is None else None)
-    if top_k is None:
-        return near
     key = ("layer", "neuron", "polarity")
-    best = near.group_by(key).agg(pl.col("similarity").max())
-    return best.sort(pl.col("similarity").round(6), *key, descending=[True, False, False, False]).head(top_k)
+    best = near.sort(pl.col("similarity").round(6), *key, descending=[True, False, False, False], maintain_order=True)
+    best = best.unique(key, keep="first", maintain_order=True).drop("similarity")
+    top_k = wanted.top_k or (DEFAULT_NEAREST if wanted.min_similarity is None else None)
+    return best if top_k is None else best.head(top_k)
 
 
 def _in_module(path: str, known: Known, size: Size) -> Selection:

@@ -16,7 +16,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from neuron_atlas.core.ports import Array
-from neuron_atlas.core.publication.filters import Selection
+from neuron_atlas.core.publication.filters import Filter, Selection, found_by
 from neuron_atlas.core.publication.known import Known, Reading
 from neuron_atlas.core.publication.strongest import strongest
 
@@ -52,8 +52,10 @@ def instances(
     limit: int | None,
     relevance: Array | None = None,
     level: float = LEVEL,
+    wanted: Filter | None = None,
 ) -> pl.DataFrame:
-    """The instances that are in, of largest |value| in `order`; one whose value there is 0 or missing is left out.
+    """The instances that are in, of largest |value| in `order`; one whose value there is 0 or missing is left out. Labels are those
+    that the filter `wanted` found them by.
 
     Columns: neuron_id, layer, neuron, polarity, position, token, activation, normalised, relevance (logits; missing unless given),
     label, description.
@@ -87,17 +89,24 @@ def instances(
             ),
         }
     )
-    return described(found.with_columns(token=pl.Series([reading.tokens[p] for p in position], dtype=pl.String)), known).select(
+    token = pl.Series([reading.tokens[p] for p in position], dtype=pl.String)
+    return described(found.with_columns(token=token), known, wanted).select(
         "neuron_id", "layer", "neuron", "polarity", "position", "token", "activation", "normalised", "relevance", "label",
         "description",
     )  # fmt: skip
 
 
 def neurons(
-    selection: Selection, reading: Reading | None, known: Known, *, limit: int, level: float = LEVEL
+    selection: Selection,
+    reading: Reading | None,
+    known: Known,
+    *,
+    limit: int,
+    level: float = LEVEL,
+    wanted: Filter | None = None,
 ) -> pl.DataFrame:
     """The neurons and polarities that are in at some token, in order of layer and neuron without a text, else by the largest
-    |normalised| activation of their polarity there.
+    |normalised| activation of their polarity there. Labels are those that the filter `wanted` found them by.
 
     Columns: neuron_id, layer, neuron, polarity, n_tokens (at how many tokens in the filter it fires), position, token, activation,
     normalised (of its strongest), label, description, cluster, cluster_name.
@@ -141,7 +150,7 @@ def neurons(
         )
     modules = known.modules.rename({"path": "cluster", "name": "cluster_name"})
     return (
-        described(found, known)
+        described(found, known, wanted)
         .join(modules, on=["layer", "neuron"], how="left", maintain_order="left")
         .select(
             "neuron_id", "layer", "neuron", "polarity", "n_tokens", "position", "token", "activation", "normalised", "label",
@@ -169,10 +178,11 @@ def _peaks(selection: Selection, reading: Reading, known: Known) -> tuple[NDArra
     return position, count
 
 
-def described(found: pl.DataFrame, known: Known) -> pl.DataFrame:
-    """Rows (layer, neuron, polarity) in their order with neuron_id and the best label and description of each."""
-    told = known.best.select("layer", "neuron", "polarity", "label", "description")
+def described(found: pl.DataFrame, known: Known, wanted: Filter | None = None) -> pl.DataFrame:
+    """Rows (layer, neuron, polarity) in their order with neuron_id and the label and description of each that a filter found it by,
+    else the best."""
+    key = ["layer", "neuron", "polarity"]
+    told = known.best if wanted is None else pl.concat([found_by(wanted, known), known.best])
+    told = told.select(*key, "label", "description").unique(key, keep="first", maintain_order=True)
     name = pl.format("L{}/N{}", "layer", "neuron")
-    return found.join(told, on=["layer", "neuron", "polarity"], how="left", maintain_order="left").with_columns(
-        neuron_id=name
-    )
+    return found.join(told, on=key, how="left", maintain_order="left").with_columns(neuron_id=name)

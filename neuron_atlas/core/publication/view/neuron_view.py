@@ -252,12 +252,14 @@ class NeuronView:
             "normalised" if self.known.missing_quantiles < self.known.quantiles[0].size else "activation"
         )
         chosen = order or (natural if relevance is None else "relevance")
-        return listing.instances(self.selection, reading, self.known, order=chosen, limit=limit, relevance=relevance)
+        return listing.instances(
+            self.selection, reading, self.known, order=chosen, limit=limit, relevance=relevance, wanted=self.filter
+        )
 
     def neurons(self, limit: int = 50) -> pl.DataFrame:
         """The neurons and polarities in the filter with their label, cluster and strongest token; columns as in
         `listing.neurons`."""
-        return listing.neurons(self.selection, self.reading, self.known, limit=limit)
+        return listing.neurons(self.selection, self.reading, self.known, limit=limit, wanted=self.filter)
 
     def activations(self) -> Array:
         """All activations [L, T, I] as they are now."""

@@ -318,6 +318,19 @@ def test_a_view_of_a_model_of_which_nothing_is_known(model) -> None:
     assert view.instances().height == 0
 
 
+def test_labels_are_those_that_the_filter_found_neurons_by(view) -> None:
+    view.read("a bbb cc d")
+    older = f.Description(keyword="older")
+    for wanted, label in (
+        (f.Layers(first=0, last=0) & f.Polarity(polarity=1), "counts the words"),  # a person's is the best
+        (older, "an older label"),
+        (older & f.Polarity(polarity=1), "an older label"),
+        (~f.Description(keyword="long"), "counts the words"),
+    ):
+        view.filter = wanted & f.Ids(items=(f.Item(layer=0, neuron=0, polarity=1),))
+        assert view.instances()["label"].unique().to_list() == view.neurons()["label"].to_list() == [label]
+
+
 # ------------------------------------------------------------------------------------------------------------------- linter
 def test_average_linkage_by_hand() -> None:
     """Points 0, 1, 2 on a line at 0, 1, 3 and two at 10, 10.5: {0, 1} join at 1, {3, 4} at 0.5, 2 joins at (3 + 2) / 2 = 2.5."""
