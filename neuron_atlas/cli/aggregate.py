@@ -91,7 +91,9 @@ def _folder(folder: Path, work: Path, output: Path, batch_size: int, max_graphs:
             work,
             batch_size=batch_size,
             max_graphs=max_graphs,
-            listener=lambda done, of: bar.update(task, completed=done, total=of),
+            listener=lambda done, of: bar.update(
+                task, completed=done, total=of, description="adding up" if done == of else "graph files"
+            ),
         )
         bar.update(task, description=f"writing {output.name}")
         frames = {name: frame.lazy() for name, frame in sums.frames.items()}

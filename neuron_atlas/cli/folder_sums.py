@@ -94,18 +94,12 @@ def sum_folder(
             items: list[_Item] = []
             repeated: set[_Version] = set()
             for file in batch:
-                (item,) = read_graphs([file])
-                if isinstance(item, AttributionGraph):
-                    first, own = prompts.get(item.prompt.prompt_id), item.summary.model_id
-                    if model and own and _plain(own) != _plain(model):
-                        item = set_aside(file, f"of model {own}; the folder's first graph is of {model}")
-                    elif first is not None:
-                        item = set_aside(file, f"the same prompt as {first[0]}")
-                        repeated.add(first)
-                    else:
-                        prompts[item.prompt.prompt_id] = _version(file)
-                        model = model or own
+                item, first = _counted(file, prompts, model)
                 items.append(item)
+                if isinstance(item, AttributionGraph):
+                    model = model or item.summary.model_id
+                if first is not None:
+                    repeated.add(first)
                 listener(done := done + 1, len(files))
             facts = {
                 "files": json.dumps([_version(file) for file in batch]),
@@ -115,6 +109,20 @@ def sum_folder(
             }
             batches.append(_publish(lake, batch, items, facts))
         return _result(folder, lake, batches, model, len(resumed))
+
+
+def _counted(file: Path, prompts: dict[str, _Version], model: str) -> tuple[_Item, _Version | None]:
+    """A file's graph, its prompt added to `prompts`, or why it is set aside; and the file whose prompt it repeats."""
+    (item,) = read_graphs([file])
+    if isinstance(item, Quarantined):
+        return item, None
+    own = item.summary.model_id
+    if model and own and _plain(own) != _plain(model):
+        return set_aside(file, f"of model {own}; the folder's first graph is of {model}"), None
+    if (first := prompts.get(item.prompt.prompt_id)) is not None:
+        return set_aside(file, f"the same prompt as {first[0]}"), first
+    prompts[item.prompt.prompt_id] = _version(file)
+    return item, None
 
 
 def _result(folder: Path, lake: Lake, batches: Sequence[str], model: str, resumed: int) -> FolderSums:
@@ -131,7 +139,8 @@ def _result(folder: Path, lake: Lake, batches: Sequence[str], model: str, resume
 
 
 def _kept(lake: Lake, files: Sequence[Path]) -> dict[str, _Finished]:
-    """Finished batches, by name, whose files are all wanted and as they were; those whose files changed or went are removed."""
+    """Finished batches, by name, whose files are all wanted and as they were; those of files that changed or went, or of
+    another version of neuron_atlas, are removed."""
     folder, wanted = files[0].parent, {file.name for file in files}
     kept: dict[str, _Finished] = {}
     claimed: set[str] = set()
@@ -139,7 +148,7 @@ def _kept(lake: Lake, files: Sequence[Path]) -> dict[str, _Finished]:
         batch = _finished(lake, name)
         known = {*batch.files, *batch.repeated}
         own = {file for file, *_ in batch.files}
-        if any(file != _version(folder / file[0]) for file in known):
+        if not batch.files or any(file != _version(folder / file[0]) for file in known):
             for asset in ("raw_graphs", "graph_stats"):
                 shutil.rmtree(lake.folder(asset, name), ignore_errors=True)
         elif {file for file, *_ in known} <= wanted and not own & claimed:

@@ -135,6 +135,17 @@ def test_only_what_is_new_or_changed_is_read_again(folder: Path, tmp_path: Path)
     assert table_hashes(folder / "edge_stats.duckdb") == table_hashes(tmp_path / "anew.duckdb")
 
 
+def test_batches_of_another_version_are_made_anew(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folder_sums, "version", lambda package: "0.0.0")
+    told(folder)
+    monkeypatch.undo()
+    before = table_hashes(folder / "edge_stats.duckdb")
+    again = told(folder)
+    assert (again["graphs"], again["resumed"]) == (5, 0)
+    after = table_hashes(folder / "edge_stats.duckdb")
+    assert {name for name, content in after.items() if content != before[name]} == {"graphs"}  # says which version
+
+
 def test_what_cannot_be_counted_is_set_aside_with_its_reason(folder: Path) -> None:
     write(folder, "huge", document("yak", weight=1e10))
     write(folder, "other", document("elk", scan="large"))

@@ -17,15 +17,18 @@ from neuron_atlas.core.tables import EDGE_SUMS
 
 NODES, EDGES = 250, 25_000
 
-MEASURE = """
+HELD = """
 import json, sys
 from pathlib import Path
 import polars as pl
-from neuron_atlas.core.aggregation.edge_sums import sum_edges
 
 def held(what):
     (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(what))
     return int(line.split()[1]) * 1024
+"""
+
+MEASURE = """
+from neuron_atlas.core.aggregation.edge_sums import sum_edges
 
 folder, limit = Path(sys.argv[1]), int(sys.argv[2])
 before = held("VmRSS")
@@ -69,15 +72,8 @@ def write_graphs(folder: Path, n_prompts: int) -> None:
 
 
 MEASURE_MERGING = """
-import json, sys
-from pathlib import Path
-import polars as pl
 from neuron_atlas.core.aggregation.edge_stats import profile
 from neuron_atlas.core.tables import tables_of
-
-def held(what):
-    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(what))
-    return int(line.split()[1]) * 1024
 
 folder, limit = Path(sys.argv[1]), int(sys.argv[2])
 before = held("VmRSS")
@@ -115,7 +111,7 @@ def write_sums(folder: Path, n_sets: int, rows: int) -> None:
 
 
 def measured(folder: Path, *, limit: int, script: str = MEASURE) -> dict[str, int]:
-    command = [sys.executable, "-c", script, str(folder), str(limit)]
+    command = [sys.executable, "-c", HELD + script, str(folder), str(limit)]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=120).stdout)
 
 
