@@ -1,9 +1,10 @@
-"""Which tokens stand where a neuron fires, and which neurons appear together."""
+"""Which tokens stand where a neuron fires, which answers it acts on, and which neurons appear together."""
 
 from __future__ import annotations
 
 import polars as pl
 
+from neuron_atlas.core.aggregation.fixed_point import as_float
 from neuron_atlas.core.aggregation.token_words import TokenText, token_texts
 
 _PLACE = ("layer", "neuron", "polarity", "place")
@@ -29,6 +30,27 @@ def token_associations(sums: pl.DataFrame, base: pl.DataFrame, *, token_text: To
         .with_columns(rank=pl.int_range(pl.len()).over(_PLACE))
         .filter(pl.col("rank") < top)
         .select(*_PLACE, "rank", "token_id", "n", "frequency", "lift")
+        .collect()
+    )
+    return ranked.join(token_texts(ranked["token_id"], token_text), on="token_id", how="left")
+
+
+def output_associations(links: pl.DataFrame, *, token_text: TokenText, top: int) -> pl.DataFrame:
+    """Table `output_associations`: the `top` over-represented answers of every neuron, by the same measure as its input tokens.
+
+    `links` are unpacked sums of the edges from neurons to logits, one row per edge.
+    """
+    n = pl.col("n")
+    ranked = (
+        links.lazy()
+        .rename({"source_layer": "layer", "source": "neuron", "target": "token_id"})
+        .with_columns(frequency=n / n.sum().over("layer", "neuron"), rate=n.sum().over("token_id") / n.sum())
+        .with_columns(lift=pl.col("frequency") / pl.col("rate"), weight_mean=as_float("weight_sum_q") / n)
+        .filter(pl.col("lift") > 1)
+        .sort("layer", "neuron", -(n * pl.col("lift").log()), "token_id")
+        .with_columns(rank=pl.int_range(pl.len()).over("layer", "neuron"))
+        .filter(pl.col("rank") < top)
+        .select("layer", "neuron", "rank", "token_id", "n", "n_prompts", "frequency", "lift", "weight_mean")
         .collect()
     )
     return ranked.join(token_texts(ranked["token_id"], token_text), on="token_id", how="left")

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 import polars as pl
 
-from neuron_atlas.core.aggregation.associations import cooccurrence, token_associations
+from neuron_atlas.core.aggregation.associations import cooccurrence, output_associations, token_associations
 from neuron_atlas.core.aggregation.edge_merging import EDGE_BYTES, added_edges, ranges_of_sources
 from neuron_atlas.core.aggregation.edge_packing import pack
 from neuron_atlas.core.aggregation.fixed_point import as_float, collected, total
@@ -97,9 +97,9 @@ def profile(
 ) -> Frames:
     """The tables of asset `edge_stats` from tables of `graph_stats`: of one prompt set, merged, or of many sets one after another.
 
-    `n_tokens` associations are kept per neuron, polarity and place, `n_neighbours` co-occurring neurons per neuron, each
-    seen together in at least `min_prompts` prompts. `memory_bytes` bounds the work on edges, beside the result; it changes nothing
-    else. Raises as `merge`.
+    `n_tokens` associations are kept per neuron, polarity and place, and as many answers per neuron; `n_neighbours` co-occurring
+    neurons per neuron, each seen together in at least `min_prompts` prompts. `memory_bytes` bounds the work on edges, beside the
+    result; it changes nothing else. Raises as `merge`.
     """
     sets = SET_SUMS.checked(_added(sums, "set_sums"))
     n_prompts = int(sets["n_prompts"].sum())
@@ -116,14 +116,18 @@ def profile(
         tokens.append(TOKEN_ASSOCIATIONS.checked(found))
         others = cooccurrence(together, present, n_prompts, layer=layer, top=n_neighbours, min_prompts=min_prompts)
         pairs.append(COOCCURRENCE.checked(others))
-    edges = [
-        EDGE_STATS.checked(_edge_stats(added_edges(part, order=("source", "target")), present, n_prompts))
-        for part in ranges_of_sources(sums["edge_sums"], memory_bytes // EDGE_BYTES)
-    ]
+    edges: list[pl.DataFrame] = []
+    answers: list[pl.DataFrame] = []
+    to_logits = (pl.col("source_kind") == "neuron") & (pl.col("target_kind") == "logit")
+    for part in ranges_of_sources(sums["edge_sums"], memory_bytes // EDGE_BYTES):
+        added = added_edges(part, order=("source", "target"))
+        edges.append(EDGE_STATS.checked(_edge_stats(added, present, n_prompts)))
+        answers.append(added.filter(to_logits))
     frames: Frames = {
         "edge_stats": pl.concat(edges),
         "neuron_profiles": _neuron_profiles(sums, sets, n_prompts),
         "token_associations": pl.concat(tokens),
+        "output_associations": output_associations(pl.concat(answers), token_text=token_text, top=n_tokens),
         "cooccurrence": pl.concat(pairs),
         "neuron_prompts": index,
     }

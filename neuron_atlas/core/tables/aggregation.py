@@ -185,6 +185,22 @@ TOKEN_ASSOCIATIONS = Table(
         ("lift", F32, "frequency / base rate"),
     ),
 )
+OUTPUT_ASSOCIATIONS = Table(
+    "output_associations",
+    "Answers over-represented among the logits that a neuron acts on in graphs.",
+    ("layer", "neuron", "rank"),
+    columns(
+        *NEURON,
+        ("rank", I16, "by lift-weighted count"),
+        ("token_id", I32, "token of the logit"),
+        ("token", TEXT, "token text"),
+        ("n", I64, "links from an instance of the neuron to this logit"),
+        ("n_prompts", I64, "distinct prompts with such a link"),
+        ("frequency", F32, "share of the neuron's links to logits, 0..1"),
+        ("lift", F32, "frequency / share of all neurons' links to logits"),
+        ("weight_mean", F32, "mean weight (logits)"),
+    ),
+)
 COOCCURRENCE = Table(
     "cooccurrence",
     "Neurons that appear together.",

@@ -55,15 +55,16 @@ def aggregation_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
         pool="duckdb",
         kinds={"polars", "duckdb"},
         owners=OWNERS,
-        code_version="1",
+        code_version="2",
     )
     @doorway
     def edge_stats(context: dg.AssetExecutionContext, graph_stats: Tables, model: ModelResource) -> Frames:
         """Statistics of every edge and neuron over all prompt sets, from their sums.
 
         Beside `edge_stats`: `neuron_profiles` (frequency, relevance, domain specificity per neuron and polarity),
-        `token_associations` (tokens on and before which it fires), `cooccurrence`, and the index of prompts by neuron. Prompt
-        sets that have not been traced yet are left out; the check `covers_every_partition` names them.
+        `token_associations` (tokens on and before which it fires), `output_associations` (answers it acts on), `cooccurrence`,
+        and the index of prompts by neuron. Prompt sets that have not been traced yet are left out; the check
+        `covers_every_partition` names them.
         """
         from neuron_atlas.core.aggregation.edge_stats import profile
 

@@ -69,6 +69,7 @@ def hand_made() -> dict[str, Rows]:
             {**at_3, "polarity": -1, "n": 2, "n_prompts": 1, "relevance_abs_mean": 1.0},
             {**at_2, "polarity": -1, "n": 3, "n_prompts": 3, "relevance_abs_mean": 1.0},
         ],
+        "output_associations": [{**at_3, "token_id": 1, "token": " Salem", "n": 3, "n_prompts": 2, "lift": 2.0}],
         "token_associations": [{**at_3, "polarity": 1, "place": "active", "token_id": 2, "token": " Oregon", "n": 3}],
         "cooccurrence": [{**at_3, "rank": 0, "other_layer": 0, "other_neuron": 2, "jaccard": 0.5}],
         "neuron_prompts": [{**at_3, "prompt_id": "p1", "prompt_set": s, "relevance": 2.0} for s in ("geography", "shared")],

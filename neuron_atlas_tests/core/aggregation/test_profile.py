@@ -104,6 +104,24 @@ def test_tokens_are_ranked_by_the_evidence_they_add(make_raw: Raw, graph: Any) -
     assert active.select("frequency", "lift").row(0) == pytest.approx((2 / 3, 7 / 3))
 
 
+def test_answers_are_ranked_like_tokens(make_raw: Raw, graph: Any) -> None:
+    """N0 acts on logits 8 and 9, N1 twice on 9: of four links 8 has one, 9 three.
+
+    N0: 8 has 1/2 of its links against 1/4, lift 2; 9 has 1/2 against 3/4, no association. N1: 9 has all against 3/4, lift 4/3.
+    """
+    neurons = [(0, 0, 0, 1.0, 1.0, 0.0), (0, 0, 1, 1.0, 1.0, 0.0)]
+    logits = [(8, 1.0, 1.0), (9, 1.0, 1.0)]
+    first = [("n0", "l0", 2.0), ("n0", "l1", 1.0), ("n1", "l1", 1.0), ("n0", "n1", 5.0), ("e0", "l1", 1.0)]
+    graphs = [graph("a" * 16, [5], neurons, logits, first), graph("b" * 16, [5], neurons, logits, [("n1", "l1", 3.0)])]
+    answers = profiled([make_raw(graphs)])["output_associations"]
+    assert answers.select("neuron", "rank", "token_id", "token", "n", "n_prompts", "weight_mean").rows() == [
+        (0, 0, 8, "<8>", 1, 1, 2.0),
+        (1, 0, 9, "<9>", 2, 2, 2.0),
+    ]
+    assert answers["frequency"].to_list() == [0.5, 1.0]
+    assert answers["lift"].to_list() == pytest.approx([2, 4 / 3])
+
+
 def test_neighbours_are_ranked_by_jaccard(make_raw: Raw, graph: Any) -> None:
     """Of 4 prompts N0 is in a, b, c; N1 in a, b; N2 in a, b, c, d; N3 in a alone."""
     members = {"a": (0, 1, 2, 3), "b": (0, 1, 2), "c": (0, 2), "d": (2,)}
