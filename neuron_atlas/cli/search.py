@@ -22,6 +22,7 @@ EXAMPLES = """Examples:
   neuron-atlas search "plural verbs" --layer 3..5 --polarity + --side output --min-score 0.2
   neuron-atlas search enzyme --mode words --cluster 3 --duckdb .neuron_atlas/neuron_atlas.duckdb
   neuron-atlas search --keyword enzyme --labeler rules --limit 5 --json
+  neuron-atlas search "renal filtering" --model meta-llama/Llama-3.1-8B-Instruct --version "transluce v1"
 """
 
 
@@ -45,6 +46,8 @@ EXAMPLES = """Examples:
     show_default=True,
     help="Rank by meaning (vectors), by words (BM25), or by both.",
 )
+@click.option("--model", help="Labels of this model (id or revision), where the database holds several.")
+@click.option("--version", help="This version of the labels, where there are several, e.g. 'transluce v1'.")
 @click.option(
     "--duckdb",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -62,6 +65,8 @@ def search(
     labeler: str | None,
     cluster: str | None,
     mode: Mode,
+    model: str | None,
+    version: str | None,
     duckdb: Path | None,
     limit: int,
     as_json: bool,
@@ -80,9 +85,11 @@ def search(
         raise BadInput(
             "nothing to search for; give a TEXT, a filter such as --keyword, or both (neuron-atlas search --help)"
         )
+    if duckdb is not None and (model is not None or version is not None):
+        raise BadInput("an atlas file holds the labels of one model and version; leave --model and --version out")
     if duckdb is None:
         with neuron_db() as database:
-            found = database.search(text, mode=mode, filters=filters, limit=limit)
+            found = database.search(text, mode=mode, filters=filters, limit=limit, model=model, version=version)
     else:
         with atlas(duckdb) as opened:
             found = opened.labels.search(text, mode=mode, filters=filters, limit=limit)

@@ -85,6 +85,7 @@ def test_query_takes_a_file_as_the_first_word(built: Run, small_home: Path) -> N
         (("query", "--sql", "DROP TABLE neurons"), "SELECT"),
         (("search", "x", "--layer", "a..b"), "3..12"),
         (("search",), "--keyword"),
+        (("search", "x", "--duckdb", "atlas.duckdb", "--version", "v1"), "one model and version"),
         (("materialize", "raw_grafs"), "Did you mean 'raw_graphs'"),
         (("materialize", "raw_graphs", "--partition", "geografy"), "Did you mean 'geography'"),
         (("prompts", "add", "/nowhere.yaml"), "/nowhere.yaml"),
