@@ -11,6 +11,7 @@ from rich.text import Text
 
 from neuron_atlas.cli.printing import cell, highlighted, json_option, out, print_facts, print_frame, print_json
 from neuron_atlas.cli.stores import atlas
+from neuron_atlas.core.aggregation.token_words import distinct_words
 
 if TYPE_CHECKING:
     from neuron_atlas.adapters.atlas_duckdb import NeuronCard
@@ -129,17 +130,9 @@ def _tokens(card: NeuronCard) -> None:
     rows: list[tuple[str, object]] = []
     for name, frame in (("raises", card.output_projections), ("is driven by", card.input_projections)):
         for direction, word in ((1, name), (-1, {"raises": "lowers", "is driven by": "is inhibited by"}[name])):
-            tokens = _distinct(frame.filter(pl.col("direction") == direction)["token"].to_list())[:8]
+            tokens = distinct_words(frame.filter(pl.col("direction") == direction)["token"].to_list())[:8]
             rows.append((word, tokens))
     print_facts(rows)
-
-
-def _distinct(tokens: list[str]) -> list[str]:
-    """The tokens in order, those that read alike but for capitals once."""
-    first: dict[str, str] = {}
-    for token in tokens:
-        first.setdefault(token.casefold(), token)
-    return list(first.values())
 
 
 def _exemplars(card: NeuronCard, count: int) -> None:

@@ -25,6 +25,14 @@ def readable_token(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text.strip(" "))
 
 
+def distinct_words(texts: Iterable[str]) -> list[str]:
+    """The texts in order, each once; of those that differ in capitals alone the first."""
+    first: dict[str, str] = {}
+    for text in texts:
+        first.setdefault(text.casefold(), text)
+    return list(first.values())
+
+
 def token_texts(ids: Iterable[int], token_text: TokenText) -> pl.DataFrame:
     """Readable text of every distinct id: columns token_id (Int32) and token."""
     distinct = sorted(set(ids))

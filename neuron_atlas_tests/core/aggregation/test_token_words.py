@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from neuron_atlas.core.aggregation.token_words import readable_token, token_texts
+from neuron_atlas.core.aggregation.token_words import distinct_words, readable_token, token_texts
 
 
 @pytest.mark.parametrize(
@@ -27,3 +27,7 @@ def test_a_token_reads_on_one_line(text: str, shown: str) -> None:
 def test_ids_without_text_read_as_their_number() -> None:
     assert token_texts([3, 1, 3], {1: " one"}).rows() == [(1, "one"), (3, "<3>")]
     assert token_texts([2], lambda i: f" t{i}").rows() == [(2, "t2")]
+
+
+def test_tokens_that_read_alike_are_one_word() -> None:
+    assert distinct_words(["Salem", "the", "salem", "The", "Salem"]) == ["Salem", "the"]
