@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from neuron_atlas.cli.printing import json_option, out, print_facts, print_json
-from neuron_atlas.cli.stores import neuron_db
+from neuron_atlas.cli.stores import neuron_db, own_label_set
 
 if TYPE_CHECKING:
     from neuron_atlas.adapters.neuron_db.export import Form
@@ -24,8 +24,8 @@ EXAMPLES = """Examples:
 @click.command(epilog=EXAMPLES)
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--format", "form", type=click.Choice(["parquet", "jsonl"]), default="parquet", show_default=True)
-@click.option("--model", help="Model (name or revision), where the database holds several.")
-@click.option("--version", help="Label version, where the database holds several.")
+@click.option("--model", help="Labels of this model (id or revision).  [default: the settings']")
+@click.option("--version", help="This version of them.  [default: the settings']")
 @click.option(
     "--duckdb",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -47,6 +47,7 @@ def export(
         contents = read_atlas(duckdb, version=version or "atlas")
     else:
         with neuron_db() as database:
+            model, version = own_label_set(database, model, version)
             contents = database.server.run(lambda c: read_contents(c, model=model, version=version), read_only=True)
     manifest = write_contents(contents, folder, form=form)
     if as_json:

@@ -11,7 +11,7 @@ import click
 import polars as pl
 
 from neuron_atlas.cli.printing import json_option, limit_option, out, print_frame, print_json, progress
-from neuron_atlas.cli.stores import atlas, neuron_db
+from neuron_atlas.cli.stores import atlas, neuron_db, own_label_set
 from neuron_atlas.core.search.records import Filters, Mode
 from neuron_atlas.errors import BadInput
 
@@ -46,8 +46,8 @@ EXAMPLES = """Examples:
     show_default=True,
     help="Rank by meaning (vectors), by words (BM25), or by both.",
 )
-@click.option("--model", help="Labels of this model (id or revision), where the database holds several.")
-@click.option("--version", help="This version of the labels, where there are several, e.g. 'transluce v1'.")
+@click.option("--model", help="Labels of this model (id or revision).  [default: the settings']")
+@click.option("--version", help="This version of them, e.g. 'transluce v1'.  [default: the settings']")
 @click.option(
     "--duckdb",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -89,6 +89,7 @@ def search(
         raise BadInput("an atlas file holds the labels of one model and version; leave --model and --version out")
     if duckdb is None:
         with neuron_db() as database:
+            model, version = own_label_set(database, model, version)
             found = database.search(text, mode=mode, filters=filters, limit=limit, model=model, version=version)
     else:
         with atlas(duckdb) as opened:

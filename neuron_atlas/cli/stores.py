@@ -40,6 +40,19 @@ def neuron_db() -> NeuronDb:
     )
 
 
+def own_label_set(database: NeuronDb, model: str | None, version: str | None) -> tuple[str | None, str | None]:
+    """The model and version asked for; where neither is named and the database holds several, those of the settings if it has
+    them."""
+    held = {(one.revision, one.version) for one in database.label_sets()}
+    if model is not None or version is not None or len(held) < 2:
+        return model, version
+    from neuron_atlas.defs.resources import Resources
+
+    resources = Resources.of(load_settings())
+    own = resources.model.spec().revision, resources.labeler.version()
+    return own if own in held else (None, None)
+
+
 def _embedder() -> Embedder | None:
     """The embedder of the settings where it is on a server; one on this machine is found by what the labels were embedded with,
     when a question needs it."""
