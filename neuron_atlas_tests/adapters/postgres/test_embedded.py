@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -125,6 +126,18 @@ def test_only_its_owner_may_open_the_socket_and_no_port_is_open(folder: Path) ->
     assert (Path(server.host) / ".s.PGSQL.5432").stat().st_mode & 0o777 == 0o700
     with server.connect() as connection:
         assert connection.execute("show listen_addresses").fetchone() == ("",)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes files of another user")
+def test_a_cluster_that_root_copied_is_given_back_to_its_user(folder: Path, new_folder: Path) -> None:
+    start_embedded(folder)
+    owner = (folder / "data").stat().st_uid
+    stop_embedded(folder)
+    shutil.copytree(folder / "data", new_folder / "data")
+    assert (new_folder / "data").stat().st_uid == 0 != owner
+    with start_embedded(new_folder).connect() as connection:
+        assert connection.execute("select 1").fetchone() == (1,)
+    assert {path.stat().st_uid for path in (new_folder / "data").rglob("*")} == {owner}
 
 
 def test_a_path_too_long_for_a_socket_gets_a_short_private_one(new_folder: Path) -> None:
