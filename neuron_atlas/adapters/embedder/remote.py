@@ -42,7 +42,7 @@ class _Reply(BaseModel):
 
 class RemoteEmbedder:
     """Fulfils `ports.Embedder` by POST /embeddings. Repeatable failures (429, 5xx, a lost connection) are repeated by the client
-    with growing pauses, a redirect is refused. The key never shows in a repr or an error."""
+    with growing pauses, a redirect is refused. No key or password shows in a repr or an error."""
 
     def __init__(
         self, name: str, *, api_key: str, base_url: str | None = None, tries: int = TRIES, timeout_s: float = TIMEOUT_S
@@ -58,7 +58,7 @@ class RemoteEmbedder:
             raise BadInput(
                 f"embedder {name!r} needs a key: set OPENAI_API_KEY, or NEURON_ATLAS_EMBEDDER_BASE_URL to a server that needs none"
             )
-        self._address = base_url or "the OpenAI server"
+        self._address = "the OpenAI server" if base_url is None else f"{urlsplit(base_url).scheme}://{_place(base_url)}"
         self._id = name if base_url is None else f"{name}@{_place(base_url)}"
         self._key = api_key
         self._dimension: int | None = None
