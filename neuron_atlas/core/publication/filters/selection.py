@@ -61,13 +61,11 @@ class Selection:
         bits = np.zeros((size.n_words, 2, size.n_layers, size.n_neurons), np.uint8)
         plane = bits[:, POLARITIES.index(polarity)]
         compare = np.greater_equal if polarity > 0 else np.less_equal
-        passes = np.empty(size.n_neurons, np.bool_)
-        shifted = passes.view(np.uint8)
+        places = np.left_shift(1, np.arange(8)).astype(np.uint8)[:, None]
         for layer in range(size.n_layers):
-            for position in range(size.n_positions):
-                compare(activations[layer, position], limits[layer], out=passes)
-                np.left_shift(shifted, position % 8, out=shifted)
-                plane[position // 8, layer] |= shifted
+            for word in range(size.n_words):
+                passes = compare(activations[layer, 8 * word : 8 * word + 8], limits[layer]).view(np.uint8)
+                np.bitwise_or.reduce(passes * places[: len(passes)], axis=0, out=plane[word, layer])
         return cls(size, bits)
 
     @classmethod
