@@ -256,7 +256,8 @@ class OpenAIBatchModel:
                 if error.status_code < 500 and error.status_code not in REPEATABLE:
                     raise Unreachable(f"the batch server refuses: {trouble}") from error
                 asked = read_duration(lower_keys(error.response.headers).get("retry-after", ""))
-                self._pause(asked if asked is not None else self._cooldown.pause(attempt))
+                own = self._cooldown.pause(attempt)
+                self._pause(min(asked, self.patience.longest_wait_s) if asked is not None else own)
             except (openai.APIError, ValueError) as error:
                 trouble = short(redacted(str(error), self.server.api_key)) or type(error).__name__
                 self._pause(self._cooldown.pause(attempt))

@@ -48,7 +48,7 @@ class Cooldown:
         return most * (0.5 + 0.5 * self._random.random())
 
     def _pause(self, seconds: float) -> None:
-        self._until = max(self._until, time.monotonic() + min(seconds, self._patience.longest_pause_s))
+        self._until = max(self._until, time.monotonic() + min(seconds, self._patience.longest_wait_s))
 
 
 def read_duration(text: str, *, unit: str = "s") -> float | None:

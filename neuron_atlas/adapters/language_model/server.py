@@ -28,13 +28,14 @@ class Server:
 @dataclass(frozen=True, slots=True)
 class Patience:
     """How long to wait and how often to try. A request may take `timeout_s` in all; pauses between tries begin at `first_pause_s`,
-    double with jitter up to `longest_pause_s`; `grace_s` is given to requests under way when everything is to stop. A batch is
-    looked at every `poll_s`, later less often."""
+    double with jitter up to `longest_pause_s`; a server that asks for a longer one gets it, up to `longest_wait_s`; `grace_s` is
+    given to requests under way when everything is to stop. A batch is looked at every `poll_s`, later less often."""
 
     tries: int = 8
     timeout_s: float = 180.0
     first_pause_s: float = 1.0
     longest_pause_s: float = 60.0
+    longest_wait_s: float = 900.0
     grace_s: float = 5.0
     poll_s: float = 15.0
 

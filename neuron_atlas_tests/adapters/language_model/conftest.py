@@ -12,6 +12,7 @@ import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -165,6 +166,22 @@ def say_the_number(body: dict) -> str:
     return json.dumps({"n": int(body["messages"][-1]["content"].split()[-1])})
 
 
+def label_of(body: dict) -> str:
+    """A reply in the format of labels: named after the neuron it is asked for."""
+    none = {"hypothesis": "none", "contradicted_by": "none"}
+    return json.dumps(
+        {"specific": none, "medium": none, "general": none, "is_interpretable": True, "reason": "", "tokens": [],
+         "label": f"the label of {neuron_of(body)}", "description": "As shown.", "type": "semantic", "confidence": 0.5,
+         "direction": "rises"}
+    )  # fmt: skip
+
+
+def neuron_of(body: dict) -> str:
+    named = re.search(r"L\d+/N\d+[+-]", body["messages"][-1]["content"])
+    assert named is not None
+    return named[0]
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: FaultyServer
@@ -268,8 +285,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
 
-@pytest.fixture
-def faulty() -> Iterator[FaultyServer]:
+@contextmanager
+def running_server() -> Iterator[FaultyServer]:
+    """The server, answering."""
     server = FaultyServer()
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
@@ -278,6 +296,12 @@ def faulty() -> Iterator[FaultyServer]:
     server.shutdown()
     server.server_close()
     thread.join()
+
+
+@pytest.fixture
+def faulty() -> Iterator[FaultyServer]:
+    with running_server() as server:
+        yield server
 
 
 @pytest.fixture

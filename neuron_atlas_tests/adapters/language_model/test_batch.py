@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pytest
@@ -15,7 +14,7 @@ from neuron_atlas.core.conversation import NoReply, Reply
 from neuron_atlas.core.labeling.language_labeler import LanguageModelLabeler
 from neuron_atlas.core.labeling.passes import label_layer
 from neuron_atlas.errors import BadInput, Incomplete
-from neuron_atlas_tests.adapters.language_model.conftest import QUICK, FaultyServer, asks
+from neuron_atlas_tests.adapters.language_model.conftest import QUICK, FaultyServer, asks, label_of, neuron_of
 from neuron_atlas_tests.core.labeling.conftest import small_world
 
 
@@ -123,22 +122,6 @@ def test_a_server_without_batches_says_what_to_set(faulty: FaultyServer, at: Ser
     faulty.status = (404, "no such path")
     with pytest.raises(BadInput, match="NEURON_ATLAS_LABELER=openai"):
         list(batched(at, ledger).ask(asks(1)))
-
-
-def label_of(body: dict[str, Any]) -> str:
-    """A reply in the format of labels: named after the neuron it is asked for."""
-    none = {"hypothesis": "none", "contradicted_by": "none"}
-    return json.dumps(
-        {"specific": none, "medium": none, "general": none, "is_interpretable": True, "reason": "", "tokens": [],
-         "label": f"the label of {neuron_of(body)}", "description": "As shown.", "type": "semantic", "confidence": 0.5,
-         "direction": "rises"}
-    )  # fmt: skip
-
-
-def neuron_of(body: dict[str, Any]) -> str:
-    named = re.search(r"L\d+/N\d+[+-]", body["messages"][-1]["content"])
-    assert named is not None
-    return named[0]
 
 
 def test_a_layer_is_sent_when_the_layer_it_reads_is_whole(faulty: FaultyServer, at: Server, ledger: Ledger) -> None:
