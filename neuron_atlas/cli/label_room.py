@@ -11,6 +11,7 @@ from neuron_atlas.core.aggregation.token_words import readable_token
 from neuron_atlas.core.labeling.assemble import Gathered, gather
 from neuron_atlas.core.labeling.evidence import Side, polar_name
 from neuron_atlas.core.labeling.given import beside, ids_by_text, with_token_ids
+from neuron_atlas.core.labeling.labelable import labelable
 from neuron_atlas.core.labeling.priority import labeling_order
 from neuron_atlas.core.records import NeuronId, Tables
 from neuron_atlas.definitions import Resources, stored_tables
@@ -65,25 +66,26 @@ class LabelRoom:
     def gathered(self, side: Side, layer: int, *, as_draft: bool = False) -> list[Gathered]:
         """The evidence of one layer, the neuron first whose label is worth most."""
         labels = self.labels()
-        found, _ = gather(
-            side, layer, evidence=self.evidence, labels=labels, token_text=self.token_text,
-            prior=self.resources.label_store.both_sides(layer), as_draft=as_draft,
-        )  # fmt: skip
-        by_name = {one.evidence.name: one for one in found}
+        by_name = {one.evidence.name: one for one in self._gather(side, layer, labels, as_draft=as_draft)}
         order = labeling_order(side, layer, evidence=self.evidence, labels=labels)
         return [by_name[polar_name(at, neuron, polarity)] for at, neuron, polarity, _ in order.iter_rows()]
 
     def of_neuron(self, neuron: NeuronId, side: Side) -> list[Gathered]:
-        """The evidence of one neuron, its polarities apart. Raises `UnknownName` when it has none."""
-        found = [
-            one for one in self.gathered(side, neuron.layer, as_draft=True) if one.evidence.neuron == neuron.neuron
-        ]
+        """The evidence of one neuron, firing positive before negative. Raises `UnknownName` when it has none."""
+        only = frozenset({neuron.neuron})
+        found = self._gather(side, neuron.layer, self.labels(), as_draft=True, only=only)
         if not found:
-            known = {
-                str(NeuronId(neuron.layer, one.evidence.neuron))
-                for one in self.gathered(side, neuron.layer, as_draft=True)
-            }
-            raise UnknownName("neuron with evidence", str(neuron), known)
+            here = labelable(self.evidence).filter(pl.col("layer") == neuron.layer)["neuron"].unique()
+            raise UnknownName("neuron with evidence", str(neuron), {str(NeuronId(neuron.layer, n)) for n in here})
+        return sorted(found, key=lambda one: -one.evidence.polarity)
+
+    def _gather(
+        self, side: Side, layer: int, labels: Tables, *, as_draft: bool, only: frozenset[int] | None = None
+    ) -> list[Gathered]:
+        found, _ = gather(
+            side, layer, evidence=self.evidence, labels=labels, token_text=self.token_text,
+            prior=self.resources.label_store.both_sides(layer), as_draft=as_draft, only=only,
+        )  # fmt: skip
         return found
 
 

@@ -67,6 +67,7 @@ def gather(
     labels: Tables,
     token_text: Mapping[int, str] | None = None,
     prior: Tables | None = None,
+    only: frozenset[int] | None = None,
     as_draft: bool = False,
 ) -> tuple[list[Gathered], Lexicon]:
     """The evidence of every labelable neuron and polarity of one layer, sorted, and the lexicon of its tokens.
@@ -74,7 +75,7 @@ def gather(
     `token_text` names tokens that no table spells out (logits and embeddings are stored by id alone); a token without
     text is left out. `prior` holds label tables with what was imported about this layer, which labelers are shown. Raises
     `Incomplete` when a neighbour that must be labeled before has no row, unless the evidence is only to be looked at
-    (`as_draft`): such a neighbour counts as unlabeled then.
+    (`as_draft`): such a neighbour counts as unlabeled then. With `only`, the evidence of those neurons alone.
     """
     here = layer_tables.of_layer(evidence, layer)
     texts = layer_tables.usage_texts(here)
@@ -86,7 +87,7 @@ def gather(
         here=here,
         evidence=evidence,
         lexicon=build_lexicon([ids for ids, _ in texts], spelled),
-        keys=tuple((neuron, polarity) for at, neuron, polarity in everyone if at == layer),
+        keys=tuple((n, polarity) for at, n, polarity in everyone if at == layer and (only is None or n in only)),
         known=frozenset() if as_draft else frozenset(polar_name(*row) for row in everyone),
         book=LabelBook(labels),
         prior=layer_tables.prior_labels(prior or {}, layer),
