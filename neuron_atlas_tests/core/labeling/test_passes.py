@@ -10,7 +10,7 @@ import pytest
 
 from neuron_atlas.core.labeling.assemble import gather
 from neuron_atlas.core.labeling.choice import best_labels, label_ref, rows_of, stale_labels
-from neuron_atlas.core.labeling.evidence import Evidence, InputEvidence, Label, OutputEvidence, Unlabeled
+from neuron_atlas.core.labeling.evidence import Evidence, InputEvidence, Label, OutputEvidence, Side, Unlabeled
 from neuron_atlas.core.labeling.passes import label_layer
 from neuron_atlas.core.labeling.priority import labeling_order
 from neuron_atlas.core.labeling.render import render
@@ -121,6 +121,14 @@ def test_held_out_texts_are_never_shown(evidence: Tables) -> None:
     assert any("Oslo" in one.model_dump_json() for one in labeler.shown)
     _, lexicon = gather("output", 1, evidence=marked, labels={})
     assert 999 not in lexicon.text
+
+
+@pytest.mark.parametrize("side", ["output", "input"])
+def test_the_evidence_of_one_neuron_is_that_of_the_whole_layer(evidence: Tables, side: Side) -> None:
+    whole, _ = gather(side, 0, evidence=evidence, labels={}, as_draft=True)
+    alone, _ = gather(side, 0, evidence=evidence, labels={}, as_draft=True, only=frozenset({7}))
+    assert alone == [one for one in whole if one.evidence.neuron == 7]
+    assert len(alone) == 1
 
 
 def test_labels_remember_the_neighbours_they_read(evidence: Tables) -> None:
