@@ -31,8 +31,8 @@ FETCH = 200
 WALK = 20_000
 """Texts after which walking the index costs more than an exact scan."""
 EF_SEARCH = 600
-"""How widely the index looks around. 200 finds all neighbours among 100,000 texts, but 96 % among 300,000; 400 finds 99.7 %
-there (benchmarks/results/search.md); a wider look costs some tens of milliseconds."""
+"""How widely the index looks around. In benchmarks/search.py 200 found all neighbours among 100,000 texts but 96 % among 300,000,
+where 600 finds all; that costs some tens of milliseconds."""
 DAMAGED = (pg.IndexCorrupted, pg.DataCorrupted, pg.InternalError_)
 """What reading a broken index raises."""
 
