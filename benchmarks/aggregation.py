@@ -49,6 +49,7 @@ NODES, EDGES = 300, 10_000
 TOKENS, LOGITS = 40, 5
 N_LAYERS, N_NEURONS = 32, 14_336
 RESULTS = Path(__file__).parent / "results" / "aggregation.md"
+FIGURE = RESULTS.with_suffix(".svg")
 KEY = ["source_kind", "source_layer", "source", "target_kind", "target_layer", "target"]
 SUMS = [
     "n",
@@ -408,6 +409,8 @@ def _growth(results: list[Result]) -> list[str]:
     return [
         "## Growth",
         "",
+        f"![CPU seconds against edges]({FIGURE.name})",
+        "",
         f"CPU time = {start:.1f} s + {slope * 1e6:.2f} s per million edges (straight line by least squares); on logarithms",
         f"it grows as rows^{power:.2f}, step by step {steps} (1 is linear).",
         "",
@@ -416,6 +419,25 @@ def _growth(results: list[Result]) -> list[str]:
         f"{one['peak'] / 2**30:.1f} GiB of memory for each set.",
         "Sets are independent, so they run side by side, and a new one costs its own size.",
     ]
+
+
+def draw_growth(results: list[Result], path: Path) -> None:
+    """CPU time of every way against edges, both on logarithms, with the slope of each line."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+    axes = figure.add_subplot()
+    for way in WAYS:
+        ended = [r for r in results if r["way"] == way and "ended" not in r]
+        if not ended:
+            continue
+        x, y = (np.array([float(r[k]) for r in ended]) for k in ("rows", "cpu"))
+        slope = f", rows^{np.polyfit(np.log(x), np.log(y), 1)[0]:.2f}" if len(ended) > 1 else ""
+        axes.plot(x, y, marker="o", linewidth=2.5 if way == "ours" else 1.2, label=f"{way}{slope}")
+    axes.set(xscale="log", yscale="log", xlabel="edges in", ylabel="CPU seconds", title="Summing edges")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    figure.savefig(path, metadata={"Date": None})
 
 
 def main() -> None:
@@ -439,6 +461,7 @@ def main() -> None:
                 if not options.dry_run:
                     RESULTS.parent.mkdir(exist_ok=True)
                     RESULTS.write_text(report(results, command))
+                    draw_growth(results, FIGURE)
     if options.dry_run:
         print(report(results, command))
 
