@@ -100,7 +100,8 @@ def run_stage(
             ]
         )
     elif done:
-        out.print(f"{len(done)} runs in {seconds:.0f} s; {len(stops) - len(done)} were up to date")
+        runs = "1 run" if len(done) == 1 else f"{len(done)} runs"
+        out.print(f"{runs} in {seconds:.0f} s; {len(stops) - len(done)} were up to date")
     else:
         out.print(f"everything is up to date ({seconds:.0f} s)")
     return stops
