@@ -34,7 +34,7 @@ def commands() -> list[str]:
 @pytest.mark.parametrize("command", [c for c in commands() if c not in SLOW])
 def test_command(built: Run, command: str, tmp_path: Path) -> None:
     words = [Path(word).name if word.startswith(".venv/bin/") else word for word in shlex.split(command)]
-    done = built(*words, *(["--output", str(tmp_path)] if words[1] == "graph" else []))
+    done = built(*words, *(["--output", str(tmp_path)] if words[1] in ("graph", "analyze") else []))
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout + done.stderr
 
