@@ -33,7 +33,7 @@ from neuron_atlas.adapters.atlas_duckdb.schema import (
     statement,
 )
 from neuron_atlas.adapters.files import make_folder, replace_durably
-from neuron_atlas.core.labeling.choice import LABELERS
+from neuron_atlas.core.labeling.choice import LABELERS, METRICS
 from neuron_atlas.core.ports import Embedder
 from neuron_atlas.core.records import Tables
 from neuron_atlas.core.tables import GRAPHS, Table
@@ -112,6 +112,7 @@ def _fill(
         connection.execute("BEGIN")  # one log for all, instead of one flush per statement
         rows = {name: _write(connection, name, table, given.get(name)) for name, table in PUBLISHED.items()}
         connection.execute("SET VARIABLE labelers = $order", {"order": list(LABELERS)})
+        connection.execute("SET VARIABLE metrics = $order", {"order": list(METRICS)})
         for name in DERIVED:
             connection.execute(statement(name))
             rows[name] = _count(connection, name)

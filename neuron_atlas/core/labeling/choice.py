@@ -18,6 +18,8 @@ from neuron_atlas.core.records import content_hash
 
 LABELERS = ("human", "openai", "openai-batch", "import", "rules")
 """Most trusted first; an unknown labeler comes after them, by name."""
+METRICS = ("simulation", "intervention", "detection", "fuzzing")
+"""Which measured score stands for a label: the hardest to pass first."""
 
 
 class LabelRow(TypedDict):

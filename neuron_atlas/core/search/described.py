@@ -7,14 +7,12 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from neuron_atlas.core.labeling.choice import LABELERS
+from neuron_atlas.core.labeling.choice import LABELERS, METRICS
 from neuron_atlas.core.records import Tables
 from neuron_atlas.core.search.words import WordIndex, fields_of, index_words
 from neuron_atlas.core.tables import INPUT_LABELS, LABEL_SCORES, OUTPUT_LABELS, Table
 from neuron_atlas.errors import Incomplete
 
-METRIC_ORDER = ("simulation", "intervention", "detection", "fuzzing", "projection_rank")
-"""Which measured score stands for a label: the hardest to pass first."""
 DESCRIPTION: dict[str, pl.DataType] = {
     "layer": pl.Int16(), "neuron": pl.Int32(), "polarity": pl.Int8(), "side": pl.String(), "labeler": pl.String(),
     "labeler_version": pl.String(), "is_preferred": pl.Boolean(), "label": pl.String(), "description": pl.String(),
@@ -41,8 +39,8 @@ def described(tables: Tables) -> pl.DataFrame:
     labels = pl.concat(sides).rename({"version": "labeler_version"})
     scores = (
         whole(tables, LABEL_SCORES)
-        .filter(pl.col("corrected").is_not_null())
-        .with_columns(order=_order("metric", METRIC_ORDER))
+        .filter(pl.col("corrected").is_not_null(), pl.col("metric").is_in(METRICS))
+        .with_columns(order=_order("metric", METRICS))
         .sort(*KEY, "order", "metric")
         .unique(KEY, keep="first", maintain_order=True)
         .select(

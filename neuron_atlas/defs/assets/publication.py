@@ -56,7 +56,7 @@ def publication_assets() -> list[dg.AssetsDefinition]:
         pool="atlas",
         kinds={"duckdb"},
         owners=OWNERS,
-        code_version="2",
+        code_version="3",
     )
     @publication
     def atlas(

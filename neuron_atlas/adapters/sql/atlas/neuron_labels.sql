@@ -1,5 +1,5 @@
 -- The best label of every neuron, polarity and side, with its main score. A person's label goes before any machine's; a label
--- goes before "unlabeled". The main score of an output label is its intervention, of an input label its detection.
+-- goes before "unlabeled". The main score is the hardest metric that gave a number (core/labeling/choice).
 CREATE TABLE neuron_labels AS
 WITH every_label AS (
     SELECT 'output' AS side, * FROM output_labels
@@ -20,10 +20,10 @@ ranked_score AS (
         *,
         row_number() OVER (
             PARTITION BY layer, neuron, polarity, side, labeler
-            ORDER BY score IS NULL, list_position(['intervention', 'detection', 'simulation', 'fuzzing'], metric)
+            ORDER BY score IS NULL, list_position(getvariable('metrics'), metric)
         ) AS place
     FROM label_scores
-    WHERE metric IN ('intervention', 'detection', 'simulation', 'fuzzing')
+    WHERE list_contains(getvariable('metrics'), metric)
 )
 SELECT
     l.layer, l.neuron, l.polarity, l.side, l.labeler, l.label, l.description, l.type, l.confidence, l.unlabeled_reason,
