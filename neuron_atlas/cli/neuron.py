@@ -11,6 +11,7 @@ from rich.text import Text
 
 from neuron_atlas.cli.printing import cell, highlighted, json_option, out, print_facts, print_frame, print_json
 from neuron_atlas.cli.stores import atlas
+from neuron_atlas.core.aggregation.specificity import SURE_Z
 from neuron_atlas.core.aggregation.token_words import distinct_words
 
 if TYPE_CHECKING:
@@ -94,7 +95,8 @@ def _numbers(card: NeuronCard) -> None:
     facts: list[tuple[str, object]] = []
     for row in card.profiles.iter_rows(named=True):
         sign = "+" if row["polarity"] > 0 else "-"
-        domain = f", {row['domain']} (z {row['domain_z']:.1f})" if row["domain"] else ""
+        is_special = row["domain"] and row["domain_z"] >= SURE_Z
+        domain = f", most in {row['domain']} (z {row['domain_z']:.1f})" if is_special else ""
         facts.append(
             (
                 f"in graphs {sign}",

@@ -9,12 +9,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from neuron_atlas.core.aggregation.specificity import SURE_Z
 from neuron_atlas.defs.plots import at_least, heatmap, outlines
 
 RATIO_BINS = 10
 """Steps of a ratio from 0 to 1."""
-SURE_Z = 3.0
-"""A neuron counts as a specialist of its domain from this z on."""
 
 
 def degrees(edges: pl.DataFrame) -> str:

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import polars as pl
 
+SURE_Z = 3.0
+"""A neuron counts as a specialist of its domain from this z on."""
 _OWNER = ("layer", "neuron", "polarity")
 
 
