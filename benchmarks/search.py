@@ -171,7 +171,7 @@ def plain(neuron_db: NeuronDb, ef_search: int | None) -> Way:
             clause = "score >= %(least)s" if filters.layers is None else "layer between %(least)s and %(most)s"
             least, most = filters.layers or (filters.min_score, None)
             rows = connection.execute(
-                f"select 1 - (embedding::halfvec({DIMENSION}) <=> %(vector)s::halfvec({DIMENSION})) "  # type: ignore[arg-type]
+                f"select 1 - (embedding::halfvec({DIMENSION}) <=> %(vector)s::halfvec({DIMENSION})) "
                 "from neuron_db.descriptions join neuron_db.embeddings using (label_set, text_key) "
                 f"where label_set = 1 and is_preferred and {clause} "
                 f"order by embedding::halfvec({DIMENSION}) <=> %(vector)s::halfvec({DIMENSION}) limit {K}",

@@ -113,4 +113,6 @@ def layer_range(text: str) -> tuple[int | None, int | None]:
     first, dots, last = match.groups()
     if not dots:
         return int(first), int(first)
+    if first and last and int(first) > int(last):
+        raise BadInput(f"--layer {text!r} is empty; expected the smaller layer first: {last}..{first}")
     return (int(first) if first else None), (int(last) if last else None)
