@@ -191,7 +191,7 @@ def quantile_array(rows: pl.DataFrame, *, n_layers: int, n_neurons: int) -> Arra
     """Rows (layer, neuron, quantiles: list at `QUANTILE_LEVELS`) as an array [15, L, I], NaN where there is no row."""
     found = no_quantiles(n_layers, n_neurons)
     if rows.height:
-        values = np.stack(rows["quantiles"].cast(pl.List(pl.Float32)).to_list()).astype(np.float32)
+        values = rows["quantiles"].cast(pl.List(pl.Float32)).list.to_array(len(QUANTILE_LEVELS)).to_numpy()
         found[:, rows["layer"].to_numpy(), rows["neuron"].to_numpy()] = values.T
     return found
 
