@@ -39,7 +39,9 @@ def frames_hash(frames: Mapping[str, pl.DataFrame]) -> str:
 
 
 def _update(digest: _Hash, values: pl.Series) -> None:
-    if values.null_count():
+    missing = values.null_count()
+    digest.update(f"{missing} missing\n".encode())  # or a mask of what is missing could be read as values
+    if missing:
         digest.update(np.packbits(values.is_null().to_numpy()).tobytes())
         values = values.drop_nulls()
     if isinstance(values.dtype, pl.List):
