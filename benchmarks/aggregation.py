@@ -12,7 +12,7 @@ results are compared row by row before any number is reported.
     dict      a Python dictionary of running lists, prompt by prompt (how published pipelines do it)
     duckdb    one SQL statement with joins, double sums, COUNT(DISTINCT)
     polars    one lazy query with joins, double sums, n_unique
-    ours      neuron_atlas.core.aggregation.edge_sums: exact integers; edges sorted by key, equal ones reduced
+    ours      neuron_atlas.core.aggregation.graphs.edge_sums: exact integers; edges sorted by key, equal ones reduced
 
 Ours works within 1 GB beside its result; DuckDB gets the limit below and may spill. What would need more than the machine has
 is left out, and said so.
@@ -40,9 +40,9 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from neuron_atlas.adapters.files import write_parquet
-from neuron_atlas.core.aggregation.edge_packing import unpack
-from neuron_atlas.core.aggregation.edge_sums import sum_edges
-from neuron_atlas.core.aggregation.fixed_point import SCALE
+from neuron_atlas.core.aggregation.graphs.edge_packing import unpack
+from neuron_atlas.core.aggregation.graphs.edge_sums import sum_edges
+from neuron_atlas.core.aggregation.graphs.fixed_point import SCALE
 from neuron_atlas.core.tables import EDGE_SUMS
 
 NODES, EDGES = 300, 10_000

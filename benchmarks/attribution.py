@@ -33,17 +33,17 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from neuron_atlas.adapters.families import family_of
-from neuron_atlas.adapters.subject_model_huggingface import HuggingFaceModel
-from neuron_atlas.core.attribution.explain import whole_inflow
-from neuron_atlas.core.attribution.nodes import score_nodes
-from neuron_atlas.core.attribution.record import Frozen, freeze
-from neuron_atlas.core.attribution.rules import rule_set
-from neuron_atlas.core.attribution.scores import Inflow, score_graph
-from neuron_atlas.core.attribution.select import Nodes, select_nodes
-from neuron_atlas.core.attribution.sweep import Vectors, direct_effects, node_vectors
-from neuron_atlas.core.attribution.targets import Traced, choose_goal, trace_goal
-from neuron_atlas.core.attribution.total import total_effects
+from neuron_atlas.adapters.subject_model.families import family_of
+from neuron_atlas.adapters.subject_model.huggingface import HuggingFaceModel
+from neuron_atlas.core.attribution.attribute import whole_inflow
+from neuron_atlas.core.attribution.effects.direct_effects import Vectors, direct_effects, node_vectors
+from neuron_atlas.core.attribution.effects.graph_scores import Inflow, score_graph
+from neuron_atlas.core.attribution.effects.relevance import score_nodes
+from neuron_atlas.core.attribution.effects.total_effects import total_effects
+from neuron_atlas.core.attribution.linearisation.freeze import Frozen, freeze
+from neuron_atlas.core.attribution.linearisation.rules import rule_set
+from neuron_atlas.core.attribution.linearisation.targets import Traced, choose_goal, trace_goal
+from neuron_atlas.core.attribution.select_nodes import Nodes, select_nodes
 from neuron_atlas.core.attribution.trace import trace_prompts
 from neuron_atlas.core.records import ModelSpec, Prompt, TraceOptions
 

@@ -18,13 +18,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neuron_atlas.adapters.subject_model_autograd import followed
-from neuron_atlas.adapters.subject_model_huggingface import HuggingFaceModel
-from neuron_atlas.core.attribution.fold import FoldedModel
-from neuron_atlas.core.attribution.record import Frozen
-from neuron_atlas.core.attribution.rules import rule_set
-from neuron_atlas.core.attribution.select import Nodes
-from neuron_atlas.core.attribution.sweep import Vectors
+from neuron_atlas.adapters.subject_model.autograd import followed
+from neuron_atlas.adapters.subject_model.huggingface import HuggingFaceModel
+from neuron_atlas.core.attribution.effects.direct_effects import Vectors
+from neuron_atlas.core.attribution.linearisation.fold import FoldedModel
+from neuron_atlas.core.attribution.linearisation.freeze import Frozen
+from neuron_atlas.core.attribution.linearisation.rules import rule_set
+from neuron_atlas.core.attribution.select_nodes import Nodes
 
 FOLDED_TARGETS = 64
 

@@ -24,10 +24,10 @@ import polars as pl
 from infomap import Network
 from numpy.typing import NDArray
 
-from neuron_atlas.core.circuits.agreement import adjusted_mutual_information
-from neuron_atlas.core.circuits.flow_graph import FlowGraph
-from neuron_atlas.core.circuits.modules import find_modules
-from neuron_atlas.core.circuits.stability import best_overlaps, memberships, stability
+from neuron_atlas.core.circuits.clustering.flow_graph import FlowGraph
+from neuron_atlas.core.circuits.clustering.modules import find_modules
+from neuron_atlas.core.circuits.clustering.mutual_information import adjusted_mutual_information
+from neuron_atlas.core.circuits.clustering.stability import best_overlaps, memberships, stability
 
 LAYERS = 6
 RESULTS = Path(__file__).parent / "results" / "clustering.md"

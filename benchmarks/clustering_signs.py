@@ -22,10 +22,10 @@ import numpy as np
 import polars as pl
 
 from neuron_atlas.adapters.atlas_duckdb import read_edges
-from neuron_atlas.core.circuits.agreement import adjusted_mutual_information
-from neuron_atlas.core.circuits.clusters import find_clusters
-from neuron_atlas.core.circuits.flow_graph import SignTreatment, flow_graph, neuron_edges
-from neuron_atlas.core.circuits.modules import find_modules
+from neuron_atlas.core.circuits.clustering.clusters import find_clusters
+from neuron_atlas.core.circuits.clustering.flow_graph import SignTreatment, flow_graph, neuron_edges
+from neuron_atlas.core.circuits.clustering.modules import find_modules
+from neuron_atlas.core.circuits.clustering.mutual_information import adjusted_mutual_information
 
 LAYERS, PAIRS, SIZE, WIRES = 6, 50, 20, 5
 STRENGTHS = (0.0, 0.5, 1.0, 1.5)

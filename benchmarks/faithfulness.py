@@ -21,8 +21,8 @@ import polars as pl
 import torch
 
 import neuron_atlas
-from neuron_atlas.adapters.subject_model import load_model
-from neuron_atlas.adapters.subject_model_huggingface import HuggingFaceModel
+from neuron_atlas.adapters.subject_model.huggingface import HuggingFaceModel
+from neuron_atlas.adapters.subject_model.load import load_model
 from neuron_atlas.core.attribution.faithfulness.cases import prepare
 from neuron_atlas.core.attribution.faithfulness.evaluate import EvaluationBudget, evaluate
 from neuron_atlas.core.records import Prompt, PromptSet

@@ -19,8 +19,8 @@ import numpy as np
 import polars as pl
 
 from neuron_atlas.core.publication import filters as f
+from neuron_atlas.core.publication.filters.neuron_facts import DESCRIPTIONS, MODULES, Known, Reading, no_quantiles
 from neuron_atlas.core.publication.filters.selection import POLARITIES
-from neuron_atlas.core.publication.known import DESCRIPTIONS, MODULES, Known, Reading, no_quantiles
 
 LAYERS, NEURONS, TOKENS = 32, 14336, 200
 RESULT = Path(__file__).parent / "results" / "filters.md"

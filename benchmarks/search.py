@@ -37,8 +37,8 @@ from pgvector import HalfVector
 
 from neuron_atlas.adapters.neuron_db import NeuronDb, load_descriptions, open_neuron_db
 from neuron_atlas.adapters.postgres import Connection, Server, ensure_database, start_embedded, stop_embedded
+from neuron_atlas.core.publication.search.records import Filters
 from neuron_atlas.core.records import ModelSpec, Tables
-from neuron_atlas.core.search.records import Filters
 from neuron_atlas.core.tables import LABEL_SCORES, OUTPUT_LABELS, Table
 
 RESULTS = Path(__file__).parent / "results" / "search.md"

@@ -23,10 +23,10 @@ from pathlib import Path
 import polars as pl
 import torch
 
+from benchmarks.agreement_pairs import PARTS, list_templates, read_agreement_pairs, readable_pairs
 from neuron_atlas import demo
-from neuron_atlas.adapters.agreement_pairs import PARTS, list_templates, read_agreement_pairs, readable_pairs
-from neuron_atlas.adapters.subject_model import load_model
-from neuron_atlas.adapters.subject_model_huggingface import HuggingFaceModel
+from neuron_atlas.adapters.subject_model.huggingface import HuggingFaceModel
+from neuron_atlas.adapters.subject_model.load import load_model
 from neuron_atlas.core.attribution.faithfulness.evaluate import EvaluationBudget, evaluate
 from neuron_atlas.core.records import Prompt, PromptSet
 

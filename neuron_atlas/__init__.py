@@ -22,16 +22,16 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from neuron_atlas.adapters.atlas_duckdb import open_atlas
+    from neuron_atlas.adapters.graphs.neuronpedia_json import read_graph
     from neuron_atlas.adapters.neuron_db import open_neuron_db
-    from neuron_atlas.adapters.neuronpedia_json import read_graph
-    from neuron_atlas.adapters.subject_model import load_model
+    from neuron_atlas.adapters.subject_model.load import load_model
     from neuron_atlas.core.attribution.faithfulness.evaluate import evaluate
     from neuron_atlas.core.attribution.total_links import total_links
     from neuron_atlas.core.attribution.trace import trace
     from neuron_atlas.core.circuits.analysis.analyze import analyze
-    from neuron_atlas.core.circuits.analysis.comparison_record import compare
-    from neuron_atlas.core.circuits.analysis.instances import cluster_graph
-    from neuron_atlas.core.circuits.analysis.steering import steer
+    from neuron_atlas.core.circuits.analysis.compare import compare
+    from neuron_atlas.core.circuits.analysis.interventions.steering import steer
+    from neuron_atlas.core.circuits.analysis.modules.instances import cluster_graph
     from neuron_atlas.core.publication import filters
     from neuron_atlas.core.publication.view import NeuronView
 
@@ -56,15 +56,15 @@ __all__ = [
 _HOMES = {
     "NeuronView": "neuron_atlas.core.publication.view",
     "analyze": "neuron_atlas.core.circuits.analysis.analyze",
-    "cluster_graph": "neuron_atlas.core.circuits.analysis.instances",
-    "compare": "neuron_atlas.core.circuits.analysis.comparison_record",
-    "steer": "neuron_atlas.core.circuits.analysis.steering",
+    "cluster_graph": "neuron_atlas.core.circuits.analysis.modules.instances",
+    "compare": "neuron_atlas.core.circuits.analysis.comparison.comparison_record",
+    "steer": "neuron_atlas.core.circuits.analysis.interventions.steering",
     "evaluate": "neuron_atlas.core.attribution.faithfulness.evaluate",
     "filters": "neuron_atlas.core.publication",
-    "load_model": "neuron_atlas.adapters.subject_model",
+    "load_model": "neuron_atlas.adapters.subject_model.load",
     "open_atlas": "neuron_atlas.adapters.atlas_duckdb",
     "open_neuron_db": "neuron_atlas.adapters.neuron_db",
-    "read_graph": "neuron_atlas.adapters.neuronpedia_json",
+    "read_graph": "neuron_atlas.adapters.graphs.neuronpedia_json",
     "total_links": "neuron_atlas.core.attribution.total_links",
     "trace": "neuron_atlas.core.attribution.trace",
 }

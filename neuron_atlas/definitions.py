@@ -16,16 +16,16 @@ import dagster as dg
 import polars as pl
 
 from neuron_atlas.core.records import Tables
+from neuron_atlas.defs.asset_registry import INVENTORY
 from neuron_atlas.defs.assets import build_assets
 from neuron_atlas.defs.automation import build_automation
-from neuron_atlas.defs.catalog import Catalog, open_catalog
+from neuron_atlas.defs.checks.stored import build_stored_checks
 from neuron_atlas.defs.instance import open_instance
-from neuron_atlas.defs.inventory import INVENTORY
 from neuron_atlas.defs.io_managers import build_io_managers
 from neuron_atlas.defs.partitions import Partitions, read_partitions
-from neuron_atlas.defs.resources import Resources
-from neuron_atlas.defs.stored_checks import build_stored_checks
-from neuron_atlas.defs.walk import Listener, Stop, Walk, select
+from neuron_atlas.defs.resources.atlas_resources import Resources
+from neuron_atlas.defs.running.materialize import Listener, Stop, Walk, select
+from neuron_atlas.defs.running.staleness import Catalog, open_catalog
 from neuron_atlas.settings import Settings, load_settings
 
 

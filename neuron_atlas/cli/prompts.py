@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 import polars as pl
 
+from neuron_atlas.adapters.datasets.prompt_sets import list_prompt_sets, prompt_entry, read_prompt_file, read_prompt_set
 from neuron_atlas.adapters.files import make_folder, write_atomically
-from neuron_atlas.adapters.prompt_sets import list_prompt_sets, prompt_entry, read_prompt_file, read_prompt_set
 from neuron_atlas.cli.printing import json_option, out, print_frame, print_json
 from neuron_atlas.errors import BadInput
 from neuron_atlas.settings import load_settings

@@ -7,6 +7,7 @@ form, so chunking, compression, file metadata and what lies under a null do not 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -58,3 +59,9 @@ def _update(digest: _Hash, values: pl.Series) -> None:
         if values.dtype.is_float():
             values = values.fill_nan(float("nan"))  # one NaN: stores do not keep its sign
         digest.update(values.to_numpy().tobytes())
+
+
+def content_hash(value: object) -> str:
+    """The sha256 of a JSON-serialisable value in canonical form, 64 hex digits."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()

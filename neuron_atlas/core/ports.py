@@ -13,10 +13,8 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from neuron_atlas.core.conversation import Ask, NoReply, Reply
-from neuron_atlas.core.labeling.evidence import Evidence, Label, Unlabeled
+from neuron_atlas.core.llm_requests import Ask, NoReply, Reply
 from neuron_atlas.core.records import Edit, ModelSpec, Prompt
-from neuron_atlas.core.search.records import EVERYTHING, Filters, Found, Mode, Question
 
 Array = NDArray[np.float32]
 
@@ -132,43 +130,4 @@ class LanguageModel(Protocol):
 
         Raises `UserError` when nothing can be asked at all (no key, unknown model).
         """
-        ...
-
-
-class LabelSearch(Protocol):
-    """A store of descriptions that can be searched: NeuronDB, or the atlas file."""
-
-    def search(
-        self,
-        query: Question = None,
-        *,
-        mode: Mode = "hybrid",
-        filters: Filters = EVERYTHING,
-        limit: int = 20,
-    ) -> Found:
-        """The descriptions that pass the filters and answer `query` best, best first.
-
-        `query` is a text, a vector [dimension] of the embedder the labels were embedded with, or nothing: then what passes comes
-        best score first. By meaning or both (`mode`) there are never fewer than `limit` hits where that many pass; by words
-        those count that hold one of the words. Raises `BadInput` for a question that cannot be answered, `UnknownName` for a
-        cluster that does not exist.
-        """
-        ...
-
-
-class Labeler(Protocol):
-    """Evidence to explanations: rules, a language model, a person, a file."""
-
-    @property
-    def name(self) -> str:
-        """rules | openai | openai-batch | human | import, stored with every label."""
-        ...
-
-    @property
-    def version(self) -> str:
-        """Version of everything that shapes an answer: code, prompt template, model."""
-        ...
-
-    def label(self, evidence: Sequence[Evidence]) -> Iterable[Label | Unlabeled]:
-        """One answer per piece of evidence, in order. A layer comes at once, so a labeler may batch or run side by side."""
         ...

@@ -7,21 +7,15 @@ holds is in `tables.py`; what the outside world must offer is in `ports.py`.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import polars as pl
 
+from neuron_atlas.core.hashing import content_hash
 from neuron_atlas.errors import BadInput
-
-if TYPE_CHECKING:
-    from neuron_atlas.core.attribution.exchange.provenance import JsonObject
-    from neuron_atlas.core.attribution.exchange.rows import NeuronLabels
 
 Tables: TypeAlias = Mapping[str, pl.LazyFrame]
 """Named tables to read, by the names of `tables.py`: what one asset stores together."""
@@ -53,6 +47,15 @@ class NeuronId:
         return cls(int(match[1]), int(match[2]))
 
 
+Side: TypeAlias = Literal["output", "input"]
+"""The two labels of a neuron: `output`, what it does when it fires; `input`, what makes it fire."""
+
+NeuronLabels: TypeAlias = Mapping[tuple[NeuronId, int], str]
+"""Label by (neuron, polarity)."""
+
+NO_LABELS: NeuronLabels = {}
+
+
 def layer_key(layer: int) -> str:
     """The partition key of a layer: `L07`."""
     return f"L{layer:02d}"
@@ -63,12 +66,6 @@ def layer_of_key(key: str) -> int:
     if not re.fullmatch(r"L\d{2,3}", key):
         raise BadInput(f"{key!r} is not a layer partition; expected the form L07")
     return int(key[1:])
-
-
-def content_hash(value: object) -> str:
-    """The sha256 of a JSON-serialisable value in canonical form, 64 hex digits."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,51 +219,6 @@ class AttributionGraph:
             "conservation_error": s.conservation_error,
         }
 
-    def to_neuronpedia(
-        self, *, slug: str | None = None, scan: str | None = None, labels: NeuronLabels | None = None
-    ) -> JsonObject:
-        """The graph as Neuronpedia's attribution-graph JSON (schema 1.0.0), ready for `json.dump`.
-
-        `slug` names it (default: from the prompt), `scan` names the model (default: from its id); `labels` are texts by
-        (NeuronId, polarity). What the format has no field for stands in extra keys: reading it back loses nothing.
-        """
-        from neuron_atlas.core.attribution.exchange.neuronpedia import to_neuronpedia
-
-        return to_neuronpedia(self, slug=slug, scan=scan, labels=labels or {})
-
-    def to_legacy(
-        self, *, slug: str | None = None, scan: str | None = None, labels: NeuronLabels | None = None
-    ) -> JsonObject:
-        """The graph in the older viewer's form; arguments as in `to_neuronpedia`."""
-        from neuron_atlas.core.attribution.exchange.legacy import to_legacy
-
-        return to_legacy(self, slug=slug, scan=scan, labels=labels or {})
-
-    def to_html(self, *, labels: NeuronLabels | None = None) -> str:
-        """A page that shows the graph, complete in itself: no other file, no request."""
-        from neuron_atlas.core.attribution.view import graph_page
-
-        return graph_page(self, labels=labels or {})
-
-    def save(self, path: str | Path, *, labels: NeuronLabels | None = None) -> Path:
-        """Write the graph: `.json` as Neuronpedia's format (named after the file), `.html` as a page; its folder is made.
-
-        Returns the path. Raises `BadInput` for another ending. `neuron_atlas.read_graph` reads the JSON back as the same graph.
-        """
-        from neuron_atlas.core.attribution.exchange.documents import document_text
-
-        target = Path(path)
-        text = document_text(self, target.name, labels=labels or {})
-        target.parent.mkdir(parents=True, exist_ok=True)
-        beside = target.with_name(f".{target.name}.part")
-        beside.write_text(text, encoding="utf-8")
-        return beside.replace(target)
-
-    def _repr_html_(self) -> str:
-        from neuron_atlas.core.attribution.view import graph_cell
-
-        return graph_cell(self)
-
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
@@ -274,3 +226,11 @@ class Quarantined:
 
     prompt: Prompt
     reason: str
+
+
+@dataclass(frozen=True)
+class InstanceLabels:
+    """What an atlas says neurons do and fire on, by (neuron, polarity)."""
+
+    does: NeuronLabels = field(default_factory=dict[tuple[NeuronId, int], str])
+    fires_on: NeuronLabels = field(default_factory=dict[tuple[NeuronId, int], str])

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import dagster as dg
 
-from neuron_atlas.adapters.prompt_sets import list_prompt_sets
-from neuron_atlas.defs.ingredients import PromptSetsResource
+from neuron_atlas.adapters.datasets.prompt_sets import list_prompt_sets
 from neuron_atlas.defs.partitions import Partitions
+from neuron_atlas.defs.resources.inputs import PromptSetsResource
 
 REFRESHED = (
     "edge_stats",

@@ -17,12 +17,12 @@ from dagster_duckdb import DuckDBResource
 
 from neuron_atlas.core.records import Frames
 from neuron_atlas.core.tables import tables_of
-from neuron_atlas.defs.errors import at_the_door
+from neuron_atlas.defs.failures import at_the_door
 from neuron_atlas.defs.instance import sign_run
-from neuron_atlas.defs.places import GraphWorkResource, LakeResource, PostgresResource
-from neuron_atlas.defs.recipes import Loaded, source_name
-from neuron_atlas.defs.resources import Resources
-from neuron_atlas.defs.stores import DuckDBStore, LakeStore, PostgresStore, Store, Stored
+from neuron_atlas.defs.resources.atlas_resources import Resources
+from neuron_atlas.defs.resources.locations import GraphWorkResource, LakeResource, PostgresResource
+from neuron_atlas.defs.storage.provenance import Loaded, source_name
+from neuron_atlas.defs.storage.stores import DuckDBStore, LakeStore, PostgresStore, Store, Stored
 from neuron_atlas.errors import Incomplete
 
 RECIPE = "recipe"

@@ -12,12 +12,12 @@ from functools import cached_property
 
 import dagster as dg
 
-from neuron_atlas.adapters.corpora import list_corpora
-from neuron_atlas.adapters.model_config import read_model_config
-from neuron_atlas.adapters.prompt_sets import list_prompt_sets
+from neuron_atlas.adapters.datasets.corpora import list_corpora
+from neuron_atlas.adapters.datasets.prompt_sets import list_prompt_sets
+from neuron_atlas.adapters.subject_model.config import read_model_config
 from neuron_atlas.core.records import layer_key
-from neuron_atlas.defs.inventory import Partitioning
-from neuron_atlas.defs.layering import earlier_layers, later_layers
+from neuron_atlas.defs.asset_registry import Partitioning
+from neuron_atlas.defs.layer_dependencies import earlier_layers, later_layers
 from neuron_atlas.settings import Settings
 
 

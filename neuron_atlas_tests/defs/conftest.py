@@ -10,20 +10,20 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from neuron_atlas.adapters.lake import Lake
+from neuron_atlas.adapters.tables.lake import Lake
 from neuron_atlas.core import tables
 from neuron_atlas.core.records import Frames, Tables, layer_of_key
 from neuron_atlas.core.tables import Table
-from neuron_atlas.defs.catalog import Catalog
-from neuron_atlas.defs.checks import checks_of
-from neuron_atlas.defs.doorway import doorway
+from neuron_atlas.defs.asset_decorators import doorway
+from neuron_atlas.defs.checks.before_storing import checks_of
 from neuron_atlas.defs.io_managers import ParquetIOManager
-from neuron_atlas.defs.layering import allow_layer_order
+from neuron_atlas.defs.layer_dependencies import allow_layer_order
 from neuron_atlas.defs.partitions import Partitions
-from neuron_atlas.defs.places import LakeResource
-from neuron_atlas.defs.recipes import Ingredient, source_name
-from neuron_atlas.defs.stores import LakeStore
-from neuron_atlas.defs.walk import Stop, Walk
+from neuron_atlas.defs.resources.locations import LakeResource
+from neuron_atlas.defs.running.materialize import Stop, Walk
+from neuron_atlas.defs.running.staleness import Catalog
+from neuron_atlas.defs.storage.provenance import Ingredient, source_name
+from neuron_atlas.defs.storage.stores import LakeStore
 from neuron_atlas.settings import Settings
 
 Rows = Callable[..., pl.DataFrame]

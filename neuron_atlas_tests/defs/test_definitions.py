@@ -12,8 +12,8 @@ import pytest
 from neuron_atlas import demo
 from neuron_atlas.core.tables import ASSETS
 from neuron_atlas.definitions import build_definitions
-from neuron_atlas.defs.inventory import INVENTORY, IO_MANAGERS
-from neuron_atlas.defs.walk import LAST_FIRST, LEGS, select
+from neuron_atlas.defs.asset_registry import INVENTORY, IO_MANAGERS
+from neuron_atlas.defs.running.materialize import LAST_FIRST, LEGS, select
 from neuron_atlas.errors import BadInput, UnknownName
 from neuron_atlas.settings import Settings
 

@@ -18,7 +18,7 @@ from neuron_atlas.defs.instance import (
     process_tag,
 )
 from neuron_atlas.defs.io_managers import ParquetIOManager
-from neuron_atlas.defs.places import LakeResource, PublishedResource
+from neuron_atlas.defs.resources.locations import LakeResource, PublishedResource
 from neuron_atlas.settings import Settings
 
 

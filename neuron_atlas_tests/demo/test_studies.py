@@ -10,9 +10,9 @@ from dataclasses import replace
 import pytest
 
 from neuron_atlas import demo
-from neuron_atlas.adapters.analysis_config import read_analysis_config, shipped_studies
+from neuron_atlas.adapters.analyses.study_config import read_analysis_config, shipped_studies
 from neuron_atlas.core.circuits.analysis.analyze import analyze
-from neuron_atlas.core.circuits.analysis.study import ConceptSummary, StudySummary, summarise
+from neuron_atlas.core.circuits.analysis.interventions.study_summary import ConceptSummary, StudySummary, summarise
 from neuron_atlas.demo import studies
 
 EVERY = {"two-hop-geography": 4, "agreement": 5}

@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 
 from neuron_atlas import demo
-from neuron_atlas.adapters.prompt_sets import read_prompt_set
+from neuron_atlas.adapters.datasets.prompt_sets import read_prompt_set
 from neuron_atlas.core.records import AttributionGraph, Edit, Prompt
 
 N_ABLATED = 60

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from neuron_atlas import demo
-from neuron_atlas.adapters.prompt_sets import prompt_entry, read_prompt_set
+from neuron_atlas.adapters.datasets.prompt_sets import prompt_entry, read_prompt_set
 
 PROMPTS = {"geography": 16, "grammar": 12, "filler": 10}
 TEXTS = 300

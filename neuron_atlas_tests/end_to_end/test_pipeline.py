@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from neuron_atlas.adapters.atlas_duckdb import table_hashes
-from neuron_atlas.adapters.lake import Lake
+from neuron_atlas.adapters.tables.lake import Lake
 from neuron_atlas_tests.end_to_end.conftest import PROMPTS, Run
 
 pytestmark = pytest.mark.xdist_group("end_to_end")

@@ -33,7 +33,7 @@ from neuron_atlas.adapters.atlas_duckdb.schema import (
     statement,
 )
 from neuron_atlas.adapters.files import make_folder, replace_durably
-from neuron_atlas.core.labeling.choice import LABELERS, METRICS
+from neuron_atlas.core.labeling.evidence.precedence import LABELERS, METRICS
 from neuron_atlas.core.ports import Embedder
 from neuron_atlas.core.records import Tables
 from neuron_atlas.core.tables import GRAPHS, Table
@@ -114,7 +114,7 @@ def _fill(
         connection.execute("SET VARIABLE labelers = $order", {"order": list(LABELERS)})
         connection.execute("SET VARIABLE metrics = $order", {"order": list(METRICS)})
         for name in DERIVED:
-            connection.execute(statement(name))
+            connection.execute(statement(f"build/{name}"))
             rows[name] = _count(connection, name)
         write_neuron_words(connection)
         facts = {**facts, **write_labels(connection, given, embedder)}

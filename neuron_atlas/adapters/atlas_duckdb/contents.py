@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from neuron_atlas.adapters.atlas_duckdb.schema import PUBLISHED, frame_of, open_read_only
-from neuron_atlas.core.search.contents import Contents, SizedModel, contents_of
+from neuron_atlas.core.publication.search.label_set_contents import Contents, SizedModel, contents_of
 from neuron_atlas.errors import BadInput
 
 TABLES = (

@@ -12,7 +12,7 @@ import duckdb
 import polars as pl
 
 from neuron_atlas.adapters.atlas_duckdb.schema import frame_of, sql_text
-from neuron_atlas.core.circuits.bootstrap import MAX_EDGES
+from neuron_atlas.core.circuits.clustering.bootstrap import MAX_EDGES
 from neuron_atlas.core.records import Tables
 from neuron_atlas.errors import BadInput
 

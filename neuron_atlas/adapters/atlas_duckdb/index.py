@@ -13,9 +13,9 @@ import polars as pl
 
 from neuron_atlas.adapters.atlas_duckdb.schema import frame_of, statement
 from neuron_atlas.core.ports import Embedder
+from neuron_atlas.core.publication.search.bm25 import index_words
+from neuron_atlas.core.publication.search.descriptions import described, meant, numbered
 from neuron_atlas.core.records import Tables
-from neuron_atlas.core.search.described import described, meant, numbered
-from neuron_atlas.core.search.words import index_words
 from neuron_atlas.core.tables import INPUT_LABELS, OUTPUT_LABELS
 
 NO_EMBEDDER = "none"
@@ -23,7 +23,7 @@ NO_EMBEDDER = "none"
 
 def write_neuron_words(connection: duckdb.DuckDBPyConnection) -> None:
     """The index of what `search_fields.sql` selects."""
-    fields = frame_of(connection, statement("search_fields"))
+    fields = frame_of(connection, statement("build/search_fields"))
     neurons = fields.select("layer", "neuron").unique().sort("layer", "neuron").with_row_index("document")
     neurons = neurons.with_columns(pl.col("document").cast(pl.Int32))
     words = index_words(fields.join(neurons, on=["layer", "neuron"]))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from neuron_atlas.adapters.atlas_duckdb.index import NO_EMBEDDER
 from neuron_atlas.adapters.atlas_duckdb.schema import REBUILD, frame_of, statement
-from neuron_atlas.core.publication.known import DESCRIPTIONS, MODULES, Known, quantile_array
+from neuron_atlas.core.publication.filters.neuron_facts import DESCRIPTIONS, MODULES, Known, quantile_array
 from neuron_atlas.errors import BadInput, UnknownName
 
 Embed = Callable[[str], NDArray[np.float32]]
@@ -45,9 +45,9 @@ def known_of(
         model_revision=metadata["model_revision"],
         n_layers=n_layers,
         n_neurons=n_neurons,
-        descriptions=_typed(frame_of(connection, statement("known_descriptions")), DESCRIPTIONS),
+        descriptions=_typed(frame_of(connection, statement("queries/known_descriptions")), DESCRIPTIONS),
         quantiles=quantile_array(stats, n_layers=n_layers, n_neurons=n_neurons),
-        modules=_typed(frame_of(connection, statement("known_modules")), MODULES),
+        modules=_typed(frame_of(connection, statement("queries/known_modules")), MODULES),
         meaning=None if metadata.get("embedder", NO_EMBEDDER) == NO_EMBEDDER else AtlasMeaning(connection, embed),
     )
 

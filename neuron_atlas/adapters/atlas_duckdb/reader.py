@@ -20,7 +20,7 @@ from neuron_atlas.adapters.atlas_duckdb.known import known_of
 from neuron_atlas.adapters.atlas_duckdb.schema import Parameters, frame_of, open_read_only, statement
 from neuron_atlas.adapters.atlas_duckdb.search import AtlasLabels, search_neurons
 from neuron_atlas.core.ports import Embedder
-from neuron_atlas.core.publication.known import Known
+from neuron_atlas.core.publication.filters.neuron_facts import Known
 from neuron_atlas.core.records import NeuronId
 from neuron_atlas.errors import BadInput, UnknownName
 
@@ -85,7 +85,7 @@ class Atlas:
 
         Columns: neuron_id, layer, neuron, label, top_cluster. `%` and `_` stand for themselves. `query_lines` prints them.
         """
-        return self._rows(statement("query"), {"pattern": pattern, "limit": _limit(limit)})
+        return self._rows(statement("queries/query"), {"pattern": pattern, "limit": _limit(limit)})
 
     def neuron(self, neuron: str | NeuronId, *, limit: int = 20) -> NeuronCard:
         """Everything known of one neuron, at most `limit` edges, neighbours and prompts each.
@@ -105,7 +105,7 @@ class Atlas:
             scores=rows("label_scores", "side, polarity DESC, labeler, metric"),
             upstream=self.edges(found, "upstream", limit=limit),
             downstream=self.edges(found, "downstream", limit=limit),
-            weight_edges=self._rows(statement("weight_edges_of_neuron"), {**at, "limit": _limit(limit)}),
+            weight_edges=self._rows(statement("queries/weight_edges_of_neuron"), {**at, "limit": _limit(limit)}),
             exemplars=rows("exemplars", "corpus, polarity DESC, kind DESC, rank"),
             output_projections=rows("output_projections", "direction DESC, rank"),
             input_projections=rows("input_projections", "direction DESC, rank"),
@@ -114,9 +114,9 @@ class Atlas:
             profiles=rows("neuron_profiles", "polarity DESC"),
             der=rows("der_scores", "ALL"),
             activations=rows("activation_stats", "corpus"),
-            prompts=self._rows(statement("prompts"), {**at, "limit": _limit(limit)}),
-            cluster=self._rows(statement("cluster_of_neuron"), at),
-            profile_cluster=self._rows(statement("profile_cluster_of_neuron"), at),
+            prompts=self._rows(statement("queries/prompts"), {**at, "limit": _limit(limit)}),
+            cluster=self._rows(statement("queries/cluster_of_neuron"), at),
+            profile_cluster=self._rows(statement("queries/profile_cluster_of_neuron"), at),
         )
 
     def edges(self, neuron: str | NeuronId, direction: Direction = "both", *, limit: int = 50) -> pl.DataFrame:
@@ -129,7 +129,7 @@ class Atlas:
             raise BadInput(f"unknown direction {direction!r}; expected upstream, downstream or both")
         found = self._known(neuron)
         parameters = {"layer": found.layer, "neuron": found.neuron, "direction": direction, "limit": _limit(limit)}
-        return self._rows(statement("edges_of_neuron"), parameters)
+        return self._rows(statement("queries/edges_of_neuron"), parameters)
 
     def always_on(self, share: float = 0.9) -> pl.DataFrame:
         """Neurons that are nodes of at least this share of all graphs, most frequent first: for `trace(exclude=...)`.
@@ -138,18 +138,18 @@ class Atlas:
         """
         if not 0 < share <= 1:
             raise BadInput(f"a share of graphs is above 0 and at most 1; got {share}")
-        return self._rows(statement("always_on"), {"share": share})
+        return self._rows(statement("queries/always_on"), {"share": share})
 
     def clusters(self, *, level: int | None = None) -> pl.DataFrame:
         """All clusters, or those of one level (1: top), with their labels: most flow first within a level."""
-        return self._rows(statement("clusters"), {"level": level})
+        return self._rows(statement("queries/clusters"), {"level": level})
 
     def cluster(self, path: str, *, limit: int = MAX_ROWS) -> pl.DataFrame:
         """The neurons of a cluster and of those inside it, most flow first. Raises `UnknownName` for no such cluster."""
         known = self._rows("SELECT path FROM clusters ORDER BY level, flow DESC")["path"].to_list()
         if path not in known:
             raise UnknownName("cluster", path, known)
-        return self._rows(statement("members_of_cluster"), {"path": path, "limit": _limit(limit)})
+        return self._rows(statement("queries/members_of_cluster"), {"path": path, "limit": _limit(limit)})
 
     def profile_clusters(self) -> pl.DataFrame:
         """The second view: clusters of neurons with like attribution profiles, largest first."""
@@ -157,7 +157,7 @@ class Atlas:
 
     def analyses(self) -> pl.DataFrame:
         """The circuits of single prompts that were analysed, with their modules: by prompt, most relevant module first."""
-        return self._rows(statement("analyses"))
+        return self._rows(statement("queries/analyses"))
 
     def known(self, *, corpus: str | None = None) -> Known:
         """What filters and `NeuronView` need to know of the neurons, with quantiles over `corpus` (default: the largest)."""

@@ -126,7 +126,7 @@ def sql_text(value: str) -> str:
 
 
 def statement(name: str) -> str:
-    """The SQL of `adapters/sql/atlas/<name>.sql`."""
+    """The SQL of `adapters/sql/atlas/<name>.sql`; `build/…` makes a table, `queries/…` reads."""
     return resources.files("neuron_atlas.adapters").joinpath("sql", "atlas", f"{name}.sql").read_text()
 
 

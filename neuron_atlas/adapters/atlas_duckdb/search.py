@@ -15,8 +15,9 @@ from neuron_atlas.adapters.atlas_duckdb.index import NO_EMBEDDER
 from neuron_atlas.adapters.atlas_duckdb.schema import REBUILD, frame_of
 from neuron_atlas.adapters.sql import Where, for_duckdb, where, words_sql
 from neuron_atlas.core.ports import Embedder
-from neuron_atlas.core.search.ranks import SHARE_WHOLE, depth, merged
-from neuron_atlas.core.search.records import (
+from neuron_atlas.core.publication.search.bm25 import words_in, words_of
+from neuron_atlas.core.publication.search.rank_fusion import SHARE_WHOLE, depth, merged
+from neuron_atlas.core.publication.search.records import (
     EVERYTHING,
     SELECTED,
     TIES,
@@ -29,7 +30,6 @@ from neuron_atlas.core.search.records import (
     check_question,
     check_vector,
 )
-from neuron_atlas.core.search.words import words_in, words_of
 from neuron_atlas.errors import BadInput, UnknownName
 
 NEURON_COLUMNS = (

@@ -36,8 +36,8 @@ from neuron_atlas.adapters.language_model.dialect import Dialect
 from neuron_atlas.adapters.language_model.ledger import Answer, Ledger, Spending
 from neuron_atlas.adapters.language_model.redaction import redacted
 from neuron_atlas.adapters.language_model.server import Patience, Prices, Server, guessed_tokens
-from neuron_atlas.core.conversation import Ask, NoReply, Reply
-from neuron_atlas.core.records import content_hash
+from neuron_atlas.core.hashing import content_hash
+from neuron_atlas.core.llm_requests import Ask, NoReply, Reply
 from neuron_atlas.errors import BadInput, Unreachable
 
 T = TypeVar("T")

@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from neuron_atlas.core.conversation import Ask
+from neuron_atlas.core.llm_requests import Ask
 
 _STRUCTURE_WORDS = ("response_format", "json_schema", "json_object", "structured output", "grammar", "guided")
 _LIMIT_WORDS = ("max_completion_tokens", "max_tokens")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from neuron_atlas.adapters.language_model.ledger import Ledger
 from neuron_atlas.adapters.language_model.server import Prices, guessed_tokens
-from neuron_atlas.core.conversation import Ask
+from neuron_atlas.core.llm_requests import Ask
 
 USUAL_COMPLETION = 700
 """Tokens of an answer before any has been seen; thinking models take more."""

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 from neuron_atlas.adapters.files import make_folder
-from neuron_atlas.core.conversation import NoReply, Reply
+from neuron_atlas.core.llm_requests import NoReply, Reply
 from neuron_atlas.errors import BadInput, TransientError
 
 Outcome = Literal["answered", "refused", "truncated", "failed"]

@@ -33,7 +33,7 @@ from neuron_atlas.adapters.language_model.dialect import Dialect
 from neuron_atlas.adapters.language_model.ledger import Answer, Ledger, Spending
 from neuron_atlas.adapters.language_model.redaction import redacted
 from neuron_atlas.adapters.language_model.server import Patience, Prices, Server, guessed_tokens
-from neuron_atlas.core.conversation import Ask, NoReply, Reply
+from neuron_atlas.core.llm_requests import Ask, NoReply, Reply
 
 Outcome = Reply | NoReply
 _OPENAI_DIALECT, _OTHER_DIALECT = Dialect(), Dialect(limit="max_tokens")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from neuron_atlas.core.conversation import Ask
+from neuron_atlas.core.llm_requests import Ask
 
 BYTES_PER_TOKEN = 3
 """A cautious guess for text full of numbers and quotes; only used before a server has counted."""

@@ -25,8 +25,8 @@ from neuron_atlas.adapters.neuron_db.records import Description, LabelSet
 from neuron_atlas.adapters.neuron_db.schema import registered
 from neuron_atlas.adapters.postgres import Connection, copy_rows, escaped, unescape_text, unescaped
 from neuron_atlas.core.ports import Embedder
-from neuron_atlas.core.search.described import DESCRIPTION, KEY, meant, numbered, preferred
-from neuron_atlas.core.search.words import fields_of, index_words
+from neuron_atlas.core.publication.search.bm25 import fields_of, index_words
+from neuron_atlas.core.publication.search.descriptions import DESCRIPTION, KEY, meant, numbered, preferred
 from neuron_atlas.errors import BadInput
 
 Key: TypeAlias = tuple[int, int, int, str, str]

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from neuron_atlas.adapters.files import file_sha256, staged_folder
 from neuron_atlas.adapters.neuron_db.label_sets import find_label_set
 from neuron_atlas.adapters.postgres import Connection, unescaped
-from neuron_atlas.core.search.contents import PARTS, Contents, SizedModel
+from neuron_atlas.core.publication.search.label_set_contents import PARTS, Contents, SizedModel
 from neuron_atlas.core.tables import QUANTILE_LEVELS
 from neuron_atlas.errors import BadInput, DamagedData
 

@@ -14,7 +14,7 @@ from psycopg import sql
 from neuron_atlas.adapters.neuron_db.records import LabelSet
 from neuron_atlas.adapters.postgres import Connection, escape_text, unescaped
 from neuron_atlas.core.ports import Embedder
-from neuron_atlas.core.publication.known import DESCRIPTIONS, MODULES, Known, Meaning, quantile_array
+from neuron_atlas.core.publication.filters.neuron_facts import DESCRIPTIONS, MODULES, Known, Meaning, quantile_array
 from neuron_atlas.core.tables import QUANTILE_LEVELS
 from neuron_atlas.errors import BadInput, UnknownName
 

@@ -6,7 +6,7 @@ from psycopg.rows import class_row
 
 from neuron_atlas.adapters.neuron_db.records import LabelSet
 from neuron_atlas.adapters.postgres import Connection
-from neuron_atlas.core.search.records import RECALL_NEEDED
+from neuron_atlas.core.publication.search.records import RECALL_NEEDED
 from neuron_atlas.errors import BadInput, Incomplete, UnknownName
 
 

@@ -22,12 +22,12 @@ from neuron_atlas.adapters.neuron_db.recall import check_recall
 from neuron_atlas.adapters.neuron_db.records import LabelSet, LoadReport
 from neuron_atlas.adapters.neuron_db.schema import migrate, registered
 from neuron_atlas.adapters.postgres import Connection, Server, copy_rows, escaped
-from neuron_atlas.core.hashing import frame_hash
+from neuron_atlas.core.hashing import content_hash, frame_hash
 from neuron_atlas.core.ports import Embedder
-from neuron_atlas.core.records import ModelSpec, Tables, content_hash
-from neuron_atlas.core.search.contents import Contents, SizedModel, contents_of
-from neuron_atlas.core.search.described import meant, numbered
-from neuron_atlas.core.search.words import LABEL_WEIGHTS, WordIndex
+from neuron_atlas.core.publication.search.bm25 import LABEL_WEIGHTS, WordIndex
+from neuron_atlas.core.publication.search.descriptions import meant, numbered
+from neuron_atlas.core.publication.search.label_set_contents import Contents, SizedModel, contents_of
+from neuron_atlas.core.records import ModelSpec, Tables
 from neuron_atlas.core.tables import QUANTILE_LEVELS
 from neuron_atlas.errors import Incomplete
 

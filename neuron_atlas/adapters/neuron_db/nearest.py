@@ -22,7 +22,7 @@ from neuron_atlas.adapters.neuron_db.label_sets import index_problem
 from neuron_atlas.adapters.neuron_db.records import LabelSet
 from neuron_atlas.adapters.postgres import Connection, escape_text, unescape_text
 from neuron_atlas.adapters.sql import Values, Where, for_postgres
-from neuron_atlas.core.search.records import SELECTED, TIES, Found, Hit
+from neuron_atlas.core.publication.search.records import SELECTED, TIES, Found, Hit
 
 EXACT_ROWS = 10_000
 """Up to this many rows an exact scan takes a few tens of milliseconds."""

@@ -31,9 +31,9 @@ from neuron_atlas.adapters.postgres import (
 )
 from neuron_atlas.adapters.sql import where
 from neuron_atlas.core.ports import Embedder
-from neuron_atlas.core.publication.known import Known
+from neuron_atlas.core.publication.filters.neuron_facts import Known
+from neuron_atlas.core.publication.search.records import EVERYTHING, Filters, Found, Mode, Question
 from neuron_atlas.core.records import NeuronId
-from neuron_atlas.core.search.records import EVERYTHING, Filters, Found, Mode, Question
 from neuron_atlas.core.tables import ACTIVATION_STATS, EXEMPLARS
 
 DATABASE = "neuron_atlas"

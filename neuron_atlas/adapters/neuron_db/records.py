@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from neuron_atlas.core.publication.search.records import RECALL_NEEDED
 from neuron_atlas.core.records import NeuronId
-from neuron_atlas.core.search.records import RECALL_NEEDED
 
 
 @dataclass(frozen=True, slots=True)

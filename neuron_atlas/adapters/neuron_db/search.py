@@ -14,8 +14,9 @@ from neuron_atlas.adapters.neuron_db.records import LabelSet
 from neuron_atlas.adapters.postgres import Connection, escape_text
 from neuron_atlas.adapters.sql import Where, where, words_sql
 from neuron_atlas.core.ports import Embedder
-from neuron_atlas.core.search.ranks import SHARE_WHOLE, depth, merged
-from neuron_atlas.core.search.records import (
+from neuron_atlas.core.publication.search.bm25 import words_in, words_of
+from neuron_atlas.core.publication.search.rank_fusion import SHARE_WHOLE, depth, merged
+from neuron_atlas.core.publication.search.records import (
     EVERYTHING,
     SELECTED,
     TIES,
@@ -28,7 +29,6 @@ from neuron_atlas.core.search.records import (
     check_question,
     check_vector,
 )
-from neuron_atlas.core.search.words import words_in, words_of
 from neuron_atlas.errors import BadInput, UnknownName
 
 NEURONS = "(select layer, neuron, cluster_path from neuron_db.neurons where model = :model) as known"

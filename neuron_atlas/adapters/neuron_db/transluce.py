@@ -27,10 +27,11 @@ from pydantic import BaseModel
 
 from neuron_atlas.adapters.files import file_sha256, make_folder, write_atomically, write_parquet
 from neuron_atlas.adapters.postgres import Connection, Server
-from neuron_atlas.core.labeling.foreign import ForeignLabel, as_label
-from neuron_atlas.core.records import NeuronId, content_hash
-from neuron_atlas.core.search.contents import EXEMPLAR, NEURON, QUANTILE, Contents, SizedModel
-from neuron_atlas.core.search.described import DESCRIPTION
+from neuron_atlas.core.hashing import content_hash
+from neuron_atlas.core.labeling.labelers.imported import ForeignLabel, as_label
+from neuron_atlas.core.publication.search.descriptions import DESCRIPTION
+from neuron_atlas.core.publication.search.label_set_contents import EXEMPLAR, NEURON, QUANTILE, Contents, SizedModel
+from neuron_atlas.core.records import NeuronId
 from neuron_atlas.core.tables import QUANTILE_LEVELS
 from neuron_atlas.errors import BadInput, Incomplete
 

@@ -34,7 +34,7 @@ import psutil
 
 from neuron_atlas.adapters.postgres.programs import let_through, run_program, server_user
 from neuron_atlas.adapters.postgres.server import Server
-from neuron_atlas.core.records import content_hash
+from neuron_atlas.core.hashing import content_hash
 from neuron_atlas.errors import BadInput, DamagedData, PermanentError, TransientError
 
 MAJOR = "18"

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from neuron_atlas.core.search.records import Filters
+from neuron_atlas.core.publication.search.records import Filters
 
 Values: TypeAlias = dict[str, object]
 KEYWORD = "lower(label || ' ' || coalesce(description, '') || ' ' || array_to_string(tokens, ' '))"

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from neuron_atlas.core.attribution.rules import rule_set
+from neuron_atlas.core.attribution.linearisation.rules import rule_set
 from neuron_atlas.core.records import AttributionGraph
 from neuron_atlas.errors import BadInput
 
 if TYPE_CHECKING:
-    from neuron_atlas.core.attribution.subject import TraceableModel
+    from neuron_atlas.core.attribution.traceable_model import TraceableModel
 
 
 def total_links(model: TraceableModel, graph: AttributionGraph, *, edge_tau: float = 0.01) -> pl.DataFrame:
@@ -27,13 +27,13 @@ def total_links(model: TraceableModel, graph: AttributionGraph, *, edge_tau: flo
     """
     import torch
 
-    from neuron_atlas.core.attribution.layout import edge_frame
-    from neuron_atlas.core.attribution.record import freeze
-    from neuron_atlas.core.attribution.scores import kept_edges
-    from neuron_atlas.core.attribution.select import Nodes
-    from neuron_atlas.core.attribution.sweep import node_vectors
-    from neuron_atlas.core.attribution.targets import Goal, trace_goal
-    from neuron_atlas.core.attribution.total import total_effects
+    from neuron_atlas.core.attribution.effects.direct_effects import node_vectors
+    from neuron_atlas.core.attribution.effects.graph_scores import kept_edges
+    from neuron_atlas.core.attribution.effects.total_effects import total_effects
+    from neuron_atlas.core.attribution.graph.build_graphs import edge_frame
+    from neuron_atlas.core.attribution.linearisation.freeze import freeze
+    from neuron_atlas.core.attribution.linearisation.targets import Goal, trace_goal
+    from neuron_atlas.core.attribution.select_nodes import Nodes
 
     summary = graph.summary
     rules = rule_set(summary.rules.partition("/")[0])

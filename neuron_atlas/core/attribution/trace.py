@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from neuron_atlas.core.attribution.plan import Machine
-from neuron_atlas.core.attribution.rules import rule_set
-from neuron_atlas.core.attribution.select import check_selection
+from neuron_atlas.core.attribution.effects.sweep_plan import Machine
+from neuron_atlas.core.attribution.linearisation.rules import rule_set
+from neuron_atlas.core.attribution.select_nodes import check_selection
 from neuron_atlas.core.records import AttributionGraph, NeuronId, Prompt, Quarantined, TraceOptions
 from neuron_atlas.errors import BadInput
 
 if TYPE_CHECKING:
-    from neuron_atlas.core.attribution.explain import Encoded, Request
-    from neuron_atlas.core.attribution.subject import TraceableModel
+    from neuron_atlas.core.attribution.attribute import Encoded, Request
+    from neuron_atlas.core.attribution.traceable_model import TraceableModel
 
 GROUP_PROMPTS = 16
 """Prompts that are traced together at most."""
@@ -92,7 +92,7 @@ def trace_prompts(
     """
     import torch
 
-    from neuron_atlas.core.attribution.explain import Request
+    from neuron_atlas.core.attribution.attribute import Request
 
     check_selection(options)
     over_vocabulary = None if direction is None else torch.as_tensor(np.asarray(direction, dtype=np.float32))
@@ -122,7 +122,7 @@ def _groups(model: TraceableModel, prompts: Sequence[Prompt]) -> Iterator[list[E
 
 
 def _encode(model: TraceableModel, prompt: Prompt) -> Encoded | Quarantined:
-    from neuron_atlas.core.attribution.explain import Encoded
+    from neuron_atlas.core.attribution.attribute import Encoded
 
     try:
         ids = tuple(model.encode(prompt))
@@ -136,7 +136,7 @@ def _encode(model: TraceableModel, prompt: Prompt) -> Encoded | Quarantined:
 def _trace_group(
     model: TraceableModel, group: Sequence[Encoded | Quarantined], request: Request, *, left: int
 ) -> list[AttributionGraph | Quarantined]:
-    from neuron_atlas.core.attribution.graph import build_graphs
+    from neuron_atlas.core.attribution.graph.build_graphs import build_graphs
 
     encoded = [item for item in group if not isinstance(item, Quarantined)]
     try:

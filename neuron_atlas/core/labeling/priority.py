@@ -13,10 +13,9 @@ from __future__ import annotations
 
 import polars as pl
 
-from neuron_atlas.core.labeling.choice import best_labels
-from neuron_atlas.core.labeling.evidence import Side
-from neuron_atlas.core.labeling.labelable import KEY, labelable
-from neuron_atlas.core.records import Tables
+from neuron_atlas.core.labeling.evidence.labelable import KEY, labelable
+from neuron_atlas.core.labeling.evidence.precedence import best_labels
+from neuron_atlas.core.records import Side, Tables
 
 
 def labeling_order(side: Side, layer: int, *, evidence: Tables, labels: Tables) -> pl.DataFrame:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import dagster as dg
 
 from neuron_atlas.core.records import Frames, Tables, layer_of_key
-from neuron_atlas.defs.checks import checks_of
-from neuron_atlas.defs.doorway import doorway
-from neuron_atlas.defs.ingredients import CorporaResource, ModelResource, PromptSetsResource
+from neuron_atlas.defs.asset_decorators import doorway
+from neuron_atlas.defs.checks.before_storing import checks_of
 from neuron_atlas.defs.partitions import Partitions
-from neuron_atlas.defs.places import LakeResource
+from neuron_atlas.defs.resources.inputs import CorporaResource, ModelResource, PromptSetsResource
+from neuron_atlas.defs.resources.locations import LakeResource
 
 GROUP = "aggregation"
 OWNERS = ["team:interpretability"]
@@ -41,7 +41,7 @@ def aggregation_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
         The sums are exact integers (fixed point), so those of several prompt sets merge exactly, in any order. Distinct prompts
         and instances are counted apart; positive and negative activation of a neuron are two roles.
         """
-        from neuron_atlas.core.aggregation.graph_stats import summarize
+        from neuron_atlas.core.aggregation.graphs.graph_stats import summarize
 
         prompt_set = prompt_sets.read(context.partition_key)
         special_ids = model.tokens().special_ids
@@ -66,7 +66,7 @@ def aggregation_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
         and the index of prompts by neuron. Prompt sets that have not been traced yet are left out; the check
         `covers_every_partition` names them.
         """
-        from neuron_atlas.core.aggregation.edge_stats import profile
+        from neuron_atlas.core.aggregation.graphs.edge_stats import profile
 
         return profile(graph_stats, token_text=model.tokens().token_text)
 
@@ -90,8 +90,8 @@ def aggregation_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
         (`is_held_out`) before any labeler sees them: labels are scored on those. A pass that is interrupted goes on where its
         numbers were last saved, at most a minute before.
         """
-        from neuron_atlas.adapters.saved_pass import PassFile
-        from neuron_atlas.core.aggregation.activations import activation_stats as read_activations
+        from neuron_atlas.adapters.datasets.corpus_pass_file import PassFile
+        from neuron_atlas.core.aggregation.corpora.activations import activation_stats as read_activations
 
         corpus = context.partition_key
         with lake.open().claim("activation_stats", corpus) as work:
@@ -116,8 +116,8 @@ def aggregation_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
         The neuron's output direction times the unembedding, with the final norm folded in and the vocabulary mean taken out
         (a raw variant is beside it). `weight_edges` says which later neurons it would excite or inhibit, from the weights too.
         """
-        from neuron_atlas.core.aggregation.projections import project_outputs
-        from neuron_atlas.core.aggregation.weight_edges import weight_edges
+        from neuron_atlas.core.aggregation.weights.projections import project_outputs
+        from neuron_atlas.core.aggregation.weights.weight_edges import weight_edges
 
         subject, layer = model.load(), layer_of_key(context.partition_key)
         weights = subject.mlp_weights(layer)
@@ -140,7 +140,7 @@ def aggregation_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
 
         What a neuron of an early layer sees of a token; for later layers a hint, since their input is no longer an embedding.
         """
-        from neuron_atlas.core.aggregation.projections import project_inputs
+        from neuron_atlas.core.aggregation.weights.projections import project_inputs
 
         subject = model.load()
         weights = subject.mlp_weights(layer_of_key(context.partition_key))
@@ -164,8 +164,8 @@ def aggregation_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
         Near 1, the neuron writes the answer (a logit neuron); near 0, it works through later neurons (a routing neuron). Exact
         from the graphs for every neuron, and measured by ablating a sample of neurons in the real model.
         """
-        from neuron_atlas.core.aggregation.direct_effect import der_scores as score
-        from neuron_atlas.core.aggregation.direct_effect import measure_direct_effects
+        from neuron_atlas.core.aggregation.graphs.direct_effect import der_scores as score
+        from neuron_atlas.core.aggregation.graphs.direct_effect import measure_direct_effects
 
         return score(graph_stats, measure_direct_effects(model.load(), raw_graphs))
 

@@ -10,11 +10,11 @@ import dagster as dg
 
 from neuron_atlas import __version__
 from neuron_atlas.core.records import Frames
-from neuron_atlas.defs.checks import checks_of
-from neuron_atlas.defs.doorway import doorway
-from neuron_atlas.defs.ingredients import ModelResource, PromptSetsResource, TracingResource
+from neuron_atlas.defs.asset_decorators import doorway
+from neuron_atlas.defs.checks.before_storing import checks_of
 from neuron_atlas.defs.partitions import Partitions
-from neuron_atlas.defs.places import GraphWorkResource
+from neuron_atlas.defs.resources.inputs import ModelResource, PromptSetsResource, TracingResource
+from neuron_atlas.defs.resources.locations import GraphWorkResource
 
 GROUP = "attribution"
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 import dagster as dg
 
 from neuron_atlas.core.records import Frames, Tables
-from neuron_atlas.defs.checks import checks_of
-from neuron_atlas.defs.doorway import doorway
-from neuron_atlas.defs.ingredients import ClusteringResource, ModelResource
-from neuron_atlas.defs.labelers import LabelerResource
+from neuron_atlas.defs.asset_decorators import doorway
+from neuron_atlas.defs.checks.before_storing import checks_of
+from neuron_atlas.defs.resources.inputs import ClusteringResource, ModelResource
+from neuron_atlas.defs.resources.labeling import LabelerResource
 
 GROUP = "circuits"
 OWNERS = ["team:interpretability"]
@@ -39,7 +39,7 @@ def circuits_assets() -> list[dg.AssetsDefinition]:
         Infomap (or Leiden) on the flow graph of all prompt sets. Each module says how stable it is when the clustering is repeated
         with other seeds, and on prompts drawn anew; with either below 0.7 it should not be trusted.
         """
-        from neuron_atlas.core.circuits.clusters import find_clusters
+        from neuron_atlas.core.circuits.clustering.clusters import find_clusters
 
         return find_clusters(
             edge_stats,
@@ -72,7 +72,7 @@ def circuits_assets() -> list[dg.AssetsDefinition]:
         From the attribution profiles of all prompts. Says how far it agrees with the modules of the flow graph, and how stable
         each cluster is.
         """
-        from neuron_atlas.core.circuits.profile_clusters import cluster_profiles
+        from neuron_atlas.core.circuits.clustering.profile_clusters import cluster_profiles
 
         return cluster_profiles(
             raw_graphs,
@@ -110,7 +110,7 @@ def circuits_assets() -> list[dg.AssetsDefinition]:
         Names are composed by rules; where neurons are labeled by a language model, it names the modules as well. The score says how
         much more the module's own tokens fall when it is ablated than when random neurons of the same layers are.
         """
-        from neuron_atlas.core.circuits.labels import label_clusters
+        from neuron_atlas.core.circuits.naming.cluster_labels import label_clusters
 
         return label_clusters(
             clusters,

@@ -10,12 +10,12 @@ from __future__ import annotations
 import dagster as dg
 
 from neuron_atlas.core.records import Frames, Tables, layer_of_key
-from neuron_atlas.defs.checks import checks_of
-from neuron_atlas.defs.doorway import doorway
-from neuron_atlas.defs.ingredients import ModelResource
-from neuron_atlas.defs.labelers import LabelerResource, LabelStoreResource, heard, spending
-from neuron_atlas.defs.layering import allow_layer_order
+from neuron_atlas.defs.asset_decorators import doorway
+from neuron_atlas.defs.checks.before_storing import checks_of
+from neuron_atlas.defs.layer_dependencies import allow_layer_order
 from neuron_atlas.defs.partitions import Partitions
+from neuron_atlas.defs.resources.inputs import ModelResource
+from neuron_atlas.defs.resources.labeling import LabelerResource, LabelStoreResource, heard, spending
 
 GROUP = "labeling"
 OWNERS = ["team:interpretability"]
@@ -58,7 +58,7 @@ def labeling_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
         what those do, so every later layer has to be labeled first. A neuron without good evidence stays unlabeled, with
         the reason.
         """
-        from neuron_atlas.core.labeling.passes import label_layer
+        from neuron_atlas.core.labeling.label_layer import label_layer
 
         layer = layer_of_key(context.partition_key)
         who = labeler.for_layer("output", layer, model.spec().n_layers)
@@ -109,7 +109,7 @@ def labeling_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
         Named from the tokens and texts on which the neuron fires and from what drives it: embeddings and earlier neurons,
         whose labels have to be there first. A neuron without good evidence stays unlabeled, with the reason.
         """
-        from neuron_atlas.core.labeling.passes import label_layer
+        from neuron_atlas.core.labeling.label_layer import label_layer
 
         layer = layer_of_key(context.partition_key)
         who = labeler.for_layer("input", layer, model.spec().n_layers)
@@ -153,7 +153,7 @@ def labeling_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
         Input labels are asked where the neuron fires in held-out texts; output labels are tested by steering the neuron in the
         real model. `corrected` is 0 at chance and 1 when perfect, with a 95 % interval.
         """
-        from neuron_atlas.core.labeling.score import score_layer
+        from neuron_atlas.core.labeling.scoring.score import score_layer
 
         return score_layer(
             model.load(),

@@ -11,20 +11,18 @@ from pathlib import Path
 import dagster as dg
 
 from neuron_atlas import __version__
-from neuron_atlas.adapters.atlas_duckdb.schema import PUBLISHED
-from neuron_atlas.core.records import Frames, Tables, content_hash
-from neuron_atlas.core.tables import ASSETS
-from neuron_atlas.defs.checks import checks_of
-from neuron_atlas.defs.doorway import Publication, doorway, publication
-from neuron_atlas.defs.ingredients import AnalysesResource, EmbedderResource, ModelResource
-from neuron_atlas.defs.labelers import LabelerResource
-from neuron_atlas.defs.places import AtlasFileResource, PostgresResource, PublishedResource
-from neuron_atlas.defs.plots import markdown_table
+from neuron_atlas.core.hashing import content_hash
+from neuron_atlas.core.records import Frames, Tables
+from neuron_atlas.defs.asset_decorators import Publication, doorway, publication
+from neuron_atlas.defs.asset_registry import IN_ATLAS
+from neuron_atlas.defs.checks.before_storing import checks_of
+from neuron_atlas.defs.metadata.plots import markdown_table
+from neuron_atlas.defs.resources.inputs import AnalysesResource, EmbedderResource, ModelResource
+from neuron_atlas.defs.resources.labeling import LabelerResource
+from neuron_atlas.defs.resources.locations import AtlasFileResource, PostgresResource, PublishedResource
 
 GROUP = "publication"
 OWNERS = ["team:interpretability"]
-IN_ATLAS = tuple(asset for asset, tables in ASSETS.items() if any(table in PUBLISHED.values() for table in tables))
-"""The assets of which the atlas holds tables."""
 
 
 def publication_assets() -> list[dg.AssetsDefinition]:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neuron_atlas.adapters.atlas_duckdb import Atlas, open_atlas
-from neuron_atlas.core.search.words import terms_of
+from neuron_atlas.core.publication.search.bm25 import terms_of
 from neuron_atlas.errors import BadInput
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from neuron_atlas.adapters.language_model import Ledger, Patience, Server
-from neuron_atlas.core.conversation import Ask, Message
+from neuron_atlas.core.llm_requests import Ask, Message
 
 KEY = "sk-canary-0123456789abcdef"
 FAULTS = {

@@ -10,9 +10,9 @@ import polars as pl
 import pytest
 
 from neuron_atlas.adapters.language_model import Ledger, OpenAIBatchModel, OpenAIModel, Prices, Server
-from neuron_atlas.core.conversation import NoReply, Reply
-from neuron_atlas.core.labeling.language_labeler import LanguageModelLabeler
-from neuron_atlas.core.labeling.passes import label_layer
+from neuron_atlas.core.labeling.label_layer import label_layer
+from neuron_atlas.core.labeling.labelers.language_model import LanguageModelLabeler
+from neuron_atlas.core.llm_requests import NoReply, Reply
 from neuron_atlas.errors import BadInput, Incomplete
 from neuron_atlas_tests.adapters.language_model.conftest import QUICK, FaultyServer, asks, label_of, neuron_of
 from neuron_atlas_tests.core.labeling.conftest import small_world

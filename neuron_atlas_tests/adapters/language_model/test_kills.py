@@ -33,7 +33,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from neuron_atlas.adapters.language_model import Ledger, OpenAIModel, Server
-from neuron_atlas.core.conversation import Reply
+from neuron_atlas.core.llm_requests import Reply
 from neuron_atlas_tests.adapters.language_model.conftest import QUICK, asks
 url, path, n, concurrency = sys.argv[1:]
 patience = replace(QUICK, timeout_s=20.0, tries=20)

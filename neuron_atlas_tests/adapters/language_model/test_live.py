@@ -19,7 +19,7 @@ from neuron_atlas.adapters.language_model import (
     Server,
     keep_out_of_logs,
 )
-from neuron_atlas.core.conversation import NoReply, Reply
+from neuron_atlas.core.llm_requests import NoReply, Reply
 from neuron_atlas.errors import BadInput, PermanentError
 from neuron_atlas_tests.adapters.language_model.conftest import (
     FAULTS,

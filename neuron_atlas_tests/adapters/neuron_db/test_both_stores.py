@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from neuron_atlas.adapters.atlas_duckdb import build_atlas, open_atlas
 from neuron_atlas.adapters.neuron_db import load_descriptions, open_neuron_db
 from neuron_atlas.adapters.postgres import Server, ensure_database
-from neuron_atlas.core.ports import LabelSearch
+from neuron_atlas.core.publication.search.descriptions import described
+from neuron_atlas.core.publication.search.label_search import LabelSearch
+from neuron_atlas.core.publication.search.records import Filters, Mode
 from neuron_atlas.core.records import ModelSpec, NeuronId, Tables
-from neuron_atlas.core.search.described import described
-from neuron_atlas.core.search.records import Filters, Mode
 from neuron_atlas.core.tables import CLUSTER_LABELS, CLUSTER_MEMBERS, CLUSTERS, EDGE_STATS, NEURON_PROFILES
 from neuron_atlas.errors import BadInput, UnknownName
 from neuron_atlas_tests.adapters.neuron_db.conftest import WordEmbedder, fitted

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from neuron_atlas.adapters.neuron_db import Description, NeuronDb, load_descriptions, open_neuron_db
 from neuron_atlas.adapters.postgres import Server
+from neuron_atlas.core.publication.search.records import Filters
 from neuron_atlas.core.records import ModelSpec, Tables
-from neuron_atlas.core.search.records import Filters
 from neuron_atlas.errors import BadInput, PermanentError
 from neuron_atlas_tests.adapters.neuron_db.conftest import WordEmbedder
 from neuron_atlas_tests.adapters.neuron_db.test_load import everything

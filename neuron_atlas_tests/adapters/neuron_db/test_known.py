@@ -8,7 +8,7 @@ import pytest
 from neuron_atlas.adapters.neuron_db import NeuronDb, load_descriptions
 from neuron_atlas.adapters.postgres import Server, ensure_database
 from neuron_atlas.core.publication import filters as f
-from neuron_atlas.core.publication.known import Known
+from neuron_atlas.core.publication.filters.neuron_facts import Known
 from neuron_atlas.core.records import ModelSpec, Tables
 from neuron_atlas.errors import UnknownName
 from neuron_atlas_tests.adapters.neuron_db.conftest import WordEmbedder

@@ -23,8 +23,8 @@ from neuron_atlas.adapters.neuron_db import (
 )
 from neuron_atlas.adapters.neuron_db.load import graph_bytes
 from neuron_atlas.adapters.postgres import Server, ensure_database
+from neuron_atlas.core.publication.search.descriptions import described
 from neuron_atlas.core.records import ModelSpec, Tables
-from neuron_atlas.core.search.described import described
 from neuron_atlas.core.tables import QUANTILE_LEVELS
 from neuron_atlas.errors import BadInput, Incomplete
 from neuron_atlas_tests.adapters.neuron_db.conftest import WordEmbedder, labels

@@ -21,8 +21,8 @@ from neuron_atlas.adapters.neuron_db import (
     search,
 )
 from neuron_atlas.adapters.postgres import Connection, Server, ensure_database, start_embedded, stop_embedded
+from neuron_atlas.core.publication.search.records import Filters, Found, Mode
 from neuron_atlas.core.records import ModelSpec, NeuronId, Tables
-from neuron_atlas.core.search.records import Filters, Found, Mode
 from neuron_atlas.errors import BadInput, PermanentError, UnknownName
 from neuron_atlas_tests.adapters.neuron_db.conftest import WordEmbedder
 from neuron_atlas_tests.adapters.neuron_db.test_load import drop_index

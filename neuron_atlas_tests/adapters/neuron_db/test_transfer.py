@@ -12,8 +12,8 @@ from neuron_atlas.adapters.neuron_db import transluce as transluce_module
 from neuron_atlas.adapters.neuron_db.export import Form, read_contents, read_export, write_contents
 from neuron_atlas.adapters.neuron_db.transluce import Fetched, fetch, foreign_labels, read_fetched
 from neuron_atlas.adapters.postgres import Server, ensure_database, ensure_vector
+from neuron_atlas.core.publication.search.records import Filters
 from neuron_atlas.core.records import ModelSpec, Tables
-from neuron_atlas.core.search.records import Filters
 from neuron_atlas.core.tables import QUANTILE_LEVELS
 from neuron_atlas.errors import BadInput, DamagedData, Incomplete
 from neuron_atlas_tests.adapters.neuron_db.conftest import WordEmbedder

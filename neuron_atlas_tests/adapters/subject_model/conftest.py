@@ -11,8 +11,8 @@ import torch
 import transformers
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors
 
-from neuron_atlas.adapters.subject_model import load_model
-from neuron_atlas.adapters.subject_model_huggingface import HuggingFaceModel
+from neuron_atlas.adapters.subject_model.huggingface import HuggingFaceModel
+from neuron_atlas.adapters.subject_model.load import load_model
 
 torch.set_num_threads(1)
 

@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from neuron_atlas.core.attribution.nodes import score_nodes
-from neuron_atlas.core.attribution.record import freeze
-from neuron_atlas.core.attribution.replay import replay
-from neuron_atlas.core.attribution.rules import rule_set
-from neuron_atlas.core.attribution.select import Nodes
-from neuron_atlas.core.attribution.sweep import direct_effects, node_vectors
-from neuron_atlas.core.attribution.targets import Goal, trace_goal
+from neuron_atlas.core.attribution.effects.direct_effects import direct_effects, node_vectors
+from neuron_atlas.core.attribution.effects.relevance import score_nodes
+from neuron_atlas.core.attribution.linearisation.freeze import freeze
+from neuron_atlas.core.attribution.linearisation.replay import replay
+from neuron_atlas.core.attribution.linearisation.rules import rule_set
+from neuron_atlas.core.attribution.linearisation.targets import Goal, trace_goal
+from neuron_atlas.core.attribution.select_nodes import Nodes
 from neuron_atlas.core.attribution.trace import trace
 from neuron_atlas.core.records import Edit
 

@@ -7,8 +7,8 @@ import itertools
 import numpy as np
 import pytest
 
-from neuron_atlas.adapters.subject_model import load_model
-from neuron_atlas.core.attribution.rules import rule_set
+from neuron_atlas.adapters.subject_model.load import load_model
+from neuron_atlas.core.attribution.linearisation.rules import rule_set
 from neuron_atlas.core.records import Edit, Prompt, Turn
 from neuron_atlas.errors import BadInput
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from neuron_atlas.adapters.families import FAMILIES
-from neuron_atlas.adapters.model_config import ModelConfig, read_model_config
-from neuron_atlas.adapters.subject_model import load_model, model_revision
+from neuron_atlas.adapters.subject_model.config import ModelConfig, read_model_config
+from neuron_atlas.adapters.subject_model.families import FAMILIES
+from neuron_atlas.adapters.subject_model.load import load_model, model_revision
 from neuron_atlas.errors import BadInput, UnsupportedModel
 
 
@@ -138,7 +138,7 @@ def test_the_revision_follows_config_tokenizer_and_weights_and_nothing_else(
 
 def test_asking_about_models_loads_no_torch() -> None:
     code = (
-        "import sys, neuron_atlas.adapters.subject_model, neuron_atlas.adapters.graph_files, "
+        "import sys, neuron_atlas.adapters.subject_model.load, neuron_atlas.adapters.graphs.shards, "
         "neuron_atlas.core.attribution.trace; "
         "sys.exit(any(name in sys.modules for name in ('torch', 'transformers', 'tokenizers')))"
     )

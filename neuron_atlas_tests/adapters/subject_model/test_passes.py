@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from neuron_atlas.adapters.subject_model import load_model
-from neuron_atlas.core.attribution.record import first_fault
-from neuron_atlas.core.attribution.rules import rule_set
-from neuron_atlas.core.attribution.select import Nodes
+from neuron_atlas.adapters.subject_model.load import load_model
+from neuron_atlas.core.attribution.linearisation.freeze import first_fault
+from neuron_atlas.core.attribution.linearisation.rules import rule_set
+from neuron_atlas.core.attribution.select_nodes import Nodes
 from neuron_atlas.core.records import Edit, Prompt
 from neuron_atlas.errors import BadInput
 
@@ -74,7 +74,7 @@ def test_logits_at_a_position_see_only_what_is_before(model) -> None:
 def test_more_edits_than_fit_one_pass_are_split(model, monkeypatch: pytest.MonkeyPatch) -> None:
     edits = [[Edit(2, n, 1.0, position=4)] for n in range(7)]
     whole = model.logits(IDS, edits=edits)
-    monkeypatch.setattr("neuron_atlas.adapters.subject_model_huggingface.CELLS_PER_PASS", 10)
+    monkeypatch.setattr("neuron_atlas.adapters.subject_model.huggingface.CELLS_PER_PASS", 10)
     np.testing.assert_allclose(model.logits(IDS, edits=edits), whole, rtol=1e-5, atol=1e-6)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from neuron_atlas.adapters.subject_model_tokens import TokenReader, load_tokenizer
+from neuron_atlas.adapters.subject_model.tokens import TokenReader, load_tokenizer
 from neuron_atlas.core.records import Prompt
 from neuron_atlas.errors import BadInput
 

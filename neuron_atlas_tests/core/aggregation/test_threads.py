@@ -19,9 +19,9 @@ SUM = """
 import json, sys
 from pathlib import Path
 import polars as pl
-from neuron_atlas.core.aggregation.direct_effect import der_scores
-from neuron_atlas.core.aggregation.edge_stats import profile
-from neuron_atlas.core.aggregation.graph_stats import summarize
+from neuron_atlas.core.aggregation.graphs.direct_effect import der_scores
+from neuron_atlas.core.aggregation.graphs.edge_stats import profile
+from neuron_atlas.core.aggregation.graphs.graph_stats import summarize
 from neuron_atlas.core.hashing import frame_hash
 
 raw = {path.stem: pl.scan_parquet(path) for path in Path(sys.argv[1]).glob("*.parquet")}

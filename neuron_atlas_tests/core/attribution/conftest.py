@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from neuron_atlas.core.attribution.fold import FoldedLayer, FoldedModel
-from neuron_atlas.core.attribution.record import Frozen, FrozenLayer
+from neuron_atlas.core.attribution.linearisation.fold import FoldedLayer, FoldedModel
+from neuron_atlas.core.attribution.linearisation.freeze import Frozen, FrozenLayer
 
 torch.set_num_threads(1)
 

@@ -18,13 +18,13 @@ import numpy as np
 import pytest
 import torch
 
-from neuron_atlas.core.attribution.fold import FoldedLayer, FoldedModel
-from neuron_atlas.core.attribution.nodes import score_nodes
-from neuron_atlas.core.attribution.record import Frozen, FrozenLayer
-from neuron_atlas.core.attribution.replay import replay
-from neuron_atlas.core.attribution.select import Nodes
-from neuron_atlas.core.attribution.sweep import direct_effects, node_vectors
-from neuron_atlas.core.attribution.total import total_effects
+from neuron_atlas.core.attribution.effects.direct_effects import direct_effects, node_vectors
+from neuron_atlas.core.attribution.effects.relevance import score_nodes
+from neuron_atlas.core.attribution.effects.total_effects import total_effects
+from neuron_atlas.core.attribution.linearisation.fold import FoldedLayer, FoldedModel
+from neuron_atlas.core.attribution.linearisation.freeze import Frozen, FrozenLayer
+from neuron_atlas.core.attribution.linearisation.replay import replay
+from neuron_atlas.core.attribution.select_nodes import Nodes
 
 LOGIT = torch.tensor([[1.0, 1.0]])
 # Nodes by (layer, position, neuron), those with value 0 or without a way to the logit left out.

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from neuron_atlas import demo
-from neuron_atlas.adapters.subject_model import load_model
+from neuron_atlas.adapters.subject_model.load import load_model
 from neuron_atlas.core.attribution.total_links import total_links
 from neuron_atlas.core.attribution.trace import trace
 from neuron_atlas.core.records import AttributionGraph

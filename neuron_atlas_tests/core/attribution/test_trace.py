@@ -10,8 +10,8 @@ import pytest
 import torch
 
 import neuron_atlas
-from neuron_atlas.adapters.graph_files import GraphShards
-from neuron_atlas.adapters.subject_model import load_model
+from neuron_atlas.adapters.graphs.shards import GraphShards
+from neuron_atlas.adapters.subject_model.load import load_model
 from neuron_atlas.core.attribution.trace import trace, trace_prompts
 from neuron_atlas.core.records import AttributionGraph, Prompt, PromptSet, Quarantined, TraceOptions
 from neuron_atlas.core.tables import EDGES, NODES, TARGETS

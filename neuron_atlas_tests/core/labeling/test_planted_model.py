@@ -19,19 +19,20 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
-from neuron_atlas.adapters.subject_model import load_model
-from neuron_atlas.core.aggregation.activations import activation_stats
-from neuron_atlas.core.aggregation.direct_effect import der_scores
-from neuron_atlas.core.aggregation.edge_stats import profile
-from neuron_atlas.core.aggregation.graph_stats import summarize
-from neuron_atlas.core.aggregation.projections import project_inputs, project_outputs
+from neuron_atlas.adapters.subject_model.load import load_model
+from neuron_atlas.core.aggregation.corpora.activations import activation_stats
+from neuron_atlas.core.aggregation.graphs.direct_effect import der_scores
+from neuron_atlas.core.aggregation.graphs.edge_stats import profile
+from neuron_atlas.core.aggregation.graphs.graph_stats import summarize
+from neuron_atlas.core.aggregation.weights.projections import project_inputs, project_outputs
 from neuron_atlas.core.attribution.trace import trace_prompts
-from neuron_atlas.core.conversation import Ask, ScriptedModel
-from neuron_atlas.core.labeling.language_labeler import LanguageModelLabeler
-from neuron_atlas.core.labeling.passes import label_layer
-from neuron_atlas.core.labeling.rules import RulesLabeler
-from neuron_atlas.core.labeling.score import score_layer
-from neuron_atlas.core.ports import Labeler, SubjectModel
+from neuron_atlas.core.labeling.label_layer import label_layer
+from neuron_atlas.core.labeling.labeler import Labeler
+from neuron_atlas.core.labeling.labelers.language_model import LanguageModelLabeler
+from neuron_atlas.core.labeling.labelers.rules import RulesLabeler
+from neuron_atlas.core.labeling.scoring.score import score_layer
+from neuron_atlas.core.llm_requests import Ask, ScriptedModel
+from neuron_atlas.core.ports import SubjectModel
 from neuron_atlas.core.records import AttributionGraph, Frames, Prompt, Tables, TraceOptions
 from neuron_atlas.demo.planted import PlantedTruth, write_planted_model
 

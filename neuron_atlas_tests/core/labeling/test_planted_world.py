@@ -6,8 +6,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from neuron_atlas.core.labeling.passes import label_layer
-from neuron_atlas.core.labeling.rules import RulesLabeler
+from neuron_atlas.core.labeling.label_layer import label_layer
+from neuron_atlas.core.labeling.labelers.rules import RulesLabeler
 from neuron_atlas.core.records import Frames
 
 KEY = ["layer", "neuron", "polarity"]

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from neuron_atlas.core.publication.known import DESCRIPTIONS, MODULES, Known, Reading, no_quantiles
+from neuron_atlas.core.publication.filters.neuron_facts import DESCRIPTIONS, MODULES, Known, Reading, no_quantiles
 from neuron_atlas.core.tables import QUANTILE_LEVELS
 
 TOKENS = ("<s>", "the", " capital", " of", " the", " state", " containing", " Bend", " is", " Salem", ".")

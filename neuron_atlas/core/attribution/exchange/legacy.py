@@ -8,11 +8,11 @@ embedding's `feature` is its token id; there are no error nodes, and a list `fea
 from __future__ import annotations
 
 from neuron_atlas.core.attribution.exchange import ids
-from neuron_atlas.core.attribution.exchange.arrangement import write_arrangement
 from neuron_atlas.core.attribution.exchange.neuronpedia import generator, header, logit_values, own_values
-from neuron_atlas.core.attribution.exchange.provenance import JsonObject, JsonValue
-from neuron_atlas.core.attribution.exchange.rows import NO_LABELS, GraphRows, NeuronLabels, NodeRow, graph_rows
-from neuron_atlas.core.records import AttributionGraph
+from neuron_atlas.core.attribution.exchange.pins_and_groups import write_arrangement
+from neuron_atlas.core.attribution.exchange.rows import GraphRows, NodeRow, graph_rows
+from neuron_atlas.core.json_types import JsonObject, JsonValue
+from neuron_atlas.core.records import NO_LABELS, AttributionGraph, NeuronLabels
 
 LONGEST_TEXT = 60
 """Characters after which a neuron's text is cut."""

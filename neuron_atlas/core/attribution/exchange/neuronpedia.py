@@ -18,18 +18,12 @@ from collections import defaultdict
 from importlib.metadata import version
 
 from neuron_atlas.core.attribution.exchange import ids
-from neuron_atlas.core.attribution.exchange.arrangement import write_arrangement
-from neuron_atlas.core.attribution.exchange.provenance import JsonObject, JsonValue, own_block
-from neuron_atlas.core.attribution.exchange.rows import (
-    NO_LABELS,
-    GraphRows,
-    LogitRow,
-    NeuronLabels,
-    NodeRow,
-    graph_rows,
-)
+from neuron_atlas.core.attribution.exchange.own_metadata import own_block
+from neuron_atlas.core.attribution.exchange.pins_and_groups import write_arrangement
+from neuron_atlas.core.attribution.exchange.rows import GraphRows, LogitRow, NodeRow, graph_rows
 from neuron_atlas.core.attribution.exchange.slugs import checked_slug, default_slug, scan_name
-from neuron_atlas.core.records import AttributionGraph, GraphSummary
+from neuron_atlas.core.json_types import JsonObject, JsonValue
+from neuron_atlas.core.records import NO_LABELS, AttributionGraph, GraphSummary, NeuronLabels
 
 FEATURE_TYPE = "cross layer transcoder"
 ERROR_TYPE = "mlp reconstruction error"

@@ -6,20 +6,14 @@ A 32-bit float written as a 64-bit one takes 17 digits (0.30000001192092896); th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Literal, TypeAlias
+from typing import Literal
 
 import numpy as np
 import polars as pl
 
-from neuron_atlas.core.records import AttributionGraph, NeuronId
+from neuron_atlas.core.records import AttributionGraph, NeuronId, NeuronLabels
 from neuron_atlas.errors import BadInput
-
-NeuronLabels: TypeAlias = Mapping[tuple[NeuronId, int], str]
-"""Label by (neuron, polarity)."""
-
-NO_LABELS: NeuronLabels = {}
 
 
 @dataclass(frozen=True, slots=True)

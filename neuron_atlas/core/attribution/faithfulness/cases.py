@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from neuron_atlas.core.attribution.record import first_fault
-from neuron_atlas.core.attribution.targets import choose_goal
+from neuron_atlas.core.attribution.linearisation.freeze import first_fault
+from neuron_atlas.core.attribution.linearisation.targets import choose_goal
 from neuron_atlas.core.records import Prompt
 from neuron_atlas.errors import BadInput
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from neuron_atlas.core.attribution.faithfulness.interventions import InterventionModel
-    from neuron_atlas.core.attribution.record import Recording
+    from neuron_atlas.core.attribution.linearisation.freeze import Recording
 
 TOP_K = 5
 """Logits in the goal of a prompt that names no answer."""

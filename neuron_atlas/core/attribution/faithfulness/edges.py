@@ -19,8 +19,8 @@ import torch
 
 from neuron_atlas.core.attribution.faithfulness.interventions import InterventionModel
 from neuron_atlas.core.attribution.faithfulness.statistics import Comparison
-from neuron_atlas.core.attribution.rules import RuleSet
-from neuron_atlas.core.attribution.select import Ints
+from neuron_atlas.core.attribution.linearisation.rules import RuleSet
+from neuron_atlas.core.attribution.select_nodes import Ints
 from neuron_atlas.core.attribution.trace import trace_prompts
 from neuron_atlas.core.records import AttributionGraph, TraceOptions
 

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from neuron_atlas.core.attribution.faithfulness.report import RANDOM, correlation_rows, share_rows
-from neuron_atlas.core.attribution.rules import RULE_SETS, RuleSet, rule_set
+from neuron_atlas.core.attribution.linearisation.rules import RULE_SETS, RuleSet, rule_set
 from neuron_atlas.core.records import Prompt, PromptSet
 from neuron_atlas.core.tables import FAITHFULNESS
 from neuron_atlas.errors import BadInput
@@ -62,7 +62,7 @@ def evaluate(
     """
     from neuron_atlas.core.attribution.faithfulness.cases import prepare
     from neuron_atlas.core.attribution.faithfulness.gradients import gradients
-    from neuron_atlas.core.attribution.threads import suited_threads
+    from neuron_atlas.core.attribution.linearisation.torch_threads import suited_threads
 
     chosen = [rule_set(name) for name in rules]
     with_edges = [rule_set(name) for name in edge_rules] if edge_rules is not None else _linear(chosen)

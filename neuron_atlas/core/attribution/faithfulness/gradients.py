@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from neuron_atlas.core.attribution.nodes import score_nodes
-from neuron_atlas.core.attribution.record import Frozen, freeze
-from neuron_atlas.core.attribution.rules import RuleSet
-from neuron_atlas.core.attribution.targets import Goal, trace_goal
+from neuron_atlas.core.attribution.effects.relevance import score_nodes
+from neuron_atlas.core.attribution.linearisation.freeze import Frozen, freeze
+from neuron_atlas.core.attribution.linearisation.rules import RuleSet
+from neuron_atlas.core.attribution.linearisation.targets import Goal, trace_goal
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from neuron_atlas.core.attribution.faithfulness.cases import Run
-    from neuron_atlas.core.attribution.subject import TraceableModel
+    from neuron_atlas.core.attribution.traceable_model import TraceableModel
 
 
 def gradients(model: TraceableModel, runs: Sequence[Run], rules: RuleSet) -> list[Tensor]:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from neuron_atlas.core.attribution.subject import TraceableModel
+from neuron_atlas.core.attribution.traceable_model import TraceableModel
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from neuron_atlas.core.attribution.exchange.provenance import JsonObject, JsonValue
-from neuron_atlas.core.attribution.exchange.rows import GraphRows, NeuronLabels, NodeRow, graph_rows
-from neuron_atlas.core.records import AttributionGraph
+from neuron_atlas.core.attribution.exchange.rows import GraphRows, NodeRow, graph_rows
+from neuron_atlas.core.json_types import JsonObject, JsonValue
+from neuron_atlas.core.records import AttributionGraph, NeuronLabels
 
 MAX_LINKS = 20_000
 """Links on the page: those of largest |flow|."""

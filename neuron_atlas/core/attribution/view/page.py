@@ -9,10 +9,10 @@ from functools import cache
 from html import escape
 from importlib.resources import files
 
-from neuron_atlas.core.attribution.exchange.provenance import JsonValue
-from neuron_atlas.core.attribution.exchange.rows import NO_LABELS, NeuronLabels, graph_rows
+from neuron_atlas.core.attribution.exchange.rows import graph_rows
 from neuron_atlas.core.attribution.view.data import page_data
-from neuron_atlas.core.records import AttributionGraph
+from neuron_atlas.core.json_types import JsonValue
+from neuron_atlas.core.records import NO_LABELS, AttributionGraph, NeuronLabels
 
 CELL_HEIGHT = 720
 """Pixels of the view in a notebook."""

@@ -14,16 +14,10 @@ from typing import Protocol
 
 import polars as pl
 
-from neuron_atlas.core.attribution.answer_relevance import answer_relevance
-from neuron_atlas.core.attribution.subject import TraceableModel
+from neuron_atlas.core.attribution.effects.answer_relevance import answer_relevance
 from neuron_atlas.core.attribution.trace import trace_prompts
-from neuron_atlas.core.circuits.analysis.answers import compare_answers
-from neuron_atlas.core.circuits.analysis.concepts import Wanted, find_concepts
-from neuron_atlas.core.circuits.analysis.describe import InstanceLabels, describe_modules, members_of
-from neuron_atlas.core.circuits.analysis.instances import GraphModules, View, cluster_graph
-from neuron_atlas.core.circuits.analysis.lens import module_logits
-from neuron_atlas.core.circuits.analysis.module_flow import module_flows
-from neuron_atlas.core.circuits.analysis.record import (
+from neuron_atlas.core.attribution.traceable_model import TraceableModel
+from neuron_atlas.core.circuits.analysis.analysis_record import (
     FORMAT,
     Absent,
     AnalysisRecord,
@@ -36,11 +30,18 @@ from neuron_atlas.core.circuits.analysis.record import (
     SharedInstance,
     SpecificInstance,
 )
-from neuron_atlas.core.circuits.analysis.splits import Split, SplitOptions, split_modules
+from neuron_atlas.core.circuits.analysis.answers import compare_answers
+from neuron_atlas.core.circuits.analysis.describe import describe_modules, members_of
+from neuron_atlas.core.circuits.analysis.interventions.trials import donor_prompt, swap_modules, zero_modules
+from neuron_atlas.core.circuits.analysis.modules.concepts import Wanted, find_concepts
+from neuron_atlas.core.circuits.analysis.modules.instances import GraphModules, View, cluster_graph
+from neuron_atlas.core.circuits.analysis.modules.logit_lens import module_logits
+from neuron_atlas.core.circuits.analysis.modules.module_flow import module_flows
+from neuron_atlas.core.circuits.analysis.modules.splits import Split, SplitOptions, split_modules
 from neuron_atlas.core.circuits.analysis.synthesis import synthesise
-from neuron_atlas.core.circuits.analysis.trials import donor_prompt, swap_modules, zero_modules
+from neuron_atlas.core.hashing import content_hash
 from neuron_atlas.core.ports import LanguageModel, SubjectModel
-from neuron_atlas.core.records import AttributionGraph, Prompt, Quarantined, TraceOptions, content_hash
+from neuron_atlas.core.records import AttributionGraph, InstanceLabels, Prompt, Quarantined, TraceOptions
 from neuron_atlas.errors import BadInput
 
 LabelsOf = Callable[[AttributionGraph], tuple[InstanceLabels, str]]

@@ -20,7 +20,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from neuron_atlas.core.attribution.answer_relevance import AnswerRelevance
+from neuron_atlas.core.attribution.effects.answer_relevance import AnswerRelevance
 from neuron_atlas.errors import BadInput
 
 

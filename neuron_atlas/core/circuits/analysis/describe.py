@@ -8,21 +8,24 @@ A module is called by what it does on this prompt: the tokens it hears most from
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
 
-from neuron_atlas.core.attribution.exchange.rows import NeuronLabels
-from neuron_atlas.core.circuits.analysis.instances import GraphModules
-from neuron_atlas.core.circuits.analysis.lens import extreme_tokens
-from neuron_atlas.core.circuits.analysis.module_flow import module_traffic
-from neuron_atlas.core.circuits.analysis.record import Effect, Member, Module, ReadToken, TokenChange, WrittenToken
-from neuron_atlas.core.circuits.analysis.steering import Steered
-from neuron_atlas.core.circuits.naming import AGREEMENT
-from neuron_atlas.core.labeling.wording import is_quotable
+from neuron_atlas.core.circuits.analysis.analysis_record import (
+    Effect,
+    Member,
+    Module,
+    ReadToken,
+    WrittenToken,
+)
+from neuron_atlas.core.circuits.analysis.modules.instances import GraphModules
+from neuron_atlas.core.circuits.analysis.modules.logit_lens import extreme_tokens
+from neuron_atlas.core.circuits.analysis.modules.module_flow import module_traffic
+from neuron_atlas.core.circuits.naming.themes import AGREEMENT
+from neuron_atlas.core.labeling.evidence.wording import is_quotable
 from neuron_atlas.core.ports import Array, SubjectModel
-from neuron_atlas.core.records import AttributionGraph, NeuronId
+from neuron_atlas.core.records import AttributionGraph, InstanceLabels, NeuronId
 
 N_TOKENS = 8
 """Tokens listed on either side of what a module writes, and of what it reads."""
@@ -30,14 +33,6 @@ READ_SHARE = 0.1
 """Least share of a module's |flow| from tokens for a token to be in its name."""
 NAMED = 3
 """Tokens of a kind in a name."""
-
-
-@dataclass(frozen=True)
-class InstanceLabels:
-    """What an atlas says neurons do and fire on, by (neuron, polarity)."""
-
-    does: NeuronLabels = field(default_factory=dict[tuple[NeuronId, int], str])
-    fires_on: NeuronLabels = field(default_factory=dict[tuple[NeuronId, int], str])
 
 
 def describe_modules(
@@ -114,18 +109,6 @@ def members_of(rows: pl.DataFrame, labels: InstanceLabels) -> list[Member]:
             )
         )
     return found
-
-
-def effect_of(steered: Steered, model: SubjectModel) -> Effect:
-    """A change's effect as it is stored."""
-    return Effect(
-        n_neurons=steered.n_sites,
-        n_random_sets=steered.n_random_sets,
-        top=model.token_text(steered.top),
-        top_after=model.token_text(steered.top_after),
-        random_top_kept=steered.random_top_kept,
-        tokens=tuple(TokenChange(**row) for row in steered.tokens.iter_rows(named=True)),
-    )
 
 
 def _reads(graph: AttributionGraph, flows: pl.DataFrame, module: int) -> tuple[ReadToken, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import polars as pl
 
-from neuron_atlas.core.circuits.analysis.record import Absent, AnalysisRecord
+from neuron_atlas.core.circuits.analysis.analysis_record import Absent, AnalysisRecord
 from neuron_atlas.core.records import Frames, NeuronId
 from neuron_atlas.core.tables import ANALYSES, ANALYSIS_FLOWS, ANALYSIS_MEMBERS, ANALYSIS_MODULES, Table
 

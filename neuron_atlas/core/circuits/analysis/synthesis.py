@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 from pydantic import ValidationError
 
-from neuron_atlas.core.circuits.analysis.record import Absent, Answer, Flow, Module, Synthesis
-from neuron_atlas.core.conversation import Ask, Message, NoReply
+from neuron_atlas.core.circuits.analysis.analysis_record import Absent, Answer, Flow, Module, Synthesis
+from neuron_atlas.core.llm_requests import Ask, Message, NoReply
 from neuron_atlas.core.ports import LanguageModel
 from neuron_atlas.errors import AtlasError
 

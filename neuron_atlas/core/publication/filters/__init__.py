@@ -24,7 +24,7 @@ from neuron_atlas.core.publication.filters.algebra import (
 )
 from neuron_atlas.core.publication.filters.evaluate import found_by, select
 from neuron_atlas.core.publication.filters.selection import Selection, Size
-from neuron_atlas.core.publication.filters.words import TERMS, filter_of, words_of
+from neuron_atlas.core.publication.filters.text_form import TERMS, filter_of, words_of
 
 __all__ = [
     "EVERYTHING",

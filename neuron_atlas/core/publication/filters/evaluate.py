@@ -30,11 +30,11 @@ from neuron_atlas.core.publication.filters.algebra import (
     Tokens,
 )
 from neuron_atlas.core.publication.filters.selection import POLARITIES, Mask, Selection, Size
-from neuron_atlas.core.publication.strongest import strongest
+from neuron_atlas.core.publication.top_k import strongest
 from neuron_atlas.errors import BadInput, Incomplete
 
 if TYPE_CHECKING:
-    from neuron_atlas.core.publication.known import Known, Reading
+    from neuron_atlas.core.publication.filters.neuron_facts import Known, Reading
 
 
 def select(wanted: Filter, known: Known, reading: Reading | None = None) -> Selection:

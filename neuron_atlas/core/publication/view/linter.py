@@ -16,7 +16,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from neuron_atlas.core.ports import Array
-from neuron_atlas.core.publication.known import Known
+from neuron_atlas.core.publication.filters.neuron_facts import Known
 
 FAR = 0.6
 """Mean cosine distance at which two groups are no longer one."""

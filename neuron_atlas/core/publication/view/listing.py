@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from neuron_atlas.core.ports import Array
 from neuron_atlas.core.publication.filters import Filter, Selection, found_by
-from neuron_atlas.core.publication.known import Known, Reading
-from neuron_atlas.core.publication.strongest import strongest
+from neuron_atlas.core.publication.filters.neuron_facts import Known, Reading
+from neuron_atlas.core.publication.top_k import strongest
 
 Order: TypeAlias = Literal["normalised", "activation", "relevance"]
 LEVEL = 1e-5

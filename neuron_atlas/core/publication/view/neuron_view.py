@@ -25,13 +25,13 @@ import polars as pl
 from neuron_atlas.core.ports import Array
 from neuron_atlas.core.publication.filters import EVERYTHING, Attribution, Filter, Selection, parts_of, select
 from neuron_atlas.core.publication.filters.algebra import Goal
-from neuron_atlas.core.publication.known import Known, Reading
+from neuron_atlas.core.publication.filters.neuron_facts import Known, Reading
 from neuron_atlas.core.publication.view import listing
 from neuron_atlas.core.publication.view.linter import FAR, LEAST, MOST, Finding, lint
 from neuron_atlas.core.publication.view.saved import VERSION, SavedTurn, SavedView, read_saved, saved_steering
 from neuron_atlas.core.publication.view.steering import LEVEL as STEERING_LEVEL
 from neuron_atlas.core.publication.view.steering import How, Steering, steer
-from neuron_atlas.core.publication.view.subject import ViewedModel
+from neuron_atlas.core.publication.view.viewed_model import ViewedModel
 from neuron_atlas.core.records import Edit, Prompt, Turn
 from neuron_atlas.errors import BadInput
 
@@ -207,7 +207,7 @@ class NeuronView:
     def _relevance_of(self, ids: tuple[int, ...], edits: tuple[Edit, ...]) -> Callable[[Goal], Array]:
         @lru_cache(maxsize=KEPT_RELEVANCES)
         def relevance(goal: Goal) -> Array:
-            from neuron_atlas.core.attribution.relevances import relevances
+            from neuron_atlas.core.attribution.effects.logit_relevance import relevances
 
             place, target, contrast = goal
             place = self._place_of(target, ids) if place is None else place

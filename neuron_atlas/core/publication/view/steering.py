@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuron_atlas.core.publication.filters import Filter, Selection
-from neuron_atlas.core.publication.known import Known, Reading
+from neuron_atlas.core.publication.filters.neuron_facts import Known, Reading
 from neuron_atlas.core.records import Edit
 from neuron_atlas.errors import BadInput
 

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from neuron_atlas.core.attribution.exchange.checks import check_graph_json, same_graph
 from neuron_atlas.core.attribution.exchange.ids import pair, unpair
 from neuron_atlas.core.attribution.exchange.legacy import to_legacy
 from neuron_atlas.core.attribution.exchange.neuronpedia import to_neuronpedia
-from neuron_atlas.core.attribution.exchange.parsing import parse_document
-from neuron_atlas.core.attribution.exchange.reader import read_document
+from neuron_atlas.core.attribution.exchange.reading.checks import check_graph_json, same_graph
+from neuron_atlas.core.attribution.exchange.reading.parsing import parse_document
+from neuron_atlas.core.attribution.exchange.reading.read_document import read_document
 from neuron_atlas.core.attribution.exchange.slugs import SLUG, default_slug, scan_name
-from neuron_atlas.core.attribution.graph_tables import graph_frames, graph_of_tables
+from neuron_atlas.core.attribution.graph.tables import graph_frames, graph_of_tables
 from neuron_atlas.core.records import Arrangement, AttributionGraph, GraphSummary, Prompt, TraceOptions
 from neuron_atlas.core.tables import EDGES, NODES, TARGETS, Table
 

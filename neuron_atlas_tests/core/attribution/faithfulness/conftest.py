@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from neuron_atlas.core.attribution.faithfulness.cases import Case, Run
-from neuron_atlas.core.attribution.record import Recording
+from neuron_atlas.core.attribution.linearisation.freeze import Recording
 from neuron_atlas.core.records import Prompt
 
 torch.set_num_threads(1)

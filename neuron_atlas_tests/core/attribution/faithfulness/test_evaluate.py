@@ -11,13 +11,13 @@ import pytest
 import torch
 
 import neuron_atlas
-from neuron_atlas.adapters.prompt_sets import read_prompt_set
-from neuron_atlas.adapters.subject_model import load_model
+from neuron_atlas.adapters.datasets.prompt_sets import read_prompt_set
+from neuron_atlas.adapters.subject_model.load import load_model
 from neuron_atlas.core.attribution.faithfulness.cases import prepare
 from neuron_atlas.core.attribution.faithfulness.evaluate import EvaluationBudget
 from neuron_atlas.core.attribution.faithfulness.gradients import gradients
-from neuron_atlas.core.attribution.rules import rule_set
-from neuron_atlas.core.attribution.threads import suited_threads
+from neuron_atlas.core.attribution.linearisation.rules import rule_set
+from neuron_atlas.core.attribution.linearisation.torch_threads import suited_threads
 from neuron_atlas.core.attribution.trace import trace
 from neuron_atlas.core.records import Edit, Prompt, PromptSet
 from neuron_atlas.core.tables import FAITHFULNESS

@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from neuron_atlas.core.attribution.answer_relevance import AnswerRelevance
+from neuron_atlas.core.attribution.effects.answer_relevance import AnswerRelevance
 from neuron_atlas.core.circuits.analysis.answers import compare_answers
 from neuron_atlas.errors import BadInput
 

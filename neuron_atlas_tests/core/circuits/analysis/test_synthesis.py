@@ -7,9 +7,17 @@ import re
 
 import pytest
 
-from neuron_atlas.core.circuits.analysis.record import Absent, Answer, Flow, Module, ReadToken, Synthesis, WrittenToken
+from neuron_atlas.core.circuits.analysis.analysis_record import (
+    Absent,
+    Answer,
+    Flow,
+    Module,
+    ReadToken,
+    Synthesis,
+    WrittenToken,
+)
 from neuron_atlas.core.circuits.analysis.synthesis import render, synthesise
-from neuron_atlas.core.conversation import NoReply, ScriptedModel
+from neuron_atlas.core.llm_requests import NoReply, ScriptedModel
 
 ANSWERS = (Answer(token_id=1, token=" yes", logit=2.0, probability=0.9, goal_weight=1.0),)
 FLOWS = (

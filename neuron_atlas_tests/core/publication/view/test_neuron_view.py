@@ -10,7 +10,13 @@ import polars as pl
 import pytest
 
 from neuron_atlas.core.publication import filters as f
-from neuron_atlas.core.publication.known import DESCRIPTIONS, MODULES, EmbeddedLabels, Known, no_quantiles
+from neuron_atlas.core.publication.filters.neuron_facts import (
+    DESCRIPTIONS,
+    MODULES,
+    EmbeddedLabels,
+    Known,
+    no_quantiles,
+)
 from neuron_atlas.core.publication.view import NeuronView
 from neuron_atlas.core.publication.view.linter import average_linkage
 from neuron_atlas.core.records import Edit, Turn

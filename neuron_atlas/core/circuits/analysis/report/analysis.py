@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from neuron_atlas.core.circuits.analysis.record import (
+from neuron_atlas.core.circuits.analysis.analysis_record import (
     Absent,
     AnalysisRecord,
     Answers,

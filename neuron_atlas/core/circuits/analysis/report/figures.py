@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from neuron_atlas.core.circuits.analysis.record import AnalysisRecord, Flow
+from neuron_atlas.core.circuits.analysis.analysis_record import AnalysisRecord, Flow
 from neuron_atlas.core.circuits.analysis.report.page import number, shown
 
 BOX_WIDTH, BOX_HEIGHT, GAP, ROW = 150, 40, 16, 92

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from neuron_atlas.core.circuits.analysis.record import AnalysisRecord
+from neuron_atlas.core.circuits.analysis.analysis_record import AnalysisRecord
+from neuron_atlas.core.circuits.analysis.interventions.study_summary import (
+    STRONGEST,
+    ConceptSummary,
+    Rate,
+    StudySummary,
+)
 from neuron_atlas.core.circuits.analysis.report.page import facts, page, paragraph, section, shown, table
-from neuron_atlas.core.circuits.analysis.study import STRONGEST, ConceptSummary, Rate, StudySummary
 
 
 def study_page(summary: StudySummary, records: Sequence[AnalysisRecord]) -> str:

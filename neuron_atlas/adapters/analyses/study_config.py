@@ -1,0 +1,168 @@
+"""What to analyze, as a file: prompts with their donors and concepts, and the options for all of them.
+
+    name: two-hop-geography
+    trace: {tau: 0.005}
+    analyze: {max_depth: 1}
+    prompts:
+      - prompt: the capital of the state containing Bend is
+        contrast: [" Salem", " Boise"]
+        donor: the capital of the state containing Nampa is
+        concepts:
+          capital: " Salem"
+          state: {tokens: [" Oregon"], rivals: [" Idaho", " Texas"]}
+
+A prompt may also be a plain string, and a concept a single token (see `core/circuits/analysis/concepts`). Keys that are not known
+are refused, with the known ones named.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Literal, cast
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from neuron_atlas.core.circuits.analysis.analyze import AnalyzeOptions
+from neuron_atlas.core.circuits.analysis.modules.concepts import Wanted
+from neuron_atlas.core.records import NAME, Prompt, TraceOptions
+from neuron_atlas.errors import BadInput
+
+MAX_FILE_BYTES = 16 * 2**20
+
+
+@dataclass(frozen=True)
+class AnalysisTask:
+    """One prompt to analyze, with its donor's text and concepts."""
+
+    prompt: Prompt
+    donor: str | None
+    concepts: dict[str, Wanted]
+
+
+@dataclass(frozen=True)
+class AnalysisConfig:
+    """A study: what to analyze and how; `model` is None where the settings' model is meant."""
+
+    name: str
+    description: str
+    model: str | None
+    tracing: TraceOptions
+    options: AnalyzeOptions
+    tasks: tuple[AnalysisTask, ...]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Concept(_Strict):
+    tokens: tuple[str, ...] = Field(min_length=1)
+    rivals: tuple[str, ...] = ()
+    at: str | None = None
+
+
+class _Task(_Strict):
+    prompt: Annotated[str, Field(min_length=1)]
+    answer_prefix: str | None = None
+    target_tokens: tuple[str, ...] = ()
+    contrast: tuple[str, str] | None = None
+    position: int = -1
+    raw: bool = False
+    tags: dict[str, str] = Field(default_factory=dict)
+    donor: str | None = None
+    concepts: dict[str, str | _Concept] = Field(default_factory=dict)
+
+    def to_task(self) -> AnalysisTask:
+        prompt = Prompt(
+            self.prompt, self.answer_prefix, self.target_tokens, self.contrast, self.position, self.raw, self.tags
+        )
+        concepts = {
+            name: Wanted((one,)) if isinstance(one, str) else Wanted(one.tokens, one.rivals, one.at)
+            for name, one in self.concepts.items()
+        }
+        return AnalysisTask(prompt, self.donor, concepts)
+
+
+class _Trace(_Strict):
+    k: Annotated[int, Field(ge=1, le=1000)] = 5
+    tau: Annotated[float, Field(gt=0, lt=1)] = 0.005
+    top_n: Annotated[int, Field(ge=1)] | None = None
+    mass: Annotated[float, Field(gt=0, le=1)] | None = None
+    max_nodes: Annotated[int, Field(ge=1)] = 4000
+    edge_tau: Annotated[float, Field(ge=0, lt=1)] = 0.01
+    rules: str = "relp"
+    centre_logits: bool = False
+    exclude: tuple[str, ...] = ()
+
+
+class _Analyze(_Strict):
+    view: Literal["roles", "flow"] = "roles"
+    min_size: Annotated[int, Field(ge=2)] = 2
+    split_above: Annotated[int, Field(ge=2)] = 40
+    max_depth: Annotated[int, Field(ge=1)] = 3
+    splits: tuple[Literal["answer", "position", "layer", "side"], ...] = ("answer", "position")
+    max_gap: Annotated[int, Field(ge=0)] = 3
+    max_span: Annotated[int, Field(ge=0)] = 10
+    random_sets: Annotated[int, Field(ge=0, le=1000)] = 20
+    compared_answers: Annotated[int, Field(ge=0, le=100)] = 5
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class _Config(_Strict):
+    name: Annotated[str, Field(pattern=NAME.pattern)]
+    description: str = ""
+    model: str | None = None
+    trace: _Trace = _Trace()
+    analyze: _Analyze = _Analyze()
+    prompts: tuple[_Task, ...] = Field(min_length=1)
+
+    @field_validator("prompts", mode="before")
+    @classmethod
+    def _plain_strings(cls, entries: object) -> object:
+        if not isinstance(entries, list):
+            return entries
+        return [{"prompt": entry} if isinstance(entry, str) else entry for entry in cast("list[object]", entries)]
+
+
+def read_analysis_config(path: Path) -> AnalysisConfig:
+    """Read a study's file. Raises `BadInput` naming the file, the place in it and what was expected."""
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise BadInput(f"{path} has {path.stat().st_size:,} bytes; at most {MAX_FILE_BYTES:,}")
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        parsed = _Config.model_validate(content)
+    except OSError as error:
+        raise BadInput(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{path} is not UTF-8: {error.reason} at byte {error.start}") from error
+    except yaml.YAMLError as error:
+        raise BadInput(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        known = _known_keys(first["loc"]) if first["type"] == "extra_forbidden" else ""
+        raise BadInput(f"{path}: {where}: {first['msg']}{known} ({error.error_count()} problem(s) in all)") from error
+    return AnalysisConfig(
+        name=parsed.name,
+        description=parsed.description,
+        model=parsed.model,
+        tracing=TraceOptions(**parsed.trace.model_dump()),
+        options=AnalyzeOptions(**parsed.analyze.model_dump()),
+        tasks=tuple(task.to_task() for task in parsed.prompts),
+    )
+
+
+def shipped_studies() -> dict[str, Path]:
+    """The studies that come with the demo model, by name."""
+    folder = Path(str(resources.files("neuron_atlas.demo").joinpath("studies")))
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def _known_keys(place: tuple[int | str, ...]) -> str:
+    """`; known are …` for the part of the file that a place is in."""
+    parts: dict[str, type[BaseModel]] = {"trace": _Trace, "analyze": _Analyze, "prompts": _Task}
+    model = parts.get(str(place[0]), _Config) if len(place) > 1 else _Config
+    return f"; known are {', '.join(model.model_fields)}"

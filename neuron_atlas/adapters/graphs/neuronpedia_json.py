@@ -1,0 +1,155 @@
+"""Graph files: written and read one at a time, or a whole folder into the tables of our own graphs.
+
+The forms are those of `core/attribution/exchange`: Neuronpedia's and circuit-tracer's JSON, the older viewer's, and a page.
+Files come from strangers: only regular files of a bounded size are opened, none is followed through a link, and one that
+cannot be read as a graph is set aside with one line that says why, never the folder it stands in.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+from neuron_atlas.adapters.files import make_folder, write_atomically
+from neuron_atlas.core.attribution.exchange.reading.checks import CheckedGraph, check_graph_json
+from neuron_atlas.core.attribution.exchange.reading.parsing import MAX_BYTES, parse_document
+from neuron_atlas.core.attribution.exchange.reading.read_document import read_document
+from neuron_atlas.core.attribution.graph.serialize import Form, document_text
+from neuron_atlas.core.attribution.graph.tables import graph_frames
+from neuron_atlas.core.attribution.graph.traced_graph import TracedGraph
+from neuron_atlas.core.records import NAME, NO_LABELS, AttributionGraph, Frames, NeuronLabels, Prompt, Quarantined
+from neuron_atlas.errors import BadInput, UserError
+
+INDEX_NAME = "graph-metadata.json"
+"""The list of graphs that local viewers keep beside them; no graph itself."""
+
+
+@dataclass(frozen=True)
+class ImportedGraphs:
+    """A folder of graph files as the tables of asset `raw_graphs`, and what was set aside (which stands there too)."""
+
+    frames: Frames
+    quarantined: tuple[Quarantined, ...]
+
+
+def read_graph(path: str | Path, *, n_layers: int | None = None) -> TracedGraph:
+    """The graph of a JSON file, in whichever form. `n_layers` is the model's, where the file does not say.
+
+    Raises `BadInput` naming the file and, in one line, what is wrong with it.
+    """
+    file = Path(path)
+    try:
+        return TracedGraph.of(read_document(parse_document(_content(file)), n_layers=n_layers))
+    except BadInput as error:
+        raise BadInput(f"{file}: {error}") from error
+
+
+def write_graph(
+    graph: AttributionGraph,
+    path: str | Path,
+    *,
+    form: Form = "neuronpedia",
+    scan: str | None = None,
+    labels: NeuronLabels = NO_LABELS,
+) -> Path:
+    """Write a graph, all or nothing: `.json` in the given form, `.html` as a page; its folder is made. Returns the path.
+
+    The file's stem is the graph's slug, `scan` the model's name (default: from its id). Raises `BadInput` for another ending
+    or a stem that is no slug, `UserError` where the disk refuses.
+    """
+    file = Path(path)
+    text = document_text(graph, file.name, form=form, scan=scan, labels=labels)
+    make_folder(file.parent)
+    try:
+        write_atomically(file, text)
+    except OSError as error:
+        raise UserError(f"cannot write {file}: {error.strerror}. Choose another place with --output") from error
+    return file
+
+
+def check_graph_file(path: str | Path) -> CheckedGraph:
+    """What is wrong with a file, level by level. Raises `BadInput` only where it cannot be opened at all."""
+    file = Path(path)
+    try:
+        content = _content(file)
+    except BadInput as error:
+        raise BadInput(f"{file}: {error}") from error
+    return check_graph_json(content)
+
+
+def graph_files(folder: str | Path) -> list[Path]:
+    """The `.json` files of a folder in the order of their names. Raises `BadInput` where there is no folder or no such file."""
+    root = Path(folder)
+    if not root.is_dir():
+        raise BadInput(f"{root} is not a folder; expected one of graph files (.json)")
+    files = sorted(file for file in root.iterdir() if file.suffix == ".json" and file.name != INDEX_NAME)
+    if not files:
+        raise BadInput(f"{root} holds no .json file; expected one per graph")
+    return files
+
+
+def read_graphs(files: Iterable[Path], *, n_layers: int | None = None) -> Iterator[AttributionGraph | Quarantined]:
+    """The graphs of files, in their order; one that is none, or repeats another's prompt, comes back quarantined."""
+    seen: dict[str, str] = {}
+    for file in files:
+        try:
+            graph = read_document(parse_document(_content(file, follow_links=False)), n_layers=n_layers)
+        except BadInput as error:
+            yield set_aside(file, str(error))
+            continue
+        first = seen.setdefault(graph.prompt.prompt_id, file.name)
+        yield graph if first == file.name else set_aside(file, f"the same prompt as {first}")
+
+
+def graphs_from_folder(
+    folder: str | Path,
+    *,
+    prompt_set: str,
+    kind: Literal["domain", "baseline"] = "domain",
+    model_revision: str = "",
+    n_layers: int | None = None,
+) -> ImportedGraphs:
+    """A folder of graph files as one prompt set of asset `raw_graphs`.
+
+    `model_revision` and `n_layers` stand in where a file does not say. Raises `BadInput` as `graph_files`, or for a name that
+    no prompt set may have.
+    """
+    if not NAME.fullmatch(prompt_set):
+        raise BadInput(f"{prompt_set!r} cannot name a prompt set; expected lower-case letters, digits, - and _")
+    items = list(read_graphs(graph_files(folder), n_layers=n_layers))
+    frames = graph_frames(
+        items, prompt_set=prompt_set, kind=kind, code_version=version("neuron_atlas"), model_revision=model_revision
+    )
+    return ImportedGraphs(frames, tuple(item for item in items if isinstance(item, Quarantined)))
+
+
+def set_aside(file: Path, reason: str) -> Quarantined:
+    """A file instead of a prompt: its name stands where the prompt's text would."""
+    return Quarantined(Prompt(f"file {file.name}", tags={"file": file.name}), reason)
+
+
+def _content(file: Path, *, follow_links: bool = True) -> bytes:
+    """A regular file's bytes, at most `MAX_BYTES`. Raises `BadInput`."""
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow_links else os.O_NOFOLLOW)
+    try:
+        descriptor = os.open(file, flags)
+    except OSError as error:
+        what = "is a symbolic link" if file.is_symlink() and not follow_links else error.strerror
+        raise BadInput(f"cannot be opened: {what}") from error
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise BadInput("is not a regular file")
+        if status.st_size > MAX_BYTES:
+            raise BadInput(f"{status.st_size:,} bytes; at most {MAX_BYTES:,} are read")
+        with open(descriptor, "rb", closefd=False) as stream:
+            return stream.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise BadInput(f"cannot be read: {error.strerror}") from error
+    finally:
+        os.close(descriptor)

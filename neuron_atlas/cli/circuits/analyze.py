@@ -1,0 +1,310 @@
+"""`neuron-atlas analyze`: the circuit of a prompt, of a study's prompts, or of a saved graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.text import Text
+
+from neuron_atlas.cli.attribution.graph_labels import instance_labels
+from neuron_atlas.cli.circuits.analysis_files import AnalysisFiles, write_study
+from neuron_atlas.cli.circuits.analysis_printing import show_analysis, show_study
+from neuron_atlas.cli.multi_word_options import WordsCommand
+from neuron_atlas.cli.printing import json_option, print_json, progress
+from neuron_atlas.core.attribution.exchange.slugs import checked_slug, default_slug
+from neuron_atlas.core.circuits.analysis.analyze import AnalyzeOptions, request_key
+from neuron_atlas.core.circuits.analysis.modules.concepts import Wanted
+from neuron_atlas.core.circuits.analysis.modules.instances import View
+from neuron_atlas.core.records import AttributionGraph, Prompt, TraceOptions
+from neuron_atlas.errors import BadInput
+from neuron_atlas.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from neuron_atlas.adapters.analyses.study_config import AnalysisTask
+    from neuron_atlas.adapters.subject_model.huggingface import HuggingFaceModel
+    from neuron_atlas.core.circuits.analysis.analysis_record import AnalysisRecord
+    from neuron_atlas.core.ports import LanguageModel
+    from neuron_atlas.core.records import InstanceLabels
+
+EXAMPLES = """Examples:
+
+\b
+  neuron-atlas analyze "the capital of the state containing Bend is"
+  neuron-atlas analyze "the capital of the state containing Bend is" --contrastive " Salem" " Boise" \\
+      --donor "the capital of the state containing Nampa is" --concept state " Oregon"
+  neuron-atlas analyze --config study.yaml
+  neuron-atlas analyze --config two-hop-geography       a study that comes with the demo model
+  neuron-atlas analyze --graph graphs/relp-bend.json --json | jq '.modules[].name'
+
+Each prompt leaves SLUG-graph.json, SLUG-analysis.json and SLUG-analysis.html in the output folder; a study also leaves
+summary.json. A study that was interrupted goes on where it stopped. Every analysis is also kept for the atlas: after
+neuron-atlas build-db it stands in tables analyses, analysis_modules, analysis_members and analysis_flows.
+"""
+
+
+class _AnalyzeCommand(WordsCommand):
+    words = ("--target-tokens",)
+
+
+@click.command(cls=_AnalyzeCommand, epilog=EXAMPLES)
+@click.argument("prompt", required=False)
+@click.option("--config", help="A study: a YAML file, or the name of one that comes with the demo model.")
+@click.option(
+    "--graph", "graph_file", type=click.Path(path_type=Path), help="A saved graph (JSON) instead of a prompt."
+)
+@click.option("--target-tokens", multiple=True, metavar="WORD...", help="Answers to trace: one or more words.")
+@click.option("--contrastive", nargs=2, metavar="POS NEG", help="Trace logit(POS) - logit(NEG).")
+@click.option("--answer-prefix", help="Text that the answer begins with, after the prompt.")
+@click.option("--raw", is_flag=True, help="Do not wrap the prompt in the chat template.")
+@click.option("--donor", help="A prompt of equal length whose modules are put in place of this one's.")
+@click.option("--concept", nargs=2, multiple=True, metavar="NAME TOKEN", help="Find the module that writes TOKEN most.")
+@click.option("--k", type=click.IntRange(1, 1000), help="Top logits to trace when no answers are named.")
+@click.option("--tau", type=click.FloatRange(0, 1, max_open=True), help="Smallest |relevance| of a node.")
+@click.option("--rules", help="Linearisation rules: relp, gate-frozen, half+qk, gradient.")
+@click.option("--view", type=click.Choice(["roles", "flow"]), help="How modules are found; roles unless given.")
+@click.option("--depth", type=click.IntRange(1, 10), help="How often big modules are divided; 3 unless given.")
+@click.option("--random-sets", type=click.IntRange(0, 1000), help="Random sets beside each module (0: no tests); 20.")
+@click.option("--llm", is_flag=True, help="Ask the language model of the settings for an account of the circuit.")
+@click.option("--model", help="Hugging Face id or local folder.")
+@click.option("--device", help="torch device, e.g. cpu or cuda:0.")
+@click.option("--dtype", help="dtype of the forward pass, e.g. float32.")
+@click.option("--slug", help="Name of the files.  [default: from the prompt]")
+@click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False), default=Path("analyses"),
+              show_default=True, help="Folder for the files.")  # fmt: skip
+@click.option("--fresh", is_flag=True, help="Analyze also the study's prompts that are done.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only where the files are.")
+@json_option
+def analyze(
+    prompt: str | None,
+    config: str | None,
+    graph_file: Path | None,
+    target_tokens: tuple[str, ...],
+    contrastive: tuple[str, str] | None,
+    answer_prefix: str | None,
+    raw: bool,
+    donor: str | None,
+    concept: tuple[tuple[str, str], ...],
+    k: int | None,
+    tau: float | None,
+    rules: str | None,
+    view: View | None,
+    depth: int | None,
+    random_sets: int | None,
+    llm: bool,
+    model: str | None,
+    device: str | None,
+    dtype: str | None,
+    slug: str | None,
+    output: Path,
+    fresh: bool,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Analyze a circuit: its modules, what they read and write, what happens without them, what tells answers apart.
+
+    Give PROMPT, --config or --graph. Labels come from the atlas, where there is one of this model.
+    """
+    if [prompt, config, graph_file].count(None) != 2:
+        raise click.UsageError('give one of: a PROMPT, --config FILE, --graph FILE. E.g. neuron-atlas analyze "PROMPT"')
+    if target_tokens and contrastive:
+        raise click.UsageError("--target-tokens and --contrastive are two different goals; give one of them")
+    settings = load_settings()
+    settings = settings.model_copy(update={"device": device or settings.device, "dtype": dtype or settings.dtype})
+    given = {"view": view, "max_depth": depth, "random_sets": random_sets}
+    options = replace(AnalyzeOptions(), **{name: value for name, value in given.items() if value is not None})
+    tracing = TraceOptions(k=k or settings.k, tau=settings.tau if tau is None else tau, rules=rules or settings.rules)
+    run = _Run(settings, model, llm=llm, quiet=quiet, as_json=as_json)
+    if config is not None:
+        unused = [
+            *target_tokens,
+            *(contrastive or ()),
+            *concept,
+            answer_prefix,
+            donor,
+            k,
+            tau,
+            rules,
+            view,
+            depth,
+            slug,
+        ]
+        if raw or any(one is not None for one in unused):
+            raise BadInput("a study's file says how its prompts are traced and analyzed; leave those options out")
+        _study(run, config, output, random_sets=random_sets, fresh=fresh)
+    elif graph_file is not None:
+        if raw or answer_prefix or target_tokens or contrastive or tau is not None or k is not None:
+            raise BadInput("a saved graph is traced already; leave out the options of tracing")
+        _graph(run, graph_file, options, output, slug, donor=donor, concepts=_wanted(concept))
+    elif prompt is not None:
+        asked = Prompt(prompt, answer_prefix, target_tokens, contrastive, raw=raw)
+        name = checked_slug(slug) if slug else default_slug(asked).removeprefix("relp-")
+        run.one(
+            run.model(), asked, AnalysisFiles(output, name), options, tracing, donor=donor, concepts=_wanted(concept)
+        )
+
+
+def _wanted(concepts: tuple[tuple[str, str], ...]) -> dict[str, Wanted]:
+    return {name: Wanted((token,)) for name, token in concepts}
+
+
+class _Run:
+    """What all forms share: settings, the model (loaded once), labels, the language model, how results are shown."""
+
+    def __init__(self, settings: Settings, model: str | None, *, llm: bool, quiet: bool, as_json: bool) -> None:
+        self.settings, self.quiet, self.as_json = settings, quiet, as_json
+        self.model_id = model
+        self.language_model = _language_model(settings, is_wanted=llm)
+        self._loaded: HuggingFaceModel | None = None
+
+    def model(self, default: str | None = None) -> HuggingFaceModel:
+        """The model under study."""
+        if self._loaded is None:
+            name = self.model_id or default or self.settings.model
+            with progress.status(f"loading {name} …"):
+                from neuron_atlas.adapters.subject_model.load import load_model
+
+                self._loaded = load_model(name, device=self.settings.device, dtype=self.settings.dtype)
+        return self._loaded
+
+    def labels(self, graph: AttributionGraph) -> tuple[InstanceLabels, str]:
+        """What the atlas calls the graph's neurons."""
+        return instance_labels(self.settings.atlas, graph)
+
+    def keep(self, record: AnalysisRecord) -> None:
+        """Put an analysis where the atlas finds it when it is built next."""
+        from neuron_atlas.adapters.analyses.analysis_store import AnalysisStore
+
+        AnalysisStore(self.settings.analyses).add(record)
+
+    def one(
+        self,
+        model: HuggingFaceModel | None,
+        subject: Prompt | AttributionGraph,
+        files: AnalysisFiles,
+        options: AnalyzeOptions,
+        tracing: TraceOptions,
+        *,
+        donor: str | None,
+        concepts: Mapping[str, Wanted],
+    ) -> None:
+        """Analyze, write, show."""
+        from neuron_atlas.core.circuits.analysis.analyze import analyze as analyze_circuit
+
+        with progress.status("analyzing …") as status:
+            found = analyze_circuit(
+                model,
+                subject,
+                options=options,
+                tracing=tracing,
+                donor=donor,
+                concepts=concepts,
+                labels=self.labels,
+                language_model=self.language_model,
+                progress=lambda stage: status.update(f"{stage} …"),
+            )
+        files.write(found)
+        self.keep(found.record)
+        if self.as_json:
+            print_json(found.record.model_dump(mode="json"))
+        else:
+            show_analysis(found.record, files.paths, is_quiet=self.quiet)
+
+
+def _graph(
+    run: _Run,
+    file: Path,
+    options: AnalyzeOptions,
+    output: Path,
+    slug: str | None,
+    *,
+    donor: str | None,
+    concepts: Mapping[str, Wanted],
+) -> None:
+    from neuron_atlas.adapters.graphs.neuronpedia_json import read_graph
+
+    graph = read_graph(file)
+    name = checked_slug(slug) if slug else file.name.removesuffix(".json").removesuffix("-graph")
+    model = run.model() if run.model_id or _is_of(graph, run.settings.model) else None
+    if model is None and not run.quiet:
+        progress.print(
+            Text("the graph is not of the model in the settings; name its model with --model to test modules", "dim")
+        )
+    tracing = graph.summary.options or TraceOptions()
+    run.one(model, graph, AnalysisFiles(output, checked_slug(name)), options, tracing, donor=donor, concepts=concepts)
+
+
+def _is_of(graph: AttributionGraph, model_id: str) -> bool:
+    """Whether a graph was made by a model that is here; nothing is loaded or fetched for it."""
+    from neuron_atlas.adapters.subject_model.load import model_revision
+
+    folder = Path(model_id).expanduser()
+    return folder.is_dir() and graph.summary.model_revision == model_revision(folder)
+
+
+def _study(run: _Run, config: str, output: Path, *, random_sets: int | None, fresh: bool) -> None:
+    from neuron_atlas.adapters.analyses.study_config import read_analysis_config, shipped_studies
+    from neuron_atlas.core.circuits.analysis.analyze import analyze as analyze_circuit
+    from neuron_atlas.core.circuits.analysis.interventions.study_summary import summarise
+
+    shipped = shipped_studies()
+    path = shipped[config] if config in shipped and not Path(config).exists() else Path(config)
+    if not path.exists():
+        raise BadInput(f"there is no file {config}, nor a study of that name; studies: {', '.join(shipped) or 'none'}")
+    study = read_analysis_config(path)
+    options = study.options if random_sets is None else replace(study.options, random_sets=random_sets)
+    model = run.model(study.model)
+    folder = output / study.name
+    records = []
+    for number, task in enumerate(study.tasks, 1):
+        files = AnalysisFiles(folder, _task_slug(task, number, len(study.tasks)))
+        key = request_key(
+            task.prompt,
+            model.spec.revision,
+            options=options,
+            tracing=study.tracing,
+            donor=task.donor,
+            concepts=task.concepts,
+            language_model=run.language_model,
+        )
+        record = None if fresh else files.record_of(key)
+        if record is None:
+            progress.print(Text(f"{number}/{len(study.tasks)} {task.prompt.text}", "dim"))
+            found = analyze_circuit(
+                model,
+                task.prompt,
+                options=options,
+                tracing=study.tracing,
+                donor=task.donor,
+                concepts=task.concepts,
+                labels=run.labels,
+                language_model=run.language_model,
+            )
+            files.write(found)
+            record = found.record
+        run.keep(record)
+        records.append(record)
+    summary = summarise(study.name, records)
+    written = write_study(folder, summary, records)
+    if run.as_json:
+        print_json(summary.model_dump(mode="json"))
+    else:
+        show_study(summary, study.description, written, is_quiet=run.quiet)
+
+
+def _task_slug(task: AnalysisTask, number: int, total: int) -> str:
+    """`07-the-capital-of-the-state-containing-bend-is`: files of a study lie in its order."""
+    words = default_slug(Prompt(task.prompt.text)).removeprefix("relp-")
+    return f"{number:0{len(str(total))}}-{words}"
+
+
+def _language_model(settings: Settings, *, is_wanted: bool) -> LanguageModel | None:
+    """The language model of the settings, where it is wanted. Raises `BadInput` where none is set up."""
+    if not is_wanted:
+        return None
+    from neuron_atlas.defs.resources.atlas_resources import Resources
+
+    return Resources.of(settings).language_model.open()

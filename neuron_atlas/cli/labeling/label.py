@@ -1,0 +1,187 @@
+"""`neuron-atlas label`: run the labeling stage, or look at it: what a labeler would see, cost, did; or label by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import click
+import polars as pl
+
+from neuron_atlas.cli.materialize import force_option, partition_option, run_stage
+from neuron_atlas.cli.printing import json_option, out
+from neuron_atlas.core.labeling.evidence.evidence_record import DEAD_LETTER
+from neuron_atlas.core.records import Side, layer_key
+from neuron_atlas.defs.resources.labeling import unit_name
+from neuron_atlas.errors import BadInput
+from neuron_atlas.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from neuron_atlas.definitions import Resources
+
+BUDGET_REACHED = 3
+"""Exit code when the budget left neurons out."""
+EXAMPLES = """Examples:
+
+\b
+  neuron-atlas label                                    both passes, then scores
+  neuron-atlas label --pass output --layers 2-5         some layers of one pass
+  neuron-atlas label --show L4/N17                      exactly what a language model would read
+  neuron-atlas label --labeler openai --dry-run         what it would cost
+  neuron-atlas label --labeler openai --budget 5        at most 5 USD in all, most useful neurons first
+  neuron-atlas label --retry                            ask again for labels that did not come
+  neuron-atlas label --report                           coverage and scores per pass and layer
+  neuron-atlas label --interactive --pass input         label by hand
+  neuron-atlas label --browse                           look through labels
+"""
+
+
+@click.command(epilog=EXAMPLES)
+@click.option("--pass", "side", type=click.Choice(["output", "input"]), help="Only this pass.")
+@click.option("--layers", help="Only these layers: 3 or 2-5.")
+@click.option("--start-layer", type=int, help="First layer of a range.")
+@click.option("--end-layer", type=int, help="Last layer of a range.")
+@partition_option
+@click.option("--labeler", help="rules, openai, openai-batch, human or import; default NEURON_ATLAS_LABELER.")
+@click.option("--budget", type=click.FloatRange(min=0), help="Most USD that all calls of this atlas may cost.")
+@click.option("--dry-run", is_flag=True, help="Say what it would cost and stop.")
+@click.option("--retry", is_flag=True, help="Ask again for labels that did not come (refused, cut off, no answer).")
+@click.option("--show", metavar="NEURON", help="Print exactly what a language model would read of NEURON.")
+@click.option("--report", is_flag=True, help="Print coverage and scores per pass and layer.")
+@click.option(
+    "--neighbours", is_flag=True, help="Label the same neurons with and without neighbour labels, and compare."
+)
+@click.option("--canaries", is_flag=True, help="Measure how often an instruction hidden in a text takes over a label.")
+@click.option("--interactive", is_flag=True, help="Label by hand, neuron by neuron.")
+@click.option("--resume", is_flag=True, help="With --interactive: go on where the last session ended.")
+@click.option("--browse", is_flag=True, help="Look through the labels of the atlas.")
+@force_option
+@json_option
+def label(
+    side: Side | None,
+    layers: str | None,
+    start_layer: int | None,
+    end_layer: int | None,
+    partition: str | None,
+    labeler: str | None,
+    budget: float | None,
+    dry_run: bool,
+    retry: bool,
+    show: str | None,
+    report: bool,
+    neighbours: bool,
+    canaries: bool,
+    interactive: bool,
+    resume: bool,
+    browse: bool,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Label neurons and score the labels (stage labeling): what they do, late layers first; what triggers them, early first.
+
+    Exit code 3 says that a budget left neurons out: the same command with a larger one goes on.
+    """
+    from neuron_atlas.cli.labeling import reports as label_looks
+    from neuron_atlas.cli.labeling import session as label_session
+    from neuron_atlas.cli.labeling.label_data import LabelRoom, chosen_layers
+    from neuron_atlas.definitions import Resources
+
+    settings = _settings(labeler, budget)
+    if browse:
+        label_session.browse(settings, side or "output", label_session.ask_person)
+        return
+    resources = Resources.of(settings)
+    named = partition.removeprefix("L") if partition else layers
+    chosen = chosen_layers(resources.model.spec().n_layers, named, start_layer, end_layer)
+    if show is not None:
+        label_looks.show(LabelRoom.open(settings), show, side, as_json=as_json)
+    elif report:
+        label_looks.report(settings, as_json=as_json)
+    elif dry_run:
+        label_looks.dry_run(LabelRoom.open(settings), side, chosen, as_json=as_json)
+    elif neighbours:
+        label_looks.neighbours(LabelRoom.open(settings), chosen, as_json=as_json)
+    elif canaries:
+        label_looks.canaries(LabelRoom.open(settings), chosen, as_json=as_json)
+    elif interactive:
+        label_session.interactive(LabelRoom.open(settings), settings, side or "output", chosen, resume=resume)
+    elif retry:
+        _retry(settings, side, chosen, as_json=as_json)
+    else:
+        is_part = named is not None or start_layer is not None or end_layer is not None
+        assets = [f"{side}_labels"] if side else ["labeling"]
+        keys = [layer_key(layer) for layer in chosen] if is_part else None
+        planned = replace(resources, labeler=resources.labeler.set_to(plan=_plan(side, chosen)))
+        run_stage(assets, partition=keys, force=force, as_json=as_json, settings=settings, resources=planned)
+        _tell_what_is_missing(settings, resources)
+
+
+def _plan(side: Side | None, layers: list[int]) -> list[str]:
+    """The layers that share the budget, in the order in which they run."""
+    outputs = [unit_name("output", layer) for layer in reversed(layers)] if side != "input" else []
+    return [*outputs, *(unit_name("input", layer) for layer in layers if side != "output")]
+
+
+def _settings(labeler: str | None, budget: float | None) -> Settings:
+    settings = load_settings()
+    changed = {"labeler": labeler or settings.labeler, "budget_usd": settings.budget_usd if budget is None else budget}
+    if budget is not None and not changed["labeler"].startswith("openai"):  # pyright: ignore[reportAttributeAccessIssue]
+        raise BadInput(
+            f"--budget {budget:g} with labeler {changed['labeler']!r}, which costs nothing; add --labeler openai"
+        )
+    return settings.model_copy(update=changed)
+
+
+def _retry(settings: Settings, side: Side | None, layers: list[int], *, as_json: bool) -> None:
+    """Run the layers that hold dead letters once more; all other answers come from the ledger."""
+    from neuron_atlas.definitions import Resources
+
+    resources = Resources.of(settings)
+    asking = replace(resources, labeler=resources.labeler.set_to(retry=True))
+    found = False
+    for one in (side,) if side else ("output", "input"):
+        dead = _layers_with(settings, one, DEAD_LETTER, layers)
+        if dead:
+            found = True
+            run_stage(
+                [f"{one}_labels"], partition=dead, force=True, as_json=as_json, settings=settings, resources=asking
+            )
+    if not found:
+        out.print("no label is missing that could be asked for again")
+        return
+    _tell_what_is_missing(settings, resources)
+    if not as_json:
+        out.print("Labels that lean on these follow with: neuron-atlas label", style="dim")
+
+
+def _layers_with(settings: Settings, side: Side, reason: str, layers: list[int]) -> list[str]:
+    from neuron_atlas.definitions import stored_tables
+
+    tables = stored_tables(f"{side}_labels", settings=settings)
+    if not tables:
+        return []
+    wanted = pl.col("unlabeled_reason").str.starts_with(reason) & pl.col("layer").is_in(layers)
+    found = tables[f"{side}_labels"].filter(wanted).select("layer").unique().sort("layer").collect()
+    return [layer_key(layer) for layer in found["layer"]]
+
+
+def _tell_what_is_missing(settings: Settings, resources: Resources) -> None:
+    """After a run that costs money: what was left out or did not come, and the command that goes on."""
+    if not resources.labeler.is_paid:
+        return
+    from neuron_atlas.core.labeling.scoring.coverage_report import coverage
+    from neuron_atlas.definitions import stored_tables
+
+    found = coverage(stored_tables("output_labels", "input_labels", settings=settings))
+    totals = found.filter(pl.col("layer").is_null(), pl.col("labeler") == settings.labeler)
+    dead, left_out = int(totals["dead"].sum()), int(totals["left_out"].sum())
+    spent = resources.language_model.open_ledger().spent()
+    click.echo(f"spent so far: ${spent:.4f}", err=True)
+    if dead:
+        click.echo(f"{dead} labels did not come; ask again with: neuron-atlas label --retry", err=True)
+    if left_out:
+        click.echo(
+            f"the budget of ${settings.budget_usd or 0:.2f} left {left_out} neurons out; go on with a larger --budget",
+            err=True,
+        )
+        click.get_current_context().exit(BUDGET_REACHED)

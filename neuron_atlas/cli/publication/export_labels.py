@@ -1,0 +1,57 @@
+"""`neuron-atlas export FOLDER`: a label set as Parquet or JSON lines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from neuron_atlas.cli.open_stores import neuron_db, own_label_set
+from neuron_atlas.cli.printing import json_option, out, print_facts, print_json
+
+if TYPE_CHECKING:
+    from neuron_atlas.adapters.neuron_db.export import Form
+
+EXAMPLES = """Examples:
+
+\b
+  neuron-atlas export labels-today
+  neuron-atlas export labels-today --format jsonl --duckdb .neuron_atlas/neuron_atlas.duckdb
+"""
+
+
+@click.command(epilog=EXAMPLES)
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--format", "form", type=click.Choice(["parquet", "jsonl"]), default="parquet", show_default=True)
+@click.option("--model", help="Labels of this model (id or revision).  [default: the settings']")
+@click.option("--version", help="This version of them.  [default: the settings']")
+@click.option(
+    "--duckdb",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Export from this atlas file instead of the database; needs no server.",
+)
+@json_option
+def export(
+    folder: Path, form: Form, model: str | None, version: str | None, duckdb: Path | None, as_json: bool
+) -> None:
+    """Write descriptions, scores, clusters, quantiles and exemplars into a new FOLDER, with checksums.
+
+    `neuron-atlas import FOLDER` reads it back, here or elsewhere.
+    """
+    from neuron_atlas.adapters.neuron_db.export import read_contents, write_contents
+
+    if duckdb is not None:
+        from neuron_atlas.adapters.atlas_duckdb.contents import read_atlas
+
+        contents = read_atlas(duckdb, version=version or "atlas")
+    else:
+        with neuron_db() as database:
+            model, version = own_label_set(database, model, version)
+            contents = database.server.run(lambda c: read_contents(c, model=model, version=version), read_only=True)
+    manifest = write_contents(contents, folder, form=form)
+    if as_json:
+        print_json(manifest.model_dump())
+        return
+    out.print(f"{manifest.model_id}, labels {manifest.version!r}, in {folder}")
+    print_facts((entry.name, f"{entry.rows:,} rows, {entry.bytes:,} bytes") for entry in manifest.files.values())

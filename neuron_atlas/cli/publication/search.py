@@ -1,0 +1,118 @@
+"""`neuron-atlas search`: labels by meaning and by words, from the search database or an atlas file; filters hold inside the
+search."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import get_args
+
+import click
+import polars as pl
+
+from neuron_atlas.cli.open_stores import atlas, neuron_db, own_label_set
+from neuron_atlas.cli.printing import json_option, limit_option, out, print_frame, print_json, progress
+from neuron_atlas.core.publication.search.records import Filters, Mode
+from neuron_atlas.errors import BadInput
+
+EXAMPLES = """Examples:
+
+\b
+  neuron-atlas search "capitals of states"
+  neuron-atlas search "plural verbs" --layer 3..5 --polarity + --side output --min-score 0.2
+  neuron-atlas search enzyme --mode words --cluster 3 --duckdb .neuron_atlas/neuron_atlas.duckdb
+  neuron-atlas search --keyword enzyme --labeler rules --limit 5 --json
+  neuron-atlas search "renal filtering" --model meta-llama/Llama-3.1-8B-Instruct --version "transluce v1"
+"""
+
+
+@click.command(epilog=EXAMPLES)
+@click.argument("text", required=False)
+@click.option("--layer", "layers", metavar="N|FROM..TO", help="One layer or a range, ends included; 3.. is from 3 on.")
+@click.option("--polarity", type=click.Choice(["+", "-"]), help="Only labels of this sign of the activation.")
+@click.option("--side", type=click.Choice(["output", "input"]), help="What neurons do, or what triggers them.")
+@click.option(
+    "--min-score", type=click.FloatRange(-1, 1), help="Least score, corrected for chance (0 chance, 1 perfect)."
+)
+@click.option("--keyword", help="Text that label, description or tokens must contain.")
+@click.option(
+    "--labeler", help="Only this labeler's labels, e.g. rules or human; default: the best one's of each neuron."
+)
+@click.option("--cluster", metavar="PATH", help="Only neurons of this cluster and those inside it, e.g. 3 or 3.1.")
+@click.option(
+    "--mode",
+    type=click.Choice(get_args(Mode)),
+    default="hybrid",
+    show_default=True,
+    help="Rank by meaning (vectors), by words (BM25), or by both.",
+)
+@click.option("--model", help="Labels of this model (id or revision).  [default: the settings']")
+@click.option("--version", help="This version of them, e.g. 'transluce v1'.  [default: the settings']")
+@click.option(
+    "--duckdb",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Search this atlas file instead of the database; needs no server.",
+)
+@limit_option
+@json_option
+def search(
+    text: str | None,
+    layers: str | None,
+    polarity: str | None,
+    side: str | None,
+    min_score: float | None,
+    keyword: str | None,
+    labeler: str | None,
+    cluster: str | None,
+    mode: Mode,
+    model: str | None,
+    version: str | None,
+    duckdb: Path | None,
+    limit: int,
+    as_json: bool,
+) -> None:
+    """The labels that answer TEXT best, best first; without TEXT those that pass the filters, best score first."""
+    filters = Filters(
+        layers=layer_range(layers) if layers else None,
+        polarity=None if polarity is None else 1 if polarity == "+" else -1,
+        side="output" if side == "output" else "input" if side == "input" else None,
+        min_score=min_score,
+        keyword=keyword,
+        labeler=labeler,
+        cluster=cluster,
+    )
+    if text is None and filters == Filters():
+        raise BadInput(
+            "nothing to search for; give a TEXT, a filter such as --keyword, or both (neuron-atlas search --help)"
+        )
+    if duckdb is not None and (model is not None or version is not None):
+        raise BadInput("an atlas file holds the labels of one model and version; leave --model and --version out")
+    if duckdb is None:
+        with neuron_db() as database:
+            model, version = own_label_set(database, model, version)
+            found = database.search(text, mode=mode, filters=filters, limit=limit, model=model, version=version)
+    else:
+        with atlas(duckdb) as opened:
+            found = opened.labels.search(text, mode=mode, filters=filters, limit=limit)
+    for warning in found.warnings:
+        progress.print(f"warning: {warning}", style="yellow")
+    rows = found.frame.with_columns(pl.Series("neuron_id", [str(hit.id) for hit in found.hits], dtype=pl.String))
+    if as_json:
+        print_json(rows)
+        return
+    shown = ["neuron_id", "polarity", "side", "similarity", "words_score", "score", "label"]
+    print_frame(rows, columns=shown, empty="No labels pass.")
+    out.print(f"{len(found.hits)} results", style="dim")
+
+
+def layer_range(text: str) -> tuple[int | None, int | None]:
+    """`3`, `3..12`, `3..` or `..12` as (from, to), ends included; raises `BadInput`."""
+    match = re.fullmatch(r"(\d*)(\.\.)?(\d*)", text.strip())
+    if match is None or not (match[1] or match[3]):
+        raise BadInput(f"--layer {text!r} is no layer or range; expected 3, 3..12, 3.. or ..12")
+    first, dots, last = match.groups()
+    if not dots:
+        return int(first), int(first)
+    if first and last and int(first) > int(last):
+        raise BadInput(f"--layer {text!r} is empty; expected the smaller layer first: {last}..{first}")
+    return (int(first) if first else None), (int(last) if last else None)

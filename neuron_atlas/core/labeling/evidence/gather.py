@@ -1,0 +1,223 @@
+"""The evidence of one layer, put together from the tables in a few passes over columns.
+
+The labeled neurons are those of `labelable.py`. A table that is missing is evidence that is missing: the labeler sees less.
+Texts held out for scoring never enter: not as exemplars, and not through what tokens share.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from neuron_atlas.core.aggregation.token_text import readable_token
+from neuron_atlas.core.labeling.evidence import connections, layer_tables
+from neuron_atlas.core.labeling.evidence.connections import Connection
+from neuron_atlas.core.labeling.evidence.evidence_record import (
+    Evidence,
+    InputEvidence,
+    Neighbour,
+    OutputEvidence,
+    Polarity,
+    PriorLabel,
+    TokenList,
+    TokenWeight,
+    polar_name,
+)
+from neuron_atlas.core.labeling.evidence.firing import Firing, read_firing
+from neuron_atlas.core.labeling.evidence.labelable import labelable
+from neuron_atlas.core.labeling.evidence.layer_tables import PolarKey, Scored
+from neuron_atlas.core.labeling.evidence.lexicon import Lexicon, build_lexicon
+from neuron_atlas.core.labeling.evidence.neighbour_labels import SIDES, LabelBook
+from neuron_atlas.core.records import Side, Tables
+
+_HEAD = 0.4
+"""Tokens of a list with at least this share of the strongest weight are asked what they share."""
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """One neuron's evidence and the refs of the neighbour labels read for it, labeled or not (`L18/N6721+@<hash>`)."""
+
+    evidence: Evidence
+    refs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """What all neurons of the layer share while their evidence is put together."""
+
+    side: Side
+    layer: int
+    here: Tables
+    evidence: Tables
+    lexicon: Lexicon
+    keys: tuple[PolarKey, ...]
+    known: frozenset[str]
+    book: LabelBook
+    prior: Mapping[PolarKey, tuple[PriorLabel, ...]]
+
+
+def gather(
+    side: Side,
+    layer: int,
+    *,
+    evidence: Tables,
+    labels: Tables,
+    token_text: Mapping[int, str] | None = None,
+    prior: Tables | None = None,
+    only: frozenset[int] | None = None,
+    as_draft: bool = False,
+) -> tuple[list[Gathered], Lexicon]:
+    """The evidence of every labelable neuron and polarity of one layer, sorted, and the lexicon of its tokens.
+
+    `token_text` names tokens that no table spells out (logits and embeddings are stored by id alone); a token without
+    text is left out. `prior` holds label tables with what was imported about this layer, which labelers are shown. Raises
+    `Incomplete` when a neighbour that must be labeled before has no row, unless the evidence is only to be looked at
+    (`as_draft`): such a neighbour counts as unlabeled then. With `only`, the evidence of those neurons alone.
+    """
+    here = layer_tables.of_layer(evidence, layer)
+    texts = layer_tables.usage_texts(here)
+    spelled = {i: readable_token(t) for i, t in (token_text or {}).items()} | layer_tables.spelled_tokens(here, texts)
+    everyone = [(int(at), int(neuron), int(polarity)) for at, neuron, polarity in labelable(evidence).iter_rows()]
+    room = _Layer(
+        side=side,
+        layer=layer,
+        here=here,
+        evidence=evidence,
+        lexicon=build_lexicon([ids for ids, _ in texts], spelled),
+        keys=tuple((n, polarity) for at, n, polarity in everyone if at == layer and (only is None or n in only)),
+        known=frozenset() if as_draft else frozenset(polar_name(*row) for row in everyone),
+        book=LabelBook(labels),
+        prior=layer_tables.prior_labels(prior or {}, layer),
+    )
+    return (_outputs(room) if side == "output" else _inputs(room)), room.lexicon
+
+
+def _outputs(room: _Layer) -> list[Gathered]:
+    projected = layer_tables.projections(room.here, "output_projections", "weight")
+    appearances = layer_tables.appearances(room.here)
+    direct = layer_tables.direct_effects(room.here)
+    wires = connections.output_wires(room.evidence, room.layer)
+    _require(room, (wire.name for neuron, _ in room.keys for wire in wires.neurons.get(neuron, ())), ("output",))
+    gathered: list[Gathered] = []
+    for neuron, polarity in room.keys:
+        neighbours, refs = _neighbours(room, wires.neurons.get(neuron, ()), polarity, ("output",))
+        evidence = OutputEvidence(
+            layer=room.layer,
+            neuron=neuron,
+            polarity=_polarity(polarity),
+            appearance=appearances.get((neuron, polarity)),
+            prior=room.prior.get((neuron, polarity), ()),
+            promotes=_tokens(room.lexicon, projected.get((neuron, polarity), ()), turn=polarity),
+            suppresses=_tokens(room.lexicon, projected.get((neuron, -polarity), ()), turn=polarity),
+            logits=_tokens(room.lexicon, _linked(wires.tokens.get(neuron, ())), turn=polarity),
+            direct_effect=direct.get(neuron),
+            downstream=neighbours,
+            routed=_tokens(room.lexicon, _predicted(neighbours, "output")),
+        )
+        gathered.append(Gathered(evidence, refs))
+    return gathered
+
+
+def _inputs(room: _Layer) -> list[Gathered]:
+    projected = layer_tables.projections(room.here, "input_projections", "response")
+    appearances = layer_tables.appearances(room.here)
+    active, window = (layer_tables.associations(room.here, place) for place in ("active", "window"))
+    firings = read_firing(room.here, room.lexicon.before_rate)
+    wires = connections.input_wires(room.evidence, room.layer)
+    _require(room, (wire.name for neuron, _ in room.keys for wire in wires.neurons.get(neuron, ())), SIDES)
+    _require(room, (polar_name(room.layer, *key) for key in room.keys), ("output",))
+    gathered: list[Gathered] = []
+    for neuron, polarity in room.keys:
+        key, firing = (neuron, polarity), firings.get((neuron, polarity), Firing())
+        upstream, refs = _neighbours(room, wires.neurons.get(neuron, ()), polarity, SIDES)
+        partners, partner_refs = _neighbours(room, wires.partners.get(neuron, ()), 1, ("output",))
+        own = room.book.read("output", polar_name(room.layer, neuron, polarity))
+        evidence = InputEvidence(
+            layer=room.layer,
+            neuron=neuron,
+            polarity=_polarity(polarity),
+            appearance=appearances.get(key),
+            prior=room.prior.get(key, ()),
+            drives=_tokens(room.lexicon, projected.get(key, ()), turn=polarity),
+            firing=_tokens(room.lexicon, firing.tokens, head=0.0),
+            before=_tokens(room.lexicon, firing.before),
+            position=firing.position,
+            precision=firing.precision,
+            near_misses=firing.near_misses,
+            embeddings=_tokens(room.lexicon, _linked(wires.tokens.get(neuron, ())), turn=polarity),
+            exemplars=firing.exemplars,
+            others=firing.others,
+            associations=active.get(key, ()),
+            associations_window=window.get(key, ()),
+            upstream=upstream,
+            gated=_tokens(room.lexicon, _predicted(upstream, "input")),
+            cooccurring=partners,
+            output_label=own.label.text if own is not None and own.label is not None else None,
+        )
+        own_refs = (own.ref,) if own is not None else ()
+        gathered.append(Gathered(evidence, tuple(sorted({*refs, *partner_refs, *own_refs}))))
+    return gathered
+
+
+def _require(room: _Layer, names: Iterable[str], sides: Sequence[Side]) -> None:
+    room.book.require(names, room.known, sides, reader=f"{room.side}_labels of layer L{room.layer:02d}")
+
+
+def _neighbours(
+    room: _Layer, wires: Sequence[Connection], polarity: int, sides: Sequence[Side]
+) -> tuple[tuple[Neighbour, ...], tuple[str, ...]]:
+    """Neighbours with their labels of the given sides, and the refs of the rows read."""
+    neighbours: list[Neighbour] = []
+    refs: set[str] = set()
+    for wire in wires:
+        read = [row for side in sides if (row := room.book.read(side, wire.name)) is not None]
+        refs.update(row.ref for row in read)
+        neighbours.append(
+            Neighbour(
+                name=wire.name,
+                weight=wire.weight * polarity,
+                flow=wire.flow,
+                frequency=wire.frequency,
+                labels=tuple(row.label for row in read if row.label is not None),
+            )
+        )
+    return tuple(neighbours), tuple(sorted(refs))
+
+
+def _predicted(neighbours: Sequence[Neighbour], side: Side) -> list[Scored]:
+    """Tokens that the neighbours' labels of one side predict, weighted by the relevance that passes and the rank within a label."""
+    total: dict[int, float] = defaultdict(float)
+    for neighbour in neighbours:
+        seen = neighbour.label(side)
+        for rank, token in enumerate(seen.tokens if seen else ()):
+            passed = neighbour.flow * neighbour.frequency * (1 if neighbour.weight > 0 else -1)
+            total[token.token_id] += passed * (seen.direction if seen else 1) / (1 + rank / 4)
+    return sorted(((i, weight) for i, weight in total.items() if weight), key=lambda t: (-abs(t[1]), t[0]))
+
+
+def _linked(links: Sequence[Connection]) -> list[Scored]:
+    return sorted(((link.token_id, link.weight) for link in links), key=lambda link: (-abs(link[1]), link[0]))
+
+
+def _tokens(lexicon: Lexicon, scored: Sequence[Scored], *, turn: int = 1, head: float = _HEAD) -> TokenList:
+    """A list of known tokens, strongest first, with what those share that have at least a share `head` of the top weight."""
+    known = [(i, weight * turn) for i, weight in scored if not _is_special(lexicon.text.get(i, ""))]
+    known = known[: layer_tables.SHOWN_TOKENS]
+    if not known:
+        return TokenList()
+    least = head * max(abs(weight) for _, weight in known)
+    shared = lexicon.shared([i for i, weight in known if abs(weight) >= least])
+    return TokenList(
+        tokens=tuple(TokenWeight(token_id=i, text=lexicon.text[i], weight=weight) for i, weight in known), shared=shared
+    )
+
+
+def _is_special(text: str) -> bool:
+    """A token without text, or a marker such as `<bos>`: neither says anything about language."""
+    return not text or (text.startswith("<") and text.endswith(">") and len(text) > 2)
+
+
+def _polarity(value: int) -> Polarity:
+    return 1 if value > 0 else -1

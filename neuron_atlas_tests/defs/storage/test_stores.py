@@ -1,0 +1,143 @@
+"""Whatever holds the tables: what was written is read back, whole partitions are replaced, and the recipe is kept."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import duckdb
+import polars as pl
+import pytest
+from dagster_duckdb import DuckDBResource
+
+from neuron_atlas.adapters.postgres import Server, ensure_database, start_embedded, stop_embedded
+from neuron_atlas.adapters.tables.lake import Lake
+from neuron_atlas.core.tables import CLUSTER_LABELS, OUTPUT_PROJECTIONS, WEIGHT_EDGES
+from neuron_atlas.defs.io_managers import load
+from neuron_atlas.defs.storage.stores import DuckDBStore, LakeStore, PostgresStore, Published, Store, Stored
+from neuron_atlas.errors import BadInput, DamagedData, Incomplete
+
+Rows = Callable[..., pl.DataFrame]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with tempfile.TemporaryDirectory(prefix="atlas-") as home:  # pytest's own folder is closed to the server's user
+        folder = Path(home, "pg")
+        yield ensure_database(start_embedded(folder), "stores")
+        stop_embedded(folder)
+
+
+@pytest.fixture(params=["lake", "duckdb", "postgres"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    if request.param == "lake":
+        return LakeStore(Lake(tmp_path / "lake"))
+    if request.param == "duckdb":
+        return DuckDBStore(DuckDBResource(database=str(tmp_path / "deep" / "tables.duckdb")))
+    server = request.getfixturevalue("server")
+    with server.connect() as connection:
+        connection.execute("drop schema if exists neuron_atlas cascade")
+    return PostgresStore(server)
+
+
+@pytest.fixture
+def projections(rows_of: Rows) -> Callable[[int], dict[str, pl.DataFrame]]:
+    def make(layer: int) -> dict[str, pl.DataFrame]:
+        rows = [
+            {"layer": layer, "neuron": n, "direction": 1, "token": f"tok {n}\x00", "weight": n / 3} for n in range(3)
+        ]
+        return {"output_projections": rows_of(OUTPUT_PROJECTIONS, *rows), "weight_edges": WEIGHT_EDGES.empty()}
+
+    return make
+
+
+def test_what_is_written_is_read_with_its_recipe(store: Store, projections):
+    recipe = {"code": "1", "with model": "abc"}
+    written = store.write("output_projections", "L00", projections(0), recipe)
+    assert written.rows == {"output_projections": 3, "weight_edges": 0}
+    assert store.find("output_projections", "L00") == written
+    assert dict(written.recipe) == recipe
+    assert (
+        store.read("output_projections", ["L00"])["output_projections"]
+        .collect()
+        .equals(OUTPUT_PROJECTIONS.checked(projections(0)["output_projections"]))
+    )
+
+
+def test_the_content_hash_is_of_content(store: Store, projections):
+    first = store.write("output_projections", "L00", projections(0), {"code": "1"})
+    again = store.write("output_projections", "L00", projections(0), {"code": "2"})
+    other = store.write("output_projections", "L00", projections(1), {"code": "2"})
+    assert first.content_hash == again.content_hash != other.content_hash
+
+
+def test_one_partition_is_replaced_and_the_others_stay(store: Store, projections):
+    for layer, key in enumerate(["L00", "L01"]):
+        store.write("output_projections", key, projections(layer), {})
+    store.write("output_projections", "L00", projections(7), {})
+    layers = store.read("output_projections", ["L00", "L01"])["output_projections"].collect()["layer"]
+    assert sorted(set(layers)) == [1, 7]
+
+
+def test_an_asset_in_one_piece(store: Store, rows_of: Rows):
+    assert store.find("cluster_labels", None) is None
+    store.write("cluster_labels", None, {"cluster_labels": rows_of(CLUSTER_LABELS, {"path": "1"})}, {})
+    assert store.read("cluster_labels", [None])["cluster_labels"].collect()["path"].to_list() == ["1"]
+
+
+def test_a_missing_partition_is_said(store: Store, projections):
+    store.write("output_projections", "L00", projections(0), {})
+    assert store.find("output_projections", "L05") is None
+    with pytest.raises(Incomplete, match="output_projections"):
+        store.read("output_projections", ["L00", "L05"])
+
+
+def test_reading_no_partition_gives_empty_tables(store: Store):
+    """The top layer reads no later layer."""
+    tables = store.read("output_labels", [])
+    assert tables["output_labels"].collect().height == 0
+
+
+def test_an_asset_partitioned_alike_needs_every_partition_it_names(store: Store, projections):
+    store.write("output_projections", "L00", projections(0), {})
+    with pytest.raises(Incomplete):
+        load(store, "output_projections", ["L00", "L01"], may_miss=False)
+
+
+def test_an_asset_in_one_piece_reads_what_is_there_and_says_what_it_read(store: Store, projections):
+    stored = store.write("output_projections", "L00", projections(0), {})
+    loaded = load(store, "output_projections", ["L00", "L01"], may_miss=True)
+    assert loaded.sources == {"output_projections@L00": stored.content_hash}
+    with pytest.raises(Incomplete, match="--select output_projections"):
+        load(store, "output_projections", ["L02"], may_miss=True)
+
+
+def test_duckdb_is_closed_after_a_failed_write(tmp_path: Path):
+    path = tmp_path / "tables.duckdb"
+    store = DuckDBStore(DuckDBResource(database=str(path)))
+    with pytest.raises(DamagedData):
+        store.write("cluster_labels", None, {"cluster_labels": pl.DataFrame({"wrong": [1]})}, {})
+    duckdb.connect(
+        str(path), config={"threads": 1}
+    ).close()  # another configuration: refused while a connection is open
+
+
+def test_what_was_published_counts_only_while_it_is_there(tmp_path: Path):
+    file = tmp_path / "atlas.duckdb"
+    published = Published(tmp_path / "published", is_there=lambda asset: file.exists())
+    stored = Stored("abc", {"neurons": 3}, str(file), {"code": "1"})
+    file.touch()
+    published.record("atlas", stored)
+    assert published.find("atlas", None) == stored
+    file.unlink()
+    assert published.find("atlas", None) is None
+
+
+def test_what_is_published_is_no_table_store(tmp_path: Path):
+    published = Published(tmp_path, is_there=lambda asset: True)
+    with pytest.raises(BadInput):
+        published.read("atlas", [None])
+    (tmp_path / "atlas.json").write_text("{")
+    with pytest.raises(DamagedData, match="materialize atlas again"):
+        published.find("atlas", None)
