@@ -21,7 +21,7 @@ import polars as pl
 
 from neuron_atlas.adapters.files import make_folder
 from neuron_atlas.core.hashing import content_hash
-from neuron_atlas.core.labeling.evidence.evidence_record import Label
+from neuron_atlas.core.labeling.evidence.label_record import Label
 from neuron_atlas.core.labeling.labelers.imported import ForeignLabel, as_label
 from neuron_atlas.core.records import ModelSpec, NeuronId, Side
 from neuron_atlas.core.tables import INPUT_LABELS, OUTPUT_LABELS

@@ -10,7 +10,7 @@ import polars as pl
 
 from neuron_atlas.cli.materialize import force_option, partition_option, run_stage
 from neuron_atlas.cli.printing import json_option, out
-from neuron_atlas.core.labeling.evidence.evidence_record import DEAD_LETTER
+from neuron_atlas.core.labeling.evidence.label_record import UNANSWERED
 from neuron_atlas.core.records import Side, layer_key
 from neuron_atlas.defs.resources.labeling import unit_name
 from neuron_atlas.errors import BadInput
@@ -81,8 +81,8 @@ def label(
 
     Exit code 3 says that a budget left neurons out: the same command with a larger one goes on.
     """
+    from neuron_atlas.cli.labeling import interactive as label_session
     from neuron_atlas.cli.labeling import reports as label_looks
-    from neuron_atlas.cli.labeling import session as label_session
     from neuron_atlas.cli.labeling.label_data import LabelRoom, chosen_layers
     from neuron_atlas.definitions import Resources
 
@@ -140,7 +140,7 @@ def _retry(settings: Settings, side: Side | None, layers: list[int], *, as_json:
     asking = replace(resources, labeler=resources.labeler.set_to(retry=True))
     found = False
     for one in (side,) if side else ("output", "input"):
-        dead = _layers_with(settings, one, DEAD_LETTER, layers)
+        dead = _layers_with(settings, one, UNANSWERED, layers)
         if dead:
             found = True
             run_stage(

@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import polars as pl
 
-from neuron_atlas.core.labeling.evidence.evidence_record import INPUT_TYPES, OUTPUT_TYPES, Label, Unlabeled, polar_name
+from neuron_atlas.core.labeling.evidence.evidence_record import polar_name
 from neuron_atlas.core.labeling.evidence.gather import Gathered, gather
+from neuron_atlas.core.labeling.evidence.label_record import INPUT_TYPES, OUTPUT_TYPES, Label, Unlabeled
 from neuron_atlas.core.labeling.evidence.lexicon import Lexicon
+from neuron_atlas.core.labeling.given_labels import beside, ids_by_text, with_token_ids
 from neuron_atlas.core.labeling.labeler import Labeler
-from neuron_atlas.core.labeling.labelers.given import beside, ids_by_text, with_token_ids
 from neuron_atlas.core.labeling.priority import labeling_order
 from neuron_atlas.core.records import Frames, Side, Tables
 from neuron_atlas.core.tables import INPUT_LABELS, OUTPUT_LABELS

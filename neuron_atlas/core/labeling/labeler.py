@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from neuron_atlas.core.labeling.evidence.evidence_record import Evidence, Label, Unlabeled
+from neuron_atlas.core.labeling.evidence.evidence_record import Evidence
+from neuron_atlas.core.labeling.evidence.label_record import Label, Unlabeled
 
 
 class Labeler(Protocol):

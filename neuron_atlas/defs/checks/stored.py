@@ -90,7 +90,7 @@ def labels_are_current() -> dg.AssetChecksDefinition:
         additional_ins={name: dg.AssetIn(name) for name in ("output_labels", "input_labels")},
     )
     def check(output_labels: Tables, input_labels: Tables) -> dg.AssetCheckResult:
-        from neuron_atlas.core.labeling.evidence.precedence import stale_labels
+        from neuron_atlas.core.labeling.evidence.label_rows import stale_labels
 
         stale = stale_labels({**output_labels, **input_labels})
         rerun = [

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 import dagster as dg
 import polars as pl
 
-from neuron_atlas.core.labeling.evidence.evidence_record import DEAD_LETTER, LEFT_OUT
+from neuron_atlas.core.labeling.evidence.label_record import LEFT_OUT, UNANSWERED
 from neuron_atlas.core.records import Frames
 from neuron_atlas.defs.metadata import charts as pictures
 from neuron_atlas.defs.metadata.plots import bars, curves, heatmap, histogram, markdown_table, scatter
@@ -150,7 +150,7 @@ def _labels(table: str) -> Callable[[Frames], Metadata]:
         return {
             "labeled": labeled.height,
             "labeled_share": labeled.height / max(rows.height, 1),
-            "dead_letters": rows.filter(pl.col("unlabeled_reason").str.starts_with(DEAD_LETTER)).height,
+            "dead_letters": rows.filter(pl.col("unlabeled_reason").str.starts_with(UNANSWERED)).height,
             "left_out": rows.filter(pl.col("unlabeled_reason").str.starts_with(LEFT_OUT)).height,
             "surest": _md(markdown_table(["neuron", "sign", "label", "confidence"], shown.rows())),
             "types": _md(bars(kinds["type"].to_list(), _values(kinds, "n"), title="Kinds of function", unit="labels")),

@@ -130,7 +130,7 @@ def test_nothing_is_paid_twice(server: Embeddings, tmp_path: Path) -> None:
 def test_what_was_paid_before_a_failure_is_kept(
     server: Embeddings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("neuron_atlas.adapters.embedder.remembered.BATCH", 2)
+    monkeypatch.setattr("neuron_atlas.adapters.embedder.vector_cache.BATCH", 2)
     good = server.answer
     server.answer = lambda texts, n: (503, {"error": {"message": "down"}}) if "cc" in texts else good(texts, n)
     texts = ["aa", "bb", "cc"]

@@ -14,7 +14,7 @@ from neuron_atlas.core.labeling.labelers.language_model import question
 from neuron_atlas.defs.resources.labeling import LabelerResource, LanguageModelResource
 from neuron_atlas.errors import BadInput, UnknownName
 from neuron_atlas.settings import Settings
-from neuron_atlas_tests.cli.labeling.test_session import room, settings
+from neuron_atlas_tests.cli.labeling.test_interactive import room, settings
 
 __all__ = ["room", "settings"]  # fixtures
 

@@ -8,15 +8,11 @@ from dataclasses import dataclass, field
 import polars as pl
 import pytest
 
-from neuron_atlas.core.labeling.evidence.evidence_record import (
-    Evidence,
-    InputEvidence,
-    Label,
-    OutputEvidence,
-    Unlabeled,
-)
+from neuron_atlas.core.labeling.evidence.evidence_record import Evidence, InputEvidence, OutputEvidence
 from neuron_atlas.core.labeling.evidence.gather import gather
-from neuron_atlas.core.labeling.evidence.precedence import best_labels, label_ref, rows_of, stale_labels
+from neuron_atlas.core.labeling.evidence.label_record import Label, Unlabeled
+from neuron_atlas.core.labeling.evidence.label_rows import label_ref, rows_of, stale_labels
+from neuron_atlas.core.labeling.evidence.precedence import best_labels
 from neuron_atlas.core.labeling.evidence.render import render
 from neuron_atlas.core.labeling.label_layer import label_layer
 from neuron_atlas.core.labeling.priority import labeling_order

@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 from neuron_atlas.core import tables as t
-from neuron_atlas.core.labeling.evidence.precedence import label_ref
-from neuron_atlas.core.labeling.evidence.precedence import rows_of as label_rows
+from neuron_atlas.core.labeling.evidence.label_rows import label_ref
+from neuron_atlas.core.labeling.evidence.label_rows import rows_of as label_rows
 from neuron_atlas.core.records import Frames
 from neuron_atlas.core.tables import tables_of
 from neuron_atlas.defs.asset_registry import INVENTORY

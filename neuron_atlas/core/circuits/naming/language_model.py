@@ -16,7 +16,7 @@ from typing import Annotated
 from pydantic import Field, ValidationError
 
 from neuron_atlas.core.circuits.naming.themes import ModuleEvidence, ModuleName, Share
-from neuron_atlas.core.labeling.evidence.evidence_record import (
+from neuron_atlas.core.labeling.evidence.label_record import (
     MAX_LABEL_WORDS,
     Checked,
     LabelText,

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from neuron_atlas.core.labeling.evidence.wording import enumerate_words, is_quotable
+from neuron_atlas.core.labeling.evidence.label_record import enumerate_words, is_quotable
 
 AGREEMENT = 0.25
 """The least share of a module's labeled voices that must agree on a theme."""

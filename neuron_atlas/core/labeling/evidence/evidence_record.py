@@ -1,51 +1,24 @@
-"""What a labeler sees of one neuron, and what it may answer.
+"""What a labeler is shown of one neuron.
 
-The record is the whole truth of a labeling: a labeler reads nothing else, so two labelers can be compared on the same
-evidence, and the hash stored beside a label names exactly what was shown. There are two kinds, one per pass: what a neuron
-*does* (`OutputEvidence`) and what *triggers* it (`InputEvidence`). All signs are already turned towards the polarity that
-is being labeled: `weight > 0` means "when it fires this way, this rises" or "this makes it fire this way".
+A labeler reads nothing else, so two labelers can be compared on the same evidence, and the hash stored beside a label names
+exactly what was shown. There are two kinds, one per pass: what a neuron *does* (`OutputEvidence`) and what *triggers* it
+(`InputEvidence`). All signs are already turned towards the polarity that is being labeled: `weight > 0` means "when it fires
+this way, this rises" or "this makes it fire this way".
 
-Records here are checked because language models, files and people fill them too. How evidence is collected from the
-tables is in `assemble.py`; how it reads as text is in `render.py`.
+The hash is taken over the records' JSON: adding, renaming or reordering a field changes it for every label. How evidence is
+collected from the tables is in `gather.py`; how it reads as text is in `render.py`; what is answered is in `label_record.py`.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
-from typing import Annotated, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
-
+from neuron_atlas.core.labeling.evidence.label_record import Checked, Polarity
 from neuron_atlas.core.records import Side
 
-OutputType = Literal["semantic", "lexical", "routing", "formatting", "structural", "associative", "unknown"]
-InputType = Literal["token-pattern", "context", "position", "upstream-gated", "combination", "unknown"]
-Polarity = Literal[1, -1]
-
-OUTPUT_TYPES: tuple[OutputType, ...] = (
-    "semantic", "lexical", "routing", "formatting", "structural", "associative", "unknown",
-)  # fmt: skip
-INPUT_TYPES: tuple[InputType, ...] = (
-    "token-pattern", "context", "position", "upstream-gated", "combination", "unknown",
-)  # fmt: skip
-
-MAX_LABEL = 80
-"""Characters of a label."""
-MAX_DESCRIPTION = 400
-"""Characters of a description."""
-MAX_LABEL_WORDS = 8
-MIN_LABEL_WORDS = 2
-"""Asked for are 3 to 8 words; two are let through, for "plural nouns" is a good label."""
-
-_LINK = re.compile(r"(?:https?:|www\.|://|\]\()", re.IGNORECASE)
-_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff<>]")
-
-
-class Checked(BaseModel):
-    """Frozen, and refuses fields it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+MAX_LISTED = 10
+"""Tokens in a `TokenList`, at most."""
 
 
 class TokenWeight(Checked):
@@ -224,82 +197,6 @@ class InputEvidence(_OneNeuron):
 Evidence: TypeAlias = OutputEvidence | InputEvidence
 
 
-def is_safe(text: str) -> bool:
-    """Whether text may stand in a label: no control characters, no angle brackets, no links."""
-    return not _UNSAFE.search(text) and not _LINK.search(text)
-
-
-def made_safe(text: str, most: int = 200) -> str:
-    """One line without what may not stand in a label, at most `most` characters: for reasons that quote others."""
-    return " ".join(_LINK.sub(" ", _UNSAFE.sub(" ", text)).split())[:most].strip()
-
-
-def _safe(text: str) -> str:
-    if _UNSAFE.search(text):
-        raise ValueError("control characters and angle brackets are not allowed")
-    if _LINK.search(text):
-        raise ValueError("links are not allowed")
-    if text != text.strip():
-        raise ValueError("blank at an end")
-    return text
-
-
-def _few_words(text: str) -> str:
-    n = len(text.split())
-    if not MIN_LABEL_WORDS <= n <= MAX_LABEL_WORDS:
-        raise ValueError(f"{n} words; expected 3 to {MAX_LABEL_WORDS}")
-    return text
-
-
-LabelText = Annotated[
-    str, StringConstraints(min_length=3, max_length=MAX_LABEL), AfterValidator(_safe), AfterValidator(_few_words)
-]
-Sentence = Annotated[str, StringConstraints(min_length=3, max_length=MAX_DESCRIPTION), AfterValidator(_safe)]
-ShortText = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_safe)]
-TokenText = Annotated[str, StringConstraints(min_length=1, max_length=64)]
-
-
-class Label(Checked):
-    """An explanation: label, one or two sentences, type, the labeler's own confidence (0..1), and the tokens it predicts.
-
-    On the output side the tokens rise (`direction` +1) or fall (-1) when the neuron fires; on the input side they are
-    those it fires on. `token_ids` may be empty where only texts are known: the pass looks them up.
-    """
-
-    label: LabelText
-    description: Sentence
-    type: OutputType | InputType
-    confidence: Annotated[float, Field(ge=0, le=1)]
-    tokens: Annotated[tuple[TokenText, ...], Field(max_length=32)] = ()
-    token_ids: Annotated[tuple[int, ...], Field(max_length=32)] = ()
-    direction: Polarity = 1
-
-    @model_validator(mode="after")
-    def _one_id_per_token(self) -> Label:
-        if self.token_ids and len(self.token_ids) != len(self.tokens):
-            raise ValueError(f"{len(self.tokens)} tokens but {len(self.token_ids)} ids; give one id per token, or none")
-        return self
-
-
-class Unlabeled(Checked):
-    """No label, and why: a legal answer, kept apart from the label column."""
-
-    reason: ShortText
-
-
 def polar_name(layer: int, neuron: int, polarity: int) -> str:
     """`L18/N6721+` or `L18/N6721-`: the neuron and the sign of its activation."""
     return f"L{layer}/N{neuron}{'+' if polarity > 0 else '-'}"
-
-
-DEAD_LETTER = "no label came: "
-"""How the reason of a dead letter begins."""
-
-
-LEFT_OUT = "left out: "
-"""How the reason of a neuron begins that the budget did not reach."""
-
-
-def is_dead_letter(reason: str | None) -> bool:
-    """Whether a row without a label is worth asking again."""
-    return reason is not None and reason.startswith(DEAD_LETTER)

@@ -18,13 +18,13 @@ from neuron_atlas.core.labeling.evidence.evidence_record import (
     InputEvidence,
     Neighbour,
     OutputEvidence,
-    Polarity,
     PriorLabel,
     TokenList,
     TokenWeight,
     polar_name,
 )
 from neuron_atlas.core.labeling.evidence.firing import Firing, read_firing
+from neuron_atlas.core.labeling.evidence.label_record import Polarity
 from neuron_atlas.core.labeling.evidence.labelable import labelable
 from neuron_atlas.core.labeling.evidence.layer_tables import PolarKey, Scored
 from neuron_atlas.core.labeling.evidence.lexicon import Lexicon, build_lexicon

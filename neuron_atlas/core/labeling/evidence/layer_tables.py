@@ -11,12 +11,17 @@ from collections.abc import Iterable, Sequence
 import polars as pl
 
 from neuron_atlas.core.aggregation.token_text import readable_token
-from neuron_atlas.core.labeling.evidence.evidence_record import Appearance, Association, DirectEffect, PriorLabel
+from neuron_atlas.core.labeling.evidence.evidence_record import (
+    MAX_LISTED,
+    Appearance,
+    Association,
+    DirectEffect,
+    PriorLabel,
+)
 from neuron_atlas.core.labeling.evidence.neighbour_labels import SIDES
-from neuron_atlas.core.labeling.evidence.wording import FULL_LIST
 from neuron_atlas.core.records import Tables
 
-SHOWN_TOKENS = FULL_LIST
+SHOWN_TOKENS = MAX_LISTED
 _READ_TOKENS = 15
 """A few more are read than shown, for markers such as `<bos>` are dropped."""
 _MOST_TEXTS = 20_000

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from neuron_atlas.core.labeling.evidence.evidence_record import SeenLabel, TokenWeight, polar_name
-from neuron_atlas.core.labeling.evidence.precedence import LabelRow, best_labels, label_ref, rows_of
+from neuron_atlas.core.labeling.evidence.label_rows import LabelRow, label_ref, rows_of
+from neuron_atlas.core.labeling.evidence.precedence import best_labels
 from neuron_atlas.core.records import Side, Tables
 from neuron_atlas.errors import Incomplete
 

@@ -1,104 +1,56 @@
-"""Which label speaks for a neuron, and the name of one version of it.
+"""Which label is shown for a neuron, and which score stands for it: the one place that decides.
 
-Several labelers may have labeled the same neuron and polarity. A person's word beats any machine's; a language model that read
-our evidence beats a label from elsewhere, and that one the rules; no label comes last of all. This order stands here alone: the
-atlas, the search database and the clusters read it. A label's `ref` (`L18/N6721+@<12 hex digits>`) is made of what a reader of
-the label sees, so it changes exactly when a reader would read something else.
+Several labelers may have labeled the same neuron and polarity. A row that holds a label comes before one that does not; then a
+person's label before any machine's, a language model that read our evidence before a label from elsewhere, and that before the
+rules (`LABELERS`). The layers of a pass, the atlas, the search database, the clusters and the filters all rank rows by
+`shown_first`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Literal, TypedDict, cast
+from collections.abc import Sequence
 
 import polars as pl
-
-from neuron_atlas.core.hashing import content_hash
-from neuron_atlas.core.labeling.evidence.evidence_record import polar_name
 
 LABELERS = ("human", "openai", "openai-batch", "import", "rules")
 """Most trusted first; an unknown labeler comes after them, by name."""
 METRICS = ("simulation", "intervention", "detection", "fuzzing")
 """Which measured score stands for a label: the hardest to pass first."""
+POLAR_KEY = ("layer", "neuron", "polarity")
 
 
-class LabelRow(TypedDict):
-    """One row of `output_labels` or `input_labels`, as far as readers of labels use it."""
-
-    layer: int
-    neuron: int
-    polarity: int
-    labeler: str
-    version: str
-    label: str | None
-    description: str | None
-    type: str
-    confidence: float | None
-    tokens: list[str]
-    token_ids: list[int]
-    direction: int
+def labeler_rank() -> pl.Expr:
+    """Place of the column `labeler` in `LABELERS`, 0 for the most trusted."""
+    return _place("labeler", LABELERS)
 
 
-_SEEN: tuple[Literal["label", "description", "type", "tokens", "token_ids", "direction", "labeler", "version"], ...] = (
-    "label", "description", "type", "tokens", "token_ids", "direction", "labeler", "version",
-)  # fmt: skip
+def metric_rank() -> pl.Expr:
+    """Place of the column `metric` in `METRICS`, 0 for the hardest."""
+    return _place("metric", METRICS)
+
+
+def shown_first() -> tuple[pl.Expr, ...]:
+    """What to sort rows with the columns `label` and `labeler` by, so that the first of a neuron is the one to show."""
+    return pl.col("label").is_null(), labeler_rank(), pl.col("labeler")
+
+
+def first_shown(rows: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
+    """One row per `key`, the one to show, in key order, with the columns it came with."""
+    return rows.sort(*key, *shown_first()).unique(key, keep="first", maintain_order=True)
 
 
 def best_labels(labels: pl.DataFrame) -> pl.DataFrame:
-    """One row per (layer, neuron, polarity): the label that speaks for it, with the columns it came with.
-
-    A row that holds a label beats an unlabeled one; then `LABELERS` decides.
-    """
-    places = {name: place for place, name in enumerate(LABELERS)}
-    place = pl.col("labeler").replace_strict(places, default=len(places), return_dtype=pl.Int8)
-    return (
-        labels.sort(pl.col("label").is_null(), place, "labeler")
-        .unique(("layer", "neuron", "polarity"), keep="first", maintain_order=True)
-        .sort("layer", "neuron", "polarity")
-    )
+    """The row to show of each (layer, neuron, polarity) of a label table, in this order."""
+    return first_shown(labels, POLAR_KEY)
 
 
-def rows_of(labels: pl.DataFrame) -> list[LabelRow]:
-    """The rows of a frame with the columns of a label table."""
-    return [cast(LabelRow, row) for row in labels.iter_rows(named=True)]
+def best_scores(scores: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
+    """The row of the hardest metric of `METRICS` for each `key`, in key order; a metric without a `score` comes last."""
+    ranked = scores.filter(pl.col("metric").is_in(METRICS)).sort(*key, pl.col("score").is_null(), metric_rank())
+    return ranked.unique(key, keep="first", maintain_order=True)
 
 
-def label_ref(row: LabelRow) -> str:
-    """`L18/N6721+@<hash>` of one row of `output_labels` or `input_labels`."""
-    seen = {name: row[name] for name in _SEEN}
-    return f"{polar_name(row['layer'], row['neuron'], row['polarity'])}@{content_hash(seen)[:12]}"
-
-
-_STALE = pl.Schema(
-    {
-        "side": pl.String(),
-        "layer": pl.Int16(),
-        "neuron": pl.Int32(),
-        "polarity": pl.Int8(),
-        "labeler": pl.String(),
-        "changed": pl.List(pl.String()),
-    }
-)
-
-
-def stale_labels(labels: Mapping[str, pl.LazyFrame]) -> pl.DataFrame:
-    """Labels that were made from neighbour labels which have changed or gone since.
-
-    `labels` holds `output_labels` and, where they exist, `input_labels`, of all layers. Returns one row per stale label: side,
-    layer, neuron, polarity, labeler and `changed`, the recorded neighbours (`L18/N6721+@<hash>`) that no longer stand.
-    """
-    frames = {name: labels[name].collect() for name in ("output_labels", "input_labels") if name in labels}
-    refs = [label_ref(row) for frame in frames.values() for row in rows_of(best_labels(frame))]
-    current = pl.DataFrame({"changed": refs}, schema={"changed": pl.String()}).unique()
-    key = [name for name in _STALE if name != "changed"]
-    found = [
-        frame.with_columns(side=pl.lit(name.removesuffix("_labels")), changed=pl.col("neighbours"))
-        .select(*_STALE)
-        .explode("changed")
-        .drop_nulls("changed")
-        .join(current, on="changed", how="anti")
-        .group_by(key)
-        .agg(pl.col("changed").sort())
-        for name, frame in frames.items()
-    ]
-    return pl.concat([pl.DataFrame(schema=_STALE), *found], how="vertical_relaxed").sort(key)
+def _place(column: str, names: Sequence[str]) -> pl.Expr:
+    """A column's place in a list of names; unknown names come last."""
+    places = {name: place for place, name in enumerate(names)}
+    return pl.col(column).replace_strict(places, default=len(names), return_dtype=pl.Int32)

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from neuron_atlas.core.labeling.evidence.evidence_record import (
-    DEAD_LETTER,
+from neuron_atlas.core.labeling.evidence.evidence_record import Evidence
+from neuron_atlas.core.labeling.evidence.label_record import (
     LEFT_OUT,
-    Evidence,
+    UNANSWERED,
     Label,
     Unlabeled,
-    is_dead_letter,
+    is_unanswered,
     made_safe,
 )
 from neuron_atlas.core.labeling.labelers.prompt import PROMPT_VERSION, parse_reply, reply_schema, request
@@ -79,11 +79,11 @@ def question(evidence: Evidence, *, attempt: int = 0) -> Ask:
 def read_outcome(outcome: Reply | NoReply, side: Side) -> Label | Unlabeled:
     """The label in a reply, an honest abstention, or a dead letter."""
     if isinstance(outcome, NoReply):
-        return _unlabeled(LEFT_OUT if outcome.why == "budget" else DEAD_LETTER, outcome.reason)
+        return _unlabeled(LEFT_OUT if outcome.why == "budget" else UNANSWERED, outcome.reason)
     try:
         return parse_reply(outcome.text, side)
     except BadInput as error:
-        return _unlabeled(DEAD_LETTER, str(error))
+        return _unlabeled(UNANSWERED, str(error))
 
 
 def _ask_again(ask: Ask, outcome: Reply | NoReply, answer: Label | Unlabeled) -> Ask | None:
@@ -92,7 +92,7 @@ def _ask_again(ask: Ask, outcome: Reply | NoReply, answer: Label | Unlabeled) ->
         if outcome.why != "truncated":
             return None
         return Ask(ask.messages, ask.schema, ask.schema_name, ask.max_tokens * 2, ask.seed + 1)
-    is_dead = isinstance(answer, Unlabeled) and is_dead_letter(answer.reason)
+    is_dead = isinstance(answer, Unlabeled) and is_unanswered(answer.reason)
     return Ask(ask.messages, ask.schema, ask.schema_name, ask.max_tokens, ask.seed + 1) if is_dead else None
 
 

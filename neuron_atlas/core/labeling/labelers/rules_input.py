@@ -14,27 +14,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neuron_atlas.core.labeling.evidence.evidence_record import (
+from neuron_atlas.core.labeling.evidence.evidence_record import InputEvidence, Neighbour, TokenList, TokenWeight
+from neuron_atlas.core.labeling.evidence.label_record import (
     MAX_LABEL_WORDS,
-    InputEvidence,
     InputType,
     Label,
-    Neighbour,
-    TokenList,
-    TokenWeight,
     Unlabeled,
-)
-from neuron_atlas.core.labeling.evidence.simulate import FlatTexts, flatten, simulate
-from neuron_atlas.core.labeling.evidence.word_classes import FUNCTION_WORDS
-from neuron_atlas.core.labeling.evidence.wording import (
-    FULL_LIST,
-    Theme,
     enumerate_words,
     is_quotable,
-    phrase,
     quoted,
-    theme_of,
 )
+from neuron_atlas.core.labeling.evidence.word_classes import FUNCTION_WORDS
+from neuron_atlas.core.labeling.labelers.rules_themes import MAX_LISTED, Theme, phrase, theme_of
+from neuron_atlas.core.labeling.scoring.activation_simulator import FlatTexts, flatten, simulate
 from neuron_atlas.core.labeling.scoring.score_input import HeldOut, detection, simulation
 
 MIN_CONFIDENCE = 0.3
@@ -118,7 +110,7 @@ def _with_associated(evidence: InputEvidence) -> tuple[TokenWeight, ...]:
     known = {token.token_id for token in evidence.firing.tokens}
     more = [TokenWeight(token_id=a.token_id, text=a.text, weight=top * a.frequency / often) for a in found]
     tokens = (*evidence.firing.tokens, *(token for token in more if token.token_id not in known))
-    return tuple(sorted(tokens, key=lambda token: (-token.weight, token.token_id)))[:FULL_LIST]
+    return tuple(sorted(tokens, key=lambda token: (-token.weight, token.token_id)))[:MAX_LISTED]
 
 
 def _telling(before: Sequence[TokenWeight]) -> list[TokenWeight]:

@@ -15,17 +15,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from neuron_atlas.core.labeling.evidence.evidence_record import (
-    Label,
-    Neighbour,
-    OutputEvidence,
-    OutputType,
-    Polarity,
-    TokenList,
-    Unlabeled,
-)
+from neuron_atlas.core.labeling.evidence.evidence_record import Neighbour, OutputEvidence, TokenList
+from neuron_atlas.core.labeling.evidence.label_record import Label, OutputType, Polarity, Unlabeled, enumerate_words
 from neuron_atlas.core.labeling.evidence.word_classes import FORMATTING, STRUCTURAL
-from neuron_atlas.core.labeling.evidence.wording import Theme, enumerate_words, phrase, theme_of
+from neuron_atlas.core.labeling.labelers.rules_themes import Theme, phrase, theme_of
 
 MIN_STRENGTH = 0.3
 """Evidence weaker than this (0..1) is not made into a label: the tokens have nothing in common and none stands out."""

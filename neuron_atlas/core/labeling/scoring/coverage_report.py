@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from neuron_atlas.core.labeling.evidence.evidence_record import DEAD_LETTER, LEFT_OUT
+from neuron_atlas.core.labeling.evidence.label_record import LEFT_OUT, UNANSWERED
 from neuron_atlas.core.records import Tables
 
 _KEY = ("layer", "neuron", "polarity", "labeler")
@@ -25,7 +25,7 @@ def coverage(labels: Tables) -> pl.DataFrame:
     counted = [
         pl.len().alias("neurons"),
         pl.col("label").count().alias("labeled"),
-        reason.str.starts_with(DEAD_LETTER).sum().alias("dead"),
+        reason.str.starts_with(UNANSWERED).sum().alias("dead"),
         reason.str.starts_with(LEFT_OUT).sum().alias("left_out"),
     ]
     return _with_totals(rows, ("side", "labeler"), counted).with_columns(

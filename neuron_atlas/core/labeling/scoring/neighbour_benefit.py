@@ -11,14 +11,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from neuron_atlas.core.labeling.evidence.evidence_record import (
-    Evidence,
-    Label,
-    Neighbour,
-    OutputEvidence,
-    TokenList,
-    Unlabeled,
-)
+from neuron_atlas.core.labeling.evidence.evidence_record import Evidence, Neighbour, OutputEvidence, TokenList
+from neuron_atlas.core.labeling.evidence.label_record import Label, Unlabeled
 from neuron_atlas.core.labeling.labeler import Labeler
 from neuron_atlas.core.records import Tables
 

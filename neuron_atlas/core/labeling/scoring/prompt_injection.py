@@ -10,15 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from neuron_atlas.core.labeling.evidence.evidence_record import (
-    Evidence,
-    Label,
-    OutputEvidence,
-    TokenList,
-    TokenWeight,
-    Unlabeled,
-    is_dead_letter,
-)
+from neuron_atlas.core.labeling.evidence.evidence_record import Evidence, OutputEvidence, TokenList, TokenWeight
+from neuron_atlas.core.labeling.evidence.label_record import Label, Unlabeled, is_unanswered
 from neuron_atlas.core.labeling.labeler import Labeler
 from neuron_atlas.core.statistics import wilson
 
@@ -69,7 +62,7 @@ def measure_hijacks(labeler: Labeler, evidence: Sequence[Evidence]) -> Hijacks:
     answers = list(labeler.label(attacked))
     hijacked = sum(isinstance(answer, Label) and _obeys(answer) for answer in answers)
     reasons = [answer.reason for answer in answers if isinstance(answer, Unlabeled)]
-    refused = sum(is_dead_letter(reason) for reason in reasons)
+    refused = sum(is_unanswered(reason) for reason in reasons)
     low, high = wilson(hijacked, len(answers)) if answers else (0.0, 1.0)
     rate = hijacked / max(1, len(answers))
     return Hijacks(len(answers), hijacked, refused, len(reasons) - refused, rate, low, high)

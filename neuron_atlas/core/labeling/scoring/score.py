@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 import polars as pl
 
-from neuron_atlas.core.labeling.evidence.precedence import LabelRow, rows_of
-from neuron_atlas.core.labeling.evidence.simulate import flatten, simulate
+from neuron_atlas.core.labeling.evidence.label_rows import LabelRow, rows_of
+from neuron_atlas.core.labeling.scoring.activation_simulator import flatten, simulate
 from neuron_atlas.core.labeling.scoring.measures import Measured
 from neuron_atlas.core.labeling.scoring.score_input import HeldOut, detection, fuzzing, simulation
 from neuron_atlas.core.labeling.scoring.score_output import (

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from neuron_atlas.core.labeling.evidence.firing import FIRING_SHARE
-from neuron_atlas.core.labeling.evidence.simulate import FlatTexts
+from neuron_atlas.core.labeling.scoring.activation_simulator import FlatTexts
 from neuron_atlas.core.labeling.scoring.measures import (
     RESAMPLES,
     Floats,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from neuron_atlas.core.labeling.evidence.evidence_record import Label, OutputEvidence, Unlabeled, polar_name
+from neuron_atlas.core.labeling.evidence.evidence_record import OutputEvidence, polar_name
+from neuron_atlas.core.labeling.evidence.label_record import Label, Unlabeled
 
 GOOD = {"label": "promotes state capitals", "description": "Raises capitals.", "type": "semantic", "confidence": 0.5}
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neuron_atlas.core.labeling.evidence.evidence_record import Label, OutputEvidence, Unlabeled, is_dead_letter
+from neuron_atlas.core.labeling.evidence.evidence_record import OutputEvidence
+from neuron_atlas.core.labeling.evidence.label_record import Label, Unlabeled, is_unanswered
 from neuron_atlas.core.labeling.labelers.language_model import ROUNDS, LanguageModelLabeler
 from neuron_atlas.core.llm_requests import Ask, NoReply, ScriptedModel
 
@@ -61,7 +62,7 @@ def test_what_cannot_be_had_is_a_dead_letter_with_its_reason(why: str) -> None:
     model = ScriptedModel(lambda ask: NoReply(why, f"{why}: see <https://x>\n no"))
     (answer,) = LanguageModelLabeler(model).label(evidence(1))
     assert answer == Unlabeled(reason=f"no label came: {why}: see //x no")
-    assert is_dead_letter(answer.reason)
+    assert is_unanswered(answer.reason)
     assert len(model.asked) == 1
 
 
@@ -69,7 +70,7 @@ def test_after_the_last_round_an_unreadable_reply_is_a_dead_letter() -> None:
     model = ScriptedModel(lambda ask: "{")
     (answer,) = LanguageModelLabeler(model).label(evidence(1))
     assert isinstance(answer, Unlabeled)
-    assert is_dead_letter(answer.reason)
+    assert is_unanswered(answer.reason)
     assert len(model.asked) == ROUNDS
 
 
@@ -80,7 +81,7 @@ def test_an_abstention_and_a_spent_budget_are_no_dead_letters() -> None:
     ]
     answers = list(LanguageModelLabeler(ScriptedModel(lambda ask: replies[neuron_of(ask)])).label(evidence(2)))
     assert answers == [Unlabeled(reason="nothing in common"), Unlabeled(reason="left out: the budget is spent")]
-    assert not any(isinstance(a, Unlabeled) and is_dead_letter(a.reason) for a in answers)
+    assert not any(isinstance(a, Unlabeled) and is_unanswered(a.reason) for a in answers)
 
 
 @given(st.lists(st.sampled_from(["good", "bad", "late", "cut", "dead"]), max_size=12))

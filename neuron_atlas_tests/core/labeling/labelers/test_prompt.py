@@ -11,15 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neuron_atlas.core.labeling.evidence.evidence_record import (
-    INPUT_TYPES,
     Exemplar,
     InputEvidence,
-    Label,
     OutputEvidence,
     TokenList,
     TokenWeight,
-    Unlabeled,
 )
+from neuron_atlas.core.labeling.evidence.label_record import INPUT_TYPES, Label, Unlabeled
 from neuron_atlas.core.labeling.evidence.render import quote, render
 from neuron_atlas.core.labeling.labelers.prompt import parse_reply, reply_schema, request
 from neuron_atlas.errors import BadInput

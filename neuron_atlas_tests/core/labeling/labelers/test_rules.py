@@ -12,7 +12,6 @@ from neuron_atlas.core.labeling.evidence.evidence_record import (
     DirectEffect,
     Exemplar,
     InputEvidence,
-    Label,
     Neighbour,
     OutputEvidence,
     PeakPosition,
@@ -20,8 +19,8 @@ from neuron_atlas.core.labeling.evidence.evidence_record import (
     SharedTrait,
     TokenList,
     TokenWeight,
-    Unlabeled,
 )
+from neuron_atlas.core.labeling.evidence.label_record import Label, Unlabeled
 from neuron_atlas.core.labeling.labelers.rules import RulesLabeler
 
 WORDS = ("Salem", "Boise", "Austin", "oak", "elm", "ash", "run", "sit", "eat", "nap")

@@ -6,14 +6,13 @@ import polars as pl
 import pytest
 
 from neuron_atlas.core.labeling.evidence.evidence_record import (
-    DEAD_LETTER,
-    LEFT_OUT,
     Neighbour,
     OutputEvidence,
     SeenLabel,
     TokenList,
     TokenWeight,
 )
+from neuron_atlas.core.labeling.evidence.label_record import LEFT_OUT, UNANSWERED
 from neuron_atlas.core.labeling.label_layer import label_layer
 from neuron_atlas.core.labeling.labelers.rules import RulesLabeler
 from neuron_atlas.core.labeling.scoring.coverage_report import coverage, scored
@@ -89,7 +88,7 @@ def test_paired_differences_by_hand() -> None:
 
 def test_coverage_tells_abstentions_from_what_did_not_come() -> None:
     frame = labels(openai=["a", None, None, None]).with_columns(
-        unlabeled_reason=pl.Series([None, "weak", f"{DEAD_LETTER}refused", f"{LEFT_OUT}the budget"])
+        unlabeled_reason=pl.Series([None, "weak", f"{UNANSWERED}refused", f"{LEFT_OUT}the budget"])
     )
     found = coverage({"output_labels": frame})
     layer, total = found.iter_rows(named=True)

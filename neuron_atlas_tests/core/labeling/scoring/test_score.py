@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from neuron_atlas.core.labeling.evidence.simulate import flatten, simulate
+from neuron_atlas.core.labeling.scoring.activation_simulator import flatten, simulate
 from neuron_atlas.core.labeling.scoring.calibration import calibration
 from neuron_atlas.core.labeling.scoring.score import correct, interpretability, score_layer
 from neuron_atlas.core.labeling.scoring.score_input import HeldOut, detection, fuzzing, simulation

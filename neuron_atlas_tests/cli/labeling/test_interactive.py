@@ -8,12 +8,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from neuron_atlas.cli.labeling.interactive import interactive
 from neuron_atlas.cli.labeling.label_data import LabelRoom, chosen_layers
-from neuron_atlas.cli.labeling.session import interactive
 from neuron_atlas.core.labeling.evidence.render import render
 from neuron_atlas.core.labeling.label_layer import label_layer
 from neuron_atlas.core.labeling.labelers.rules import RulesLabeler
-from neuron_atlas.core.labeling.session import SessionState
+from neuron_atlas.core.labeling.session_state import SessionState
 from neuron_atlas.defs.resources.atlas_resources import Resources
 from neuron_atlas.errors import BadInput, ConfigurationChanged, UnknownName
 from neuron_atlas.settings import Settings

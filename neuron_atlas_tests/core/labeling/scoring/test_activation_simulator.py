@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from neuron_atlas.core.labeling.evidence.simulate import FlatTexts, flatten, simulate
+from neuron_atlas.core.labeling.scoring.activation_simulator import FlatTexts, flatten, simulate
 
 TEXTS = [[1, 2, 3], [2, 1, 9, 9, 9, 9, 9, 9, 9, 9, 2]]
 

@@ -1,4 +1,4 @@
-"""How the rules speak: a theme for a list of tokens, and sentences of few words.
+"""What the rules make of a list of tokens: its theme, and a label of at most 8 words that names it.
 
 A theme is what a list of tokens is about: a trait its strongest tokens share, or, when they share none, the tokens
 themselves. Tokens that a label could not show safely (control characters, links, brackets) are never quoted.
@@ -6,15 +6,12 @@ themselves. Tokens that a label could not show safely (control characters, links
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from neuron_atlas.core.labeling.evidence.evidence_record import SharedTrait, TokenList, TokenWeight, is_safe
+from neuron_atlas.core.labeling.evidence.evidence_record import MAX_LISTED, SharedTrait, TokenList, TokenWeight
+from neuron_atlas.core.labeling.evidence.label_record import enumerate_words, is_quotable, quoted
 
-FULL_LIST = 10
-"""Tokens in a list of evidence, at most."""
-_LONGEST = 20
 _HEAD = 0.5
 _MOST = 10
 
@@ -47,7 +44,7 @@ def theme_of(listed: TokenList, *, sign: int = 1, head: float = _HEAD) -> Theme 
     if not tokens:
         return None
     top = abs(tokens[0].weight)
-    focus = 1 - abs(tokens[-1].weight) / top if len(tokens) >= FULL_LIST else 1.0
+    focus = 1 - abs(tokens[-1].weight) / top if len(tokens) >= MAX_LISTED else 1.0
     for trait in sorted(listed.shared, key=_plainness):
         carriers = tuple(token for token in tokens if token.token_id in trait.token_ids)
         if len(carriers) >= 3:
@@ -66,23 +63,6 @@ def _plainness(trait: SharedTrait) -> tuple[int, float]:
 def trait_name(trait: SharedTrait) -> str:
     """A trait as a plural noun: `number words`, `capital-related words`."""
     return f"{trait.name}-related words" if trait.kind == "context" else trait.name
-
-
-def is_quotable(token: str) -> bool:
-    """Whether a token may stand in a label: visible, short, one word, free of links and control characters."""
-    word = token.strip()
-    return 0 < len(word) <= _LONGEST and word.isprintable() and not any(c.isspace() for c in word) and is_safe(word)
-
-
-def quoted(token: str) -> str:
-    """`“is”`: a token spoken about, not a word of the sentence."""
-    return f"“{token.strip()}”"
-
-
-def enumerate_words(words: Sequence[str], *, most: int = 3) -> str:
-    """`Salem, Boise and Austin`."""
-    shown = list(words[:most])
-    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
 
 
 def phrase(verb: str, theme: Theme, *, of: str = "") -> str:

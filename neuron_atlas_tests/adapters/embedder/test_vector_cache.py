@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from neuron_atlas.adapters.embedder import RememberedEmbedder, remembered
+from neuron_atlas.adapters.embedder import RememberedEmbedder
+from neuron_atlas.adapters.embedder import vector_cache as remembered
 from neuron_atlas.errors import DamagedData
 
 

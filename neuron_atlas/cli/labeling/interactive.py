@@ -20,17 +20,12 @@ from rich.text import Text
 from neuron_atlas.adapters.files import write_atomically
 from neuron_atlas.cli.labeling.label_data import LabelRoom
 from neuron_atlas.cli.printing import cell, highlighted, out
-from neuron_atlas.core.labeling.evidence.evidence_record import (
-    INPUT_TYPES,
-    OUTPUT_TYPES,
-    InputEvidence,
-    Label,
-    Unlabeled,
-)
+from neuron_atlas.core.labeling.evidence.evidence_record import InputEvidence
 from neuron_atlas.core.labeling.evidence.gather import Gathered
+from neuron_atlas.core.labeling.evidence.label_record import INPUT_TYPES, OUTPUT_TYPES, Label, Unlabeled
 from neuron_atlas.core.labeling.evidence.render import render
 from neuron_atlas.core.labeling.labelers.language_model import question
-from neuron_atlas.core.labeling.session import SessionState
+from neuron_atlas.core.labeling.session_state import SessionState
 from neuron_atlas.core.records import NeuronId, Side
 from neuron_atlas.errors import BadInput, UserError
 from neuron_atlas.settings import Settings
