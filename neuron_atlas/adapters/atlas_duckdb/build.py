@@ -20,8 +20,7 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
-from neuron_atlas.adapters.atlas_duckdb.checks import check_integrity
-from neuron_atlas.adapters.atlas_duckdb.index import write_labels, write_neuron_words
+from neuron_atlas.adapters.atlas_duckdb.integrity_checks import check_integrity
 from neuron_atlas.adapters.atlas_duckdb.schema import (
     ATLAS_VERSION,
     GRAPH_KEY,
@@ -32,8 +31,9 @@ from neuron_atlas.adapters.atlas_duckdb.schema import (
     sql_text,
     statement,
 )
+from neuron_atlas.adapters.atlas_duckdb.search_index import write_label_index, write_neuron_index
 from neuron_atlas.adapters.files import make_folder, replace_durably
-from neuron_atlas.core.labeling.evidence.precedence import LABELERS, METRICS
+from neuron_atlas.core.labeling.evidence.precedence import best_scores, first_shown
 from neuron_atlas.core.ports import Embedder
 from neuron_atlas.core.records import Tables
 from neuron_atlas.core.tables import GRAPHS, Table
@@ -111,13 +111,13 @@ def _fill(
     try:
         connection.execute("BEGIN")  # one log for all, instead of one flush per statement
         rows = {name: _write(connection, name, table, given.get(name)) for name, table in PUBLISHED.items()}
-        connection.execute("SET VARIABLE labelers = $order", {"order": list(LABELERS)})
-        connection.execute("SET VARIABLE metrics = $order", {"order": list(METRICS)})
+        connection.register("shown_labels", _shown_labels(connection))
         for name in DERIVED:
             connection.execute(statement(f"build/{name}"))
             rows[name] = _count(connection, name)
-        write_neuron_words(connection)
-        facts = {**facts, **write_labels(connection, given, embedder)}
+        connection.unregister("shown_labels")
+        write_neuron_index(connection)
+        facts = {**facts, **write_label_index(connection, given, embedder)}
         missing = [name for name in PUBLISHED if name not in given]
         _write_metadata(connection, facts, rows, missing)
         check_integrity(connection)
@@ -156,6 +156,19 @@ def _checked(table: Table, frame: pl.LazyFrame) -> pl.DataFrame:
     if table.key[:1] == ("prompt_id",):
         rows = rows.unique(subset=table.key, keep="first", maintain_order=True)
     return table.checked(rows)
+
+
+def _shown_labels(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
+    """Per layer, neuron, polarity and side the labeler whose label is shown and the metric that scores it (missing: none does)."""
+    key = ("layer", "neuron", "polarity", "side")
+    sides = [
+        connection.sql(f"SELECT '{side}' AS side, layer, neuron, polarity, labeler, label FROM {side}_labels").pl()
+        for side in ("output", "input")
+    ]
+    scores = connection.sql("SELECT layer, neuron, polarity, side, labeler, metric, score FROM label_scores").pl()
+    shown = first_shown(pl.concat(sides), key).select(*key, "labeler")
+    metrics = best_scores(scores, (*key, "labeler")).select(*key, "labeler", "metric")
+    return shown.join(metrics, on=[*key, "labeler"], how="left")
 
 
 def _write_metadata(

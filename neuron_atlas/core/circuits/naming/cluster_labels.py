@@ -11,7 +11,7 @@ from neuron_atlas.core.circuits.naming.ablation_test import AblationBudget, abla
 from neuron_atlas.core.circuits.naming.language_model import PROMPT_VERSION, language_names
 from neuron_atlas.core.circuits.naming.members import given, homes, module_members, module_tokens, themes, traffic
 from neuron_atlas.core.circuits.naming.themes import ModuleEvidence, ModuleName, Share, name_module
-from neuron_atlas.core.labeling.evidence.precedence import LABELERS
+from neuron_atlas.core.labeling.evidence.precedence import first_shown
 from neuron_atlas.core.ports import LanguageModel, SubjectModel
 from neuron_atlas.core.records import Frames, Tables
 from neuron_atlas.core.tables import CLUSTER_LABELS
@@ -106,13 +106,7 @@ def _rows(names: list[tuple[ModuleEvidence, ModuleName]]) -> pl.DataFrame:
 
 def _with_best(rows: pl.DataFrame) -> pl.DataFrame:
     """Column is_best: of a module's names one that is there, the most trusted labeler's first."""
-    places = {name: place for place, name in enumerate(LABELERS)}
-    place = pl.col("labeler").replace_strict(places, default=len(places), return_dtype=pl.Int8)
-    best = (
-        rows.sort("path", pl.col("label").is_null(), place, "labeler")
-        .unique("path", keep="first", maintain_order=True)
-        .select("path", "labeler", is_best=pl.lit(True))
-    )
+    best = first_shown(rows, ["path"]).select("path", "labeler", is_best=pl.lit(True))
     return rows.join(best, on=["path", "labeler"], how="left").with_columns(pl.col("is_best").fill_null(False))
 
 

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neuron_atlas.core.labeling.scoring.measures import average_precision, correlation, pair_sums, resample
-from neuron_atlas.core.statistics import wilson
 
 
 def ap(scores: list[float], positive: list[bool]) -> float:
@@ -50,13 +49,6 @@ def test_correlation_matches_numpy_and_is_0_for_a_constant() -> None:
     halves = np.stack([pair_sums(x[:15], y[:15]), pair_sums(x[15:], y[15:])])
     assert correlation(halves.sum(axis=0, keepdims=True))[0] == pytest.approx(np.corrcoef(x, y)[0, 1])
 
-
-def test_wilson_interval_of_all_and_none() -> None:
-    # (p + z^2/2n -+ z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n), n = 10, z = 1.96
-    low, high = wilson(10, 10)
-    assert (low, high) == (pytest.approx(0.7225, abs=1e-3), pytest.approx(1.0))
-    assert wilson(0, 10)[1] == pytest.approx(1 - 0.7225, abs=1e-3)
-    assert wilson(5, 10)[0] < 0.5 < wilson(5, 10)[1]
 
 
 def test_resamples_draw_as_many_as_there_are() -> None:
