@@ -1,13 +1,13 @@
-"""What is asked of a language model and what comes back, as values.
+"""A request to a language model (`LlmRequest`) and what comes back (`Reply` or `NoReply`), as values.
 
-An answer that did not come is a value too (`NoReply`), so that one bad request never ends a thousand good ones. What the text
-of a reply means is the business of whoever asked: the format asked for and its parser stand together there. The port is
-`LanguageModel` in `ports.py`; clients are in `adapters/language_model`.
+A failed request returns a `NoReply` instead of raising, so that one bad request does not end a thousand good ones. What the text
+of a reply means is decided by the module that sent the request, where the requested format and its parser stand together: for
+labels `labeling/labelers/prompt.py`. The port is `LanguageModel` in `ports.py`; clients are in `adapters/language_model`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -26,8 +26,8 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """One request. `schema` (named `schema_name`) is the form of the answer; None asks for plain text. `max_tokens` caps the
+class LlmRequest:
+    """One request. `schema` (named `schema_name`) is the form of the answer; None requests plain text. `max_tokens` caps the
     answer, thinking included. The same request with another `seed` is another request: the way to ask again."""
 
     messages: tuple[Message, ...]
@@ -51,8 +51,8 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The text that came back and what it took. `cost_usd` is None where no price is known; `is_remembered`: it was paid for
-    before and cost nothing now."""
+    """The text that came back and what it took. `cost_usd` is None where no price is known; `is_remembered`: it came from the
+    ledger, so it was paid for before and cost nothing now."""
 
     text: str
     prompt_tokens: int = 0
@@ -64,26 +64,7 @@ class Reply:
 @dataclass(frozen=True, slots=True)
 class NoReply:
     """No usable answer. `refused`: the model declined; `truncated`: the answer did not fit into `max_tokens`; `failed`: no answer
-    after every retry; `budget`: it was not asked, for the money is spent."""
+    after every retry; `budget`: it was not sent, because the budget is spent."""
 
     why: Literal["refused", "truncated", "failed", "budget"]
     reason: str
-
-
-@dataclass
-class ScriptedModel:
-    """A language model whose answers a function gives: for tests and for trying things offline. Fulfils `LanguageModel`.
-
-    `asked` keeps every request in order.
-    """
-
-    answer: Callable[[Ask], str | NoReply]
-    name: str = "scripted"
-    asked: list[Ask] = field(default_factory=list[Ask])
-
-    def ask(self, requests: Sequence[Ask]) -> Iterator[Reply | NoReply]:
-        """One answer per request, in order."""
-        for request in requests:
-            self.asked.append(request)
-            answered = self.answer(request)
-            yield answered if isinstance(answered, NoReply) else Reply(answered)

@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from neuron_atlas.core.llm_requests import Ask, NoReply, Reply
+from neuron_atlas.core.llm_requests import LlmRequest, NoReply, Reply
 from neuron_atlas.core.records import Edit, ModelSpec, Prompt
 
 Array = NDArray[np.float32]
@@ -125,7 +125,7 @@ class LanguageModel(Protocol):
         """The model's name, part of the version of whatever rests on its answers."""
         ...
 
-    def ask(self, requests: Sequence[Ask]) -> Iterable[Reply | NoReply]:
+    def ask(self, requests: Sequence[LlmRequest]) -> Iterable[Reply | NoReply]:
         """One answer per request, in order; many may be under way at once. What cannot be answered is a `NoReply`, not an error.
 
         Raises `UserError` when nothing can be asked at all (no key, unknown model).

@@ -2,13 +2,13 @@
 is wanted: its client loads slowly)."""
 
 from neuron_atlas.adapters.embedder.sentence import SentenceEmbedder, load_embedder, stored_embedder
-from neuron_atlas.adapters.embedder.vector_cache import RememberedEmbedder
+from neuron_atlas.adapters.embedder.vector_cache import CachedEmbedder
 from neuron_atlas.adapters.embedder.weights import DEFAULT, REMOTE, fetch_weights, find_weights
 
 __all__ = [
     "DEFAULT",
     "REMOTE",
-    "RememberedEmbedder",
+    "CachedEmbedder",
     "SentenceEmbedder",
     "fetch_weights",
     "find_weights",

@@ -2,7 +2,7 @@
 
 Chosen by a name that begins with `openai:`. A server does not say which weights it has, so stored vectors name the model and the
 server they came from, and vectors of two servers are never compared. How long a vector is shows in the first reply; every
-other one must be as long. What is paid once is kept by `RememberedEmbedder`.
+other one must be as long. What is paid once is kept by `CachedEmbedder`.
 """
 
 from __future__ import annotations

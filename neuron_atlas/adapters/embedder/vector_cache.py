@@ -30,7 +30,7 @@ _TABLE = (
 _KEPT = "select length(vector) from vectors where embedder = ? limit 1"
 
 
-class RememberedEmbedder:
+class CachedEmbedder:
     """Fulfils `ports.Embedder` with another one and a file; several processes may share the file."""
 
     def __init__(self, embedder: Embedder, path: Path) -> None:

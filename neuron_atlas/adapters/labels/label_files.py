@@ -1,4 +1,4 @@
-"""Files of labels from elsewhere, read line by line as `ForeignLabel`s; the kind is found out from the content.
+"""Files of labels from elsewhere, read line by line as `ImportedLabel`s; the kind is found out from the content.
 
     labels-json   {"neurons": {"L31/N8359": {"function_label": …, "input_label": …}}}   an interactive labeler's database
     neuronpedia   JSONL (.gz): {"modelId", "layer", "index", "description", "explanationModelName"}   an explanations export
@@ -18,7 +18,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
-from neuron_atlas.core.labeling.labelers.imported import ForeignLabel
+from neuron_atlas.core.labeling.labelers.imported import ImportedLabel
 from neuron_atlas.core.records import NeuronId
 from neuron_atlas.errors import BadInput
 
@@ -90,7 +90,7 @@ class _Database(BaseModel):
     neurons: dict[str, object]
 
 
-def read_labels(path: Path, *, refused: Refusals, kind: Kind | None = None) -> tuple[Kind, Iterator[ForeignLabel]]:
+def read_labels(path: Path, *, refused: Refusals, kind: Kind | None = None) -> tuple[Kind, Iterator[ImportedLabel]]:
     """The kind of a file and its labels. `refused` hears of every entry that is left out, with its line or name.
 
     Raises `BadInput` when the file is none of the known kinds (or not of `kind`), or larger than what is read.
@@ -133,8 +133,8 @@ def _opened(path: Path) -> gzip.GzipFile:
 
 
 def _from_lines(
-    path: Path, read: Callable[[bytes], Iterator[ForeignLabel]], refused: Refusals
-) -> Iterator[ForeignLabel]:
+    path: Path, read: Callable[[bytes], Iterator[ImportedLabel]], refused: Refusals
+) -> Iterator[ImportedLabel]:
     total = 0
     with _opened(path) as stream:
         number = 0
@@ -161,22 +161,22 @@ def _from_lines(
                     refused(f"line {number}: {_words(error)}")
 
 
-def _from_explanation(line: bytes) -> Iterator[ForeignLabel]:
+def _from_explanation(line: bytes) -> Iterator[ImportedLabel]:
     row = _Explanation.model_validate_json(line)
     author = " ".join(part for part in (row.explanationModelName, row.typeName) if part)
-    yield ForeignLabel(NeuronId(row.layer, row.index), 1, "input", row.description, "neuronpedia", author)
+    yield ImportedLabel(NeuronId(row.layer, row.index), 1, "input", row.description, "neuronpedia", author)
 
 
-def _from_feature(line: bytes) -> Iterator[ForeignLabel]:
+def _from_feature(line: bytes) -> Iterator[ImportedLabel]:
     row = _Feature.model_validate_json(line)
     if not row.labels:
         return
     first, place = row.labels[0], row.feature_metadata
     longer = first.metadata.parsed_response.description if first.metadata and first.metadata.parsed_response else ""
-    yield ForeignLabel(NeuronId(place.layer, place.neuron), 1, "input", first.label, "goodfire", description=longer)
+    yield ImportedLabel(NeuronId(place.layer, place.neuron), 1, "input", first.label, "goodfire", description=longer)
 
 
-def _from_database(path: Path, refused: Refusals) -> Iterator[ForeignLabel]:
+def _from_database(path: Path, refused: Refusals) -> Iterator[ImportedLabel]:
     with _opened(path) as stream:
         text = stream.read(MAX_JSON + 1)
     if len(text) > MAX_JSON:
@@ -194,12 +194,12 @@ def _from_database(path: Path, refused: Refusals) -> Iterator[ForeignLabel]:
             refused(f"{name[:40]}: {_words(error)}")
 
 
-def _from_entry(neuron: NeuronId, entry: _Entry) -> Iterator[ForeignLabel]:
+def _from_entry(neuron: NeuronId, entry: _Entry) -> Iterator[ImportedLabel]:
     does = entry.function_label or entry.output_label
     if does:
         described = entry.function_description or entry.output_description or ""
         kind = entry.function_type or entry.output_type or "unknown"
-        yield ForeignLabel(
+        yield ImportedLabel(
             neuron,
             1,
             "output",
@@ -210,7 +210,7 @@ def _from_entry(neuron: NeuronId, entry: _Entry) -> Iterator[ForeignLabel]:
             confidence=_number(entry.confidence),
         )
     if entry.input_label:
-        yield ForeignLabel(
+        yield ImportedLabel(
             neuron, 1, "input", entry.input_label, "labels-json", description=entry.input_description or "",
             type=entry.input_type or "unknown", confidence=_number(entry.input_confidence),
         )  # fmt: skip
@@ -228,7 +228,7 @@ def _words(error: Exception) -> str:
     return f"{where}: {first['msg']}" if where else first["msg"]
 
 
-_READERS: dict[Kind, Callable[[bytes], Iterator[ForeignLabel]]] = {
+_READERS: dict[Kind, Callable[[bytes], Iterator[ImportedLabel]]] = {
     "neuronpedia": _from_explanation,
     "goodfire": _from_feature,
 }

@@ -22,7 +22,7 @@ import polars as pl
 from neuron_atlas.adapters.files import make_folder
 from neuron_atlas.core.hashing import content_hash
 from neuron_atlas.core.labeling.evidence.label_record import Label
-from neuron_atlas.core.labeling.labelers.imported import ForeignLabel, as_label
+from neuron_atlas.core.labeling.labelers.imported import ImportedLabel, as_label
 from neuron_atlas.core.records import ModelSpec, NeuronId, Side
 from neuron_atlas.core.tables import INPUT_LABELS, OUTPUT_LABELS
 from neuron_atlas.errors import BadInput, TransientError
@@ -44,7 +44,7 @@ _MOST_REFUSED = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Imported:
+class ImportResult:
     """What became of an import: labels added, labels that were there already, and refused ones (the first reasons)."""
 
     added: int = 0
@@ -79,11 +79,11 @@ class LabelStore:
 
     def add(
         self,
-        labels: Iterable[ForeignLabel],
+        labels: Iterable[ImportedLabel],
         *,
         model: ModelSpec,
         progress: Callable[[int], None] | None = None,
-    ) -> Imported:
+    ) -> ImportResult:
         """Labels from elsewhere, in transactions of some thousands: interrupted, the same call goes on where it was.
 
         A label that is there already is left alone; one that names no neuron of the model or may not stand in a label is refused.
@@ -107,7 +107,7 @@ class LabelStore:
             read += len(chunk)
             if progress is not None:
                 progress(read)
-        return Imported(added, unchanged, len(refused), tuple(refused[:_MOST_REFUSED]))
+        return ImportResult(added, unchanged, len(refused), tuple(refused[:_MOST_REFUSED]))
 
     def rows(self, side: Side, layer: int, *, model_revision: str) -> pl.DataFrame:
         """The labels that count, as rows of `output_labels` or `input_labels`; token ids only where the label has
@@ -179,7 +179,7 @@ def open_label_store(path: Path) -> Generator[LabelStore]:
         store.close()
 
 
-def _within(foreign: ForeignLabel, model: ModelSpec) -> ForeignLabel:
+def _within(foreign: ImportedLabel, model: ModelSpec) -> ImportedLabel:
     neuron = foreign.neuron
     if not (0 <= neuron.layer < model.n_layers and 0 <= neuron.neuron < model.n_neurons):
         raise BadInput(

@@ -37,7 +37,7 @@ from neuron_atlas.adapters.language_model.ledger import Answer, Ledger, Spending
 from neuron_atlas.adapters.language_model.redaction import redacted
 from neuron_atlas.adapters.language_model.server import Patience, Prices, Server, guessed_tokens
 from neuron_atlas.core.hashing import content_hash
-from neuron_atlas.core.llm_requests import Ask, NoReply, Reply
+from neuron_atlas.core.llm_requests import LlmRequest, NoReply, Reply
 from neuron_atlas.errors import BadInput, Unreachable
 
 T = TypeVar("T")
@@ -74,7 +74,7 @@ class OpenAIBatchModel:
         patience: Patience | None = None,
         prices: Prices | None = None,
         limit_usd: float | None = None,
-        ask_dead_again: bool = False,
+        retry_unanswered: bool = False,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self.server = server
@@ -82,7 +82,7 @@ class OpenAIBatchModel:
         self.patience = patience or Patience()
         self.prices = prices
         self.limit_usd = limit_usd
-        self.ask_dead_again = ask_dead_again
+        self.retry_unanswered = retry_unanswered
         self.spending = Spending()
         self._pause = pause
         self._cooldown = Cooldown(self.patience)
@@ -93,11 +93,11 @@ class OpenAIBatchModel:
         """The model's name."""
         return self.server.model
 
-    def ask(self, requests: Sequence[Ask]) -> Iterator[Reply | NoReply]:
+    def ask(self, requests: Sequence[LlmRequest]) -> Iterator[Reply | NoReply]:
         """One answer per request, in order, after the last batch has ended. Raises as `OpenAIModel.ask`."""
         keys = [request.key(self.server.address) for request in requests]
         wanted = dict(zip(keys, requests, strict=True))
-        known = self.ledger.remembered(wanted, dead=not self.ask_dead_again)
+        known = self.ledger.remembered(wanted, dead=not self.retry_unanswered)
         self.spending = replace(self.spending, remembered=self.spending.remembered + sum(key in known for key in keys))
         missing = {key: request for key, request in wanted.items() if key not in known}
         answers: dict[str, Reply | NoReply] = dict(known)
@@ -113,7 +113,7 @@ class OpenAIBatchModel:
         for key in keys:
             yield answers[key]
 
-    def _answers(self, client: openai.OpenAI, missing: Mapping[str, Ask]) -> dict[str, Reply | NoReply]:
+    def _answers(self, client: openai.OpenAI, missing: Mapping[str, LlmRequest]) -> dict[str, Reply | NoReply]:
         """Harvest what was sent before, then send and harvest until nothing is missing."""
         answers = self._harvest_all(client, missing)
         for send in range(SENDS):
@@ -129,7 +129,7 @@ class OpenAIBatchModel:
         return {key: NoReply("failed", reason) for key in missing} | answers
 
     def _send(
-        self, client: openai.OpenAI, requests: Mapping[str, Ask], send: int, answers: dict[str, Reply | NoReply]
+        self, client: openai.OpenAI, requests: Mapping[str, LlmRequest], send: int, answers: dict[str, Reply | NoReply]
     ) -> None:
         """Send the requests that the budget allows; the others are answered by saying so."""
         worst = [(key, self.prices.worst(r) if self.prices is not None else 0.0) for key, r in requests.items()]
@@ -151,7 +151,7 @@ class OpenAIBatchModel:
                 ) from error
             self.ledger.add_batch(batch.id, self.server.address, {key: begun[key] for key in part})
 
-    def _line(self, key: str, request: Ask) -> bytes:
+    def _line(self, key: str, request: LlmRequest) -> bytes:
         body = Dialect().body(request, self.server.model)
         line = {"custom_id": key, "method": "POST", "url": "/v1/chat/completions", "body": body}
         return json.dumps(line).encode() + b"\n"
@@ -178,7 +178,7 @@ class OpenAIBatchModel:
 
         return self._patiently(create)
 
-    def _harvest_all(self, client: openai.OpenAI, wanted: Mapping[str, Ask]) -> dict[str, Reply | NoReply]:
+    def _harvest_all(self, client: openai.OpenAI, wanted: Mapping[str, LlmRequest]) -> dict[str, Reply | NoReply]:
         """Wait for every open batch that holds a wanted request, and take what came back."""
         answers: dict[str, Reply | NoReply] = {}
         for batch_id, calls in self.ledger.open_batches(self.server.address).items():
@@ -225,7 +225,7 @@ class OpenAIBatchModel:
             looks += 1
             self._pause(self.patience.poll_s * min(_LONGEST_POLL, 1.5 ** min(looks, 20)))
 
-    def _outcomes(self, client: openai.OpenAI, batch: Batch, wanted: Mapping[str, Ask]) -> dict[str, Answer]:
+    def _outcomes(self, client: openai.OpenAI, batch: Batch, wanted: Mapping[str, LlmRequest]) -> dict[str, Answer]:
         """What the output and error files hold, as far as it settles a request."""
         found: dict[str, Answer] = {}
         for file_id in (batch.output_file_id, batch.error_file_id):
@@ -264,7 +264,7 @@ class OpenAIBatchModel:
         raise Unreachable(f"the batch server does not answer ({trouble}). Run again: what was sent is harvested then.")
 
 
-def _read_line(line: str, wanted: Mapping[str, Ask]) -> tuple[str, Answer] | None:
+def _read_line(line: str, wanted: Mapping[str, LlmRequest]) -> tuple[str, Answer] | None:
     """(key, answer) of one line of an output or error file; None for what must be asked again."""
     try:
         read = _Line.model_validate_json(line)

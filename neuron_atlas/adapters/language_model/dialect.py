@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from neuron_atlas.core.llm_requests import Ask
+from neuron_atlas.core.llm_requests import LlmRequest
 
 _STRUCTURE_WORDS = ("response_format", "json_schema", "json_object", "structured output", "grammar", "guided")
 _LIMIT_WORDS = ("max_completion_tokens", "max_tokens")
@@ -25,7 +25,7 @@ class Dialect:
     limit: Literal["max_completion_tokens", "max_tokens"] = "max_completion_tokens"
     has_seed: bool = True
 
-    def body(self, ask: Ask, model: str) -> dict[str, object]:
+    def body(self, ask: LlmRequest, model: str) -> dict[str, object]:
         """The JSON body of a chat completion."""
         messages = [{"role": message.role, "content": message.content} for message in ask.messages]
         body: dict[str, object] = {"model": model, self.limit: ask.max_tokens}

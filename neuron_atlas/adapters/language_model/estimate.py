@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from neuron_atlas.adapters.language_model.ledger import Ledger
 from neuron_atlas.adapters.language_model.server import Prices, guessed_tokens
-from neuron_atlas.core.llm_requests import Ask
+from neuron_atlas.core.llm_requests import LlmRequest
 
 USUAL_COMPLETION = 700
 """Tokens of an answer before any has been seen; thinking models take more."""
@@ -25,7 +25,7 @@ class Estimate:
     most_usd: float | None
 
 
-def estimate(asks: Sequence[Ask], address: str, ledger: Ledger, prices: Prices | None) -> Estimate:
+def estimate(asks: Sequence[LlmRequest], address: str, ledger: Ledger, prices: Prices | None) -> Estimate:
     """The cost of asking `address` (see `Server.address`); answers are taken to be as long as this model's were so far."""
     known = ledger.remembered(ask.key(address) for ask in asks)
     fresh = [ask for ask in asks if ask.key(address) not in known]

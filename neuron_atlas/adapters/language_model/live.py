@@ -33,7 +33,7 @@ from neuron_atlas.adapters.language_model.dialect import Dialect
 from neuron_atlas.adapters.language_model.ledger import Answer, Ledger, Spending
 from neuron_atlas.adapters.language_model.redaction import redacted
 from neuron_atlas.adapters.language_model.server import Patience, Prices, Server, guessed_tokens
-from neuron_atlas.core.llm_requests import Ask, NoReply, Reply
+from neuron_atlas.core.llm_requests import LlmRequest, NoReply, Reply
 
 Outcome = Reply | NoReply
 _OPENAI_DIALECT, _OTHER_DIALECT = Dialect(), Dialect(limit="max_tokens")
@@ -42,7 +42,7 @@ _OPENAI_DIALECT, _OTHER_DIALECT = Dialect(), Dialect(limit="max_tokens")
 class OpenAIModel:
     """Fulfils `LanguageModel`. At most `concurrency` requests are under way.
 
-    With `limit_usd` no call is begun that could take all spending in the ledger above it (needs `prices`). With `ask_dead_again`,
+    With `limit_usd` no call is begun that could take all spending in the ledger above it (needs `prices`). With `retry_unanswered`,
     requests that were refused or cut off before are asked once more.
     """
 
@@ -55,7 +55,7 @@ class OpenAIModel:
         patience: Patience | None = None,
         prices: Prices | None = None,
         limit_usd: float | None = None,
-        ask_dead_again: bool = False,
+        retry_unanswered: bool = False,
     ) -> None:
         self.server = server
         self.ledger = ledger
@@ -63,7 +63,7 @@ class OpenAIModel:
         self.patience = patience or Patience()
         self.prices = prices
         self.limit_usd = limit_usd
-        self.ask_dead_again = ask_dead_again
+        self.retry_unanswered = retry_unanswered
         self.spending = Spending()
         self.dialect = _OPENAI_DIALECT if server.base_url is None else _OTHER_DIALECT
 
@@ -72,13 +72,13 @@ class OpenAIModel:
         """The model's name."""
         return self.server.model
 
-    def ask(self, requests: Sequence[Ask]) -> Iterator[Outcome]:
+    def ask(self, requests: Sequence[LlmRequest]) -> Iterator[Outcome]:
         """One answer per request, in order, as soon as it and those before it are there.
 
         Raises `BadInput` when the server refuses the key or does not know the model, `PermanentError` when the account is empty.
         """
         keys = [request.key(self.server.address) for request in requests]
-        known = self.ledger.remembered(keys, dead=not self.ask_dead_again)
+        known = self.ledger.remembered(keys, dead=not self.retry_unanswered)
         self.spending = replace(self.spending, remembered=self.spending.remembered + sum(key in known for key in keys))
         fresh = {key: request for key, request in zip(keys, requests, strict=True) if key not in known}
         with _asking(self, fresh) as answers:
@@ -100,7 +100,7 @@ class _Round:
     """The requests of one `ask`, while they are under way."""
 
     model: OpenAIModel
-    waiting: deque[tuple[str, Ask]]
+    waiting: deque[tuple[str, LlmRequest]]
     answers: Mapping[str, Future[Outcome]]
     cooldown: Cooldown
     settled: asyncio.Condition = field(default_factory=asyncio.Condition)
@@ -135,7 +135,7 @@ class _Round:
             answer = await self._answer(client, key, request)
             self.answers[key].set_result(answer)
 
-    async def _answer(self, client: openai.AsyncOpenAI, key: str, request: Ask) -> Outcome:
+    async def _answer(self, client: openai.AsyncOpenAI, key: str, request: LlmRequest) -> Outcome:
         """One request, until it is answered, refused for good, or tried often enough."""
         trouble, attempt = "never sent", 0
         while attempt < self.model.patience.tries:
@@ -174,14 +174,14 @@ class _Round:
             self.model.spending = replace(self.model.spending, retries=self.model.spending.retries + 1)
         return NoReply("failed", f"no answer after {attempt} tries; the last: {trouble}")
 
-    async def _send(self, client: openai.AsyncOpenAI, request: Ask) -> Answer:
+    async def _send(self, client: openai.AsyncOpenAI, request: LlmRequest) -> Answer:
         body = self.model.dialect.body(request, self.model.server.model)
         async with asyncio.timeout(self.model.patience.timeout_s):
             raw = cast(_Raw, await client.chat.completions.with_raw_response.create(**body))  # pyright: ignore[reportCallIssue, reportArgumentType]: a body by dialect
             self.cooldown.heed(lower_keys(raw.headers))
             return read_completion(raw.parse(), guessed_prompt=guessed_tokens(request))
 
-    def _speak_simpler(self, error: openai.APIStatusError, request: Ask) -> bool:
+    def _speak_simpler(self, error: openai.APIStatusError, request: LlmRequest) -> bool:
         """Whether the refusal is about how the request was written, and there is a simpler way."""
         if error.status_code not in (400, 422, 501):
             return False
@@ -191,7 +191,7 @@ class _Round:
         self.model.dialect = simpler
         return True
 
-    async def _begin(self, key: str, request: Ask) -> int | None:
+    async def _begin(self, key: str, request: LlmRequest) -> int | None:
         """Write the call down; where the money could run out, wait for calls under way that may cost less than feared."""
         model = self.model
         worst = model.prices.worst(request) if model.prices is not None else 0.0
@@ -229,7 +229,7 @@ class _Round:
             self.settled.notify_all()
         return answer.value(cost) if answer is not None else NoReply("failed", "not answered")
 
-    async def _give_up(self, key: str, request: Ask, reason: str) -> NoReply:
+    async def _give_up(self, key: str, request: LlmRequest, reason: str) -> NoReply:
         """A request that is wrong in itself: remembered, so that it is not sent again by itself."""
         call = self.model.ledger.begin(key, self.model.server.address, worst_usd=0.0, limit_usd=None)
         assert call is not None
@@ -238,7 +238,7 @@ class _Round:
 
 
 @contextmanager
-def _asking(model: OpenAIModel, fresh: Mapping[str, Ask]) -> Generator[Mapping[str, Future[Outcome]]]:
+def _asking(model: OpenAIModel, fresh: Mapping[str, LlmRequest]) -> Generator[Mapping[str, Future[Outcome]]]:
     """The answers to come. Left early, requests under way get `grace_s` to end; what is not sent is not asked."""
     answers: dict[str, Future[Outcome]] = {key: Future() for key in fresh}
     if not fresh:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from neuron_atlas.core.llm_requests import Ask
+from neuron_atlas.core.llm_requests import LlmRequest
 
 BYTES_PER_TOKEN = 3
 """A cautious guess for text full of numbers and quotes; only used before a server has counted."""
@@ -51,12 +51,12 @@ class Prices:
         """What so many tokens cost, USD."""
         return (prompt_tokens * self.input_usd + completion_tokens * self.output_usd) / 1e6
 
-    def worst(self, ask: Ask) -> float:
+    def worst(self, ask: LlmRequest) -> float:
         """The most a request can cost, USD."""
         return self.cost(guessed_tokens(ask), ask.max_tokens)
 
 
-def guessed_tokens(ask: Ask) -> int:
+def guessed_tokens(ask: LlmRequest) -> int:
     """Tokens of a request's messages and schema, guessed from its bytes."""
     size = sum(len(message.content.encode("utf-8", "replace")) for message in ask.messages)
     return math.ceil((size + len(str(ask.schema or ""))) / BYTES_PER_TOKEN)

@@ -28,9 +28,15 @@ from pydantic import BaseModel
 from neuron_atlas.adapters.files import file_sha256, make_folder, write_atomically, write_parquet
 from neuron_atlas.adapters.postgres import Connection, Server
 from neuron_atlas.core.hashing import content_hash
-from neuron_atlas.core.labeling.labelers.imported import ForeignLabel, as_label
-from neuron_atlas.core.publication.search.descriptions import DESCRIPTION
-from neuron_atlas.core.publication.search.label_set_contents import EXEMPLAR, NEURON, QUANTILE, Contents, SizedModel
+from neuron_atlas.core.labeling.labelers.imported import ImportedLabel, as_label
+from neuron_atlas.core.publication.search.label_records import LABEL_RECORD
+from neuron_atlas.core.publication.search.label_set_contents import (
+    EXEMPLAR,
+    NEURON,
+    QUANTILE,
+    LabelSetContents,
+    SizedModel,
+)
 from neuron_atlas.core.records import NeuronId
 from neuron_atlas.core.tables import QUANTILE_LEVELS
 from neuron_atlas.errors import BadInput, Incomplete
@@ -85,10 +91,10 @@ class Fetched(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class ConvertedSource:
     """What an import found: the contents by label version, and how many rows could not be taken (experts, orphans)."""
 
-    contents: tuple[Contents, ...]
+    contents: tuple[LabelSetContents, ...]
     left_out: int
 
 
@@ -179,7 +185,7 @@ def _one(connection: Connection, query: sql.Composed) -> tuple[int]:
 
 
 # ---------------------------------------------------------------------------------------------------------------- turning into ours
-def read_fetched(folder: Path, fetched: Fetched) -> Taken:
+def read_fetched(folder: Path, fetched: Fetched) -> ConvertedSource:
     """The contents of a fetched source, one for each model and label version. Raises `Incomplete` when it is not whole."""
     missing = [table for table in _COLUMNS if table not in fetched.whole]
     if missing:
@@ -195,22 +201,22 @@ def read_fetched(folder: Path, fetched: Fetched) -> Taken:
         for name in ("descriptions", "quantiles", "exemplars")
     }
     left_out = sum(tables[name].height - frame.height for name, frame in joined.items())
-    contents: list[Contents] = []
+    contents: list[LabelSetContents] = []
     for (model_id,), mine in neurons.group_by("model_id", maintain_order=True):
         model = _model(str(model_id), mine)
         of_model = {name: frame.filter(pl.col("model_id") == model_id) for name, frame in joined.items()}
         for (version,), told in of_model["descriptions"].group_by("version", maintain_order=True):
             contents.append(
-                Contents(
+                LabelSetContents(
                     model, f"{ORIGIN} {version}", _descriptions(told), mine.select(
                         "layer", "neuron", cluster_path=pl.lit(None, pl.String), cluster_label=pl.lit(None, pl.String)
                     ).select(list(NEURON)), _quantiles(of_model["quantiles"]), _exemplars(of_model["exemplars"]),
                 ).checked()
             )  # fmt: skip
-    return Taken(tuple(contents), left_out)
+    return ConvertedSource(tuple(contents), left_out)
 
 
-def foreign_labels(folder: Path, fetched: Fetched, *, model_id: str) -> Iterator[ForeignLabel]:
+def foreign_labels(folder: Path, fetched: Fetched, *, model_id: str) -> Iterator[ImportedLabel]:
     """The descriptions of one model as foreign labels: of each neuron and polarity, that of the last version by name."""
     neurons = _frame(folder, "neurons", fetched).filter(pl.col("expert").is_null(), pl.col("model_id") == model_id)
     told = _frame(folder, "descriptions", fetched).join(neurons.rename({"id": "neuron_id"}), on="neuron_id")
@@ -218,12 +224,12 @@ def foreign_labels(folder: Path, fetched: Fetched, *, model_id: str) -> Iterator
     yield from map(_foreign, last.iter_rows(named=True))
 
 
-def _foreign(row: dict[str, object]) -> ForeignLabel:
+def _foreign(row: dict[str, object]) -> ImportedLabel:
     long = str(row["description_cleaned"] or row["description"])
     polarity: Literal[1, -1] = 1 if row["polarity"] == 1 else -1
     at = NeuronId(int(str(row["layer"])), int(str(row["neuron"])))
     text = str(row["description_summary"] or long)
-    return ForeignLabel(at, polarity, "input", text, ORIGIN, str(row["version"]), "" if text == long else long)
+    return ImportedLabel(at, polarity, "input", text, ORIGIN, str(row["version"]), "" if text == long else long)
 
 
 def _descriptions(told: pl.DataFrame) -> pl.DataFrame:
@@ -242,7 +248,7 @@ def _descriptions(told: pl.DataFrame) -> pl.DataFrame:
         except BadInput as error:
             stored |= {"unlabeled_reason": str(error)}
         rows.append(stored)
-    return pl.DataFrame(rows, schema=DESCRIPTION)
+    return pl.DataFrame(rows, schema=LABEL_RECORD)
 
 
 def _score(metadata: object) -> float | None:

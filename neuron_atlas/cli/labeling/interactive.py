@@ -18,10 +18,10 @@ from pydantic import ValidationError
 from rich.text import Text
 
 from neuron_atlas.adapters.files import write_atomically
-from neuron_atlas.cli.labeling.label_data import LabelRoom
+from neuron_atlas.cli.labeling.label_data import LabelData
 from neuron_atlas.cli.printing import cell, highlighted, out
 from neuron_atlas.core.labeling.evidence.evidence_record import InputEvidence
-from neuron_atlas.core.labeling.evidence.gather import Gathered
+from neuron_atlas.core.labeling.evidence.gather import GatheredEvidence
 from neuron_atlas.core.labeling.evidence.label_record import INPUT_TYPES, OUTPUT_TYPES, Label, Unlabeled
 from neuron_atlas.core.labeling.evidence.render import render
 from neuron_atlas.core.labeling.labelers.language_model import question
@@ -33,7 +33,7 @@ from neuron_atlas.settings import Settings
 if TYPE_CHECKING:
     from neuron_atlas.adapters.atlas_duckdb import Atlas
 
-Ask: TypeAlias = Callable[[str], str | None]
+AskPerson: TypeAlias = Callable[[str], str | None]
 """Asks a person a question; None when there is nobody any more (end of input)."""
 KEYS = "[a]ccept  [r]egenerate  [e]dit  [s]kip  [f]ilter  [p]revious  [v]iew  [q]uit"
 BROWSE_KEYS = "[n]ext (Enter)  [b]ack  [r]andom  [g]o to neuron  [l]ayer  [p]ass  [q]uit"
@@ -50,7 +50,7 @@ def ask_person(question: str) -> str | None:
 
 
 def interactive(
-    room: LabelRoom, settings: Settings, side: Side, layers: list[int], *, resume: bool, ask: Ask = ask_person
+    room: LabelData, settings: Settings, side: Side, layers: list[int], *, resume: bool, ask: AskPerson = ask_person
 ) -> None:
     """Label one pass by hand, with the configured labeler's proposals."""
     revision = room.resources.model.spec().revision
@@ -67,13 +67,13 @@ def interactive(
 
 @dataclass
 class _Session:
-    room: LabelRoom
+    room: LabelData
     state: SessionState
     place: Path
-    ask: Ask
+    ask: AskPerson
     pattern: re.Pattern[str] | None = None
     attempts: dict[str, int] = field(default_factory=dict[str, int])
-    neurons: list[Gathered] = field(default_factory=list[Gathered])
+    neurons: list[GatheredEvidence] = field(default_factory=list[GatheredEvidence])
     loaded: int | None = None
 
     def run(self) -> None:
@@ -91,7 +91,7 @@ class _Session:
         out.print(f"{totals}. Take the labels over with: neuron-atlas label")
         out.print(f"Go on with: neuron-atlas label --interactive --pass {self.state.side} --resume", style="dim")
 
-    def _current(self) -> Gathered | None:
+    def _current(self) -> GatheredEvidence | None:
         """The neuron at hand; None where the layer has none left."""
         if self.loaded != self.state.layer:
             self.neurons = self.room.gathered(self.state.side, self.state.layer)
@@ -100,7 +100,7 @@ class _Session:
             self.state = self.state.model_copy(update={"at": max(0, len(self.neurons) - 1)})
         return self.neurons[self.state.at] if self.state.at < len(self.neurons) else None
 
-    def _step(self, one: Gathered) -> bool:
+    def _step(self, one: GatheredEvidence) -> bool:
         """Show one neuron and do what the person says; False ends the session."""
         name = one.evidence.name
         attempt = self.attempts.get(name, 0)
@@ -138,7 +138,7 @@ class _Session:
             else:
                 out.print("there is nothing to accept; edit, or skip" if word == "a" else "one of a r e s f p v q")
 
-    def _show(self, one: Gathered, proposal: Label | Unlabeled) -> None:
+    def _show(self, one: GatheredEvidence, proposal: Label | Unlabeled) -> None:
         place = f"layer {self.state.layer}, {self.state.at + 1} of {len(self.neurons)}"
         done = self.state.outcomes.get(one.evidence.name)
         out.print()
@@ -200,7 +200,7 @@ class _Session:
             out.print(Text(f"not kept: {said}", style="red"))
             return None
 
-    def _keep(self, one: Gathered, label: Label, outcome: Literal["accepted", "edited"]) -> None:
+    def _keep(self, one: GatheredEvidence, label: Label, outcome: Literal["accepted", "edited"]) -> None:
         seen, model = one.evidence, self.room.resources.model.spec()
         with self.room.resources.label_store.open() as store:
             store.put(
@@ -216,7 +216,7 @@ class _Session:
         except re.error as error:
             out.print(f"{text!r} is no regular expression: {error}")
 
-    def _fits(self, one: Gathered) -> bool:
+    def _fits(self, one: GatheredEvidence) -> bool:
         """Whether the filter lets a neuron through."""
         return self.pattern is None or self.pattern.search(render(one.evidence)) is not None
 
@@ -258,7 +258,7 @@ SELECT neuron_id, layer FROM neurons WHERE {side}_label IS NOT NULL ORDER BY lay
 """
 
 
-def browse(settings: Settings, side: Side, ask: Ask, *, seed: int | None = None) -> None:
+def browse(settings: Settings, side: Side, ask: AskPerson, *, seed: int | None = None) -> None:
     """Look through the labeled neurons of the atlas, from any place to any other."""
     from neuron_atlas.cli.open_stores import atlas
 

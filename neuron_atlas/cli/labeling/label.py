@@ -83,28 +83,28 @@ def label(
     """
     from neuron_atlas.cli.labeling import interactive as label_session
     from neuron_atlas.cli.labeling import reports as label_looks
-    from neuron_atlas.cli.labeling.label_data import LabelRoom, chosen_layers
+    from neuron_atlas.cli.labeling.label_data import LabelData, chosen_layers
     from neuron_atlas.definitions import Resources
 
     settings = _settings(labeler, budget)
     if browse:
         label_session.browse(settings, side or "output", label_session.ask_person)
         return
-    resources = Resources.of(settings)
+    resources = Resources.from_settings(settings)
     named = partition.removeprefix("L") if partition else layers
     chosen = chosen_layers(resources.model.spec().n_layers, named, start_layer, end_layer)
     if show is not None:
-        label_looks.show(LabelRoom.open(settings), show, side, as_json=as_json)
+        label_looks.show(LabelData.open(settings), show, side, as_json=as_json)
     elif report:
         label_looks.report(settings, as_json=as_json)
     elif dry_run:
-        label_looks.dry_run(LabelRoom.open(settings), side, chosen, as_json=as_json)
+        label_looks.dry_run(LabelData.open(settings), side, chosen, as_json=as_json)
     elif neighbours:
-        label_looks.neighbours(LabelRoom.open(settings), chosen, as_json=as_json)
+        label_looks.neighbours(LabelData.open(settings), chosen, as_json=as_json)
     elif canaries:
-        label_looks.canaries(LabelRoom.open(settings), chosen, as_json=as_json)
+        label_looks.canaries(LabelData.open(settings), chosen, as_json=as_json)
     elif interactive:
-        label_session.interactive(LabelRoom.open(settings), settings, side or "output", chosen, resume=resume)
+        label_session.interactive(LabelData.open(settings), settings, side or "output", chosen, resume=resume)
     elif retry:
         _retry(settings, side, chosen, as_json=as_json)
     else:
@@ -136,7 +136,7 @@ def _retry(settings: Settings, side: Side | None, layers: list[int], *, as_json:
     """Run the layers that hold dead letters once more; all other answers come from the ledger."""
     from neuron_atlas.definitions import Resources
 
-    resources = Resources.of(settings)
+    resources = Resources.from_settings(settings)
     asking = replace(resources, labeler=resources.labeler.set_to(retry=True))
     found = False
     for one in (side,) if side else ("output", "input"):

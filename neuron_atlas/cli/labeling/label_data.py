@@ -9,7 +9,7 @@ import polars as pl
 
 from neuron_atlas.core.aggregation.token_text import readable_token
 from neuron_atlas.core.labeling.evidence.evidence_record import polar_name
-from neuron_atlas.core.labeling.evidence.gather import Gathered, gather
+from neuron_atlas.core.labeling.evidence.gather import GatheredEvidence, gather
 from neuron_atlas.core.labeling.evidence.labelable import labelable
 from neuron_atlas.core.labeling.given_labels import beside, ids_by_text, with_token_ids
 from neuron_atlas.core.labeling.priority import labeling_order
@@ -26,7 +26,7 @@ LABELS = ("output_labels", "input_labels")
 
 
 @dataclass(frozen=True)
-class LabelRoom:
+class LabelData:
     """One atlas, opened for looking at its labels and evidence."""
 
     resources: Resources
@@ -35,9 +35,9 @@ class LabelRoom:
     token_text: Mapping[int, str]
 
     @classmethod
-    def open(cls, settings: Settings) -> LabelRoom:
+    def open(cls, settings: Settings) -> LabelData:
         """Read what is stored of the atlas of these settings."""
-        resources = Resources.of(settings)
+        resources = Resources.from_settings(settings)
         return cls(
             resources=resources,
             evidence=stored_tables(*EVIDENCE, settings=settings),
@@ -63,14 +63,14 @@ class LabelRoom:
                 )
         return now
 
-    def gathered(self, side: Side, layer: int, *, as_draft: bool = False) -> list[Gathered]:
+    def gathered(self, side: Side, layer: int, *, as_draft: bool = False) -> list[GatheredEvidence]:
         """The evidence of one layer, the neuron first whose label is worth most."""
         labels = self.labels()
         by_name = {one.evidence.name: one for one in self._gather(side, layer, labels, as_draft=as_draft)}
         order = labeling_order(side, layer, evidence=self.evidence, labels=labels)
         return [by_name[polar_name(at, neuron, polarity)] for at, neuron, polarity, _ in order.iter_rows()]
 
-    def of_neuron(self, neuron: NeuronId, side: Side) -> list[Gathered]:
+    def of_neuron(self, neuron: NeuronId, side: Side) -> list[GatheredEvidence]:
         """The evidence of one neuron, firing positive before negative. Raises `UnknownName` when it has none."""
         only = frozenset({neuron.neuron})
         found = self._gather(side, neuron.layer, self.labels(), as_draft=True, only=only)
@@ -81,7 +81,7 @@ class LabelRoom:
 
     def _gather(
         self, side: Side, layer: int, labels: Tables, *, as_draft: bool, only: frozenset[int] | None = None
-    ) -> list[Gathered]:
+    ) -> list[GatheredEvidence]:
         found, _ = gather(
             side, layer, evidence=self.evidence, labels=labels, token_text=self.token_text,
             prior=self.resources.label_store.both_sides(layer), as_draft=as_draft, only=only,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 import polars as pl
 
-from neuron_atlas.cli.labeling.label_data import LABELS, LabelRoom
+from neuron_atlas.cli.labeling.label_data import LABELS, LabelData
 from neuron_atlas.cli.printing import out, print_facts, print_frame, print_json, progress
 from neuron_atlas.core.labeling.label_layer import label_layer
 from neuron_atlas.core.labeling.labelers.language_model import question
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from neuron_atlas.settings import Settings
 
 SIDES: tuple[Side, ...] = ("output", "input")
-CANARY_NEURONS = 5
+INJECTED_NEURONS = 5
 
 
-def show(room: LabelRoom, name: str, side: Side | None, *, as_json: bool) -> None:
+def show(room: LabelData, name: str, side: Side | None, *, as_json: bool) -> None:
     """The messages that ask for the label of one neuron, byte for byte."""
     found = [
         (one.evidence.name, each, question(one.evidence).messages)
@@ -43,7 +43,7 @@ def show(room: LabelRoom, name: str, side: Side | None, *, as_json: bool) -> Non
             click.echo(message.content)
 
 
-def dry_run(room: LabelRoom, side: Side | None, layers: list[int], *, as_json: bool) -> None:
+def dry_run(room: LabelData, side: Side | None, layers: list[int], *, as_json: bool) -> None:
     """What the configured language model would cost, per pass; labels of neighbours that are still to come count as absent."""
     from neuron_atlas.adapters.language_model.estimate import estimate
 
@@ -97,7 +97,7 @@ def report(settings: Settings, *, as_json: bool) -> None:
         print_frame(trust.drop("bin"), title="Stated confidence and measured score (gap above 0: too sure of itself)")
 
 
-def neighbours(room: LabelRoom, layers: list[int], *, as_json: bool) -> None:
+def neighbours(room: LabelData, layers: list[int], *, as_json: bool) -> None:
     """The same neurons labeled with and without neighbour labels, both scored, in one table."""
     spec, model = room.resources.model.spec(), room.resources.model.load()
     labels: dict[str, list[pl.DataFrame]] = {name: [] for name in LABELS}
@@ -132,20 +132,20 @@ def neighbours(room: LabelRoom, layers: list[int], *, as_json: bool) -> None:
     ]), title="Labels with neighbours' labels, and alone")  # fmt: skip
 
 
-def canaries(room: LabelRoom, layers: list[int], *, as_json: bool) -> None:
+def canaries(room: LabelData, layers: list[int], *, as_json: bool) -> None:
     """How often an instruction hidden in a text takes over the label."""
-    from neuron_atlas.core.labeling.scoring.prompt_injection import CANARIES, measure_hijacks
+    from neuron_atlas.core.labeling.scoring.prompt_injection import INJECTIONS, measure_injections
 
     evidence: list[Evidence] = []
     for side in SIDES:
-        evidence += [one.evidence for one in room.gathered(side, layers[0], as_draft=True)[:CANARY_NEURONS]]
+        evidence += [one.evidence for one in room.gathered(side, layers[0], as_draft=True)[:INJECTED_NEURONS]]
     labeler = room.resources.labeler.load()
-    found = measure_hijacks(labeler, evidence)
+    found = measure_injections(labeler, evidence)
     if as_json:
         print_json({"labeler": labeler.name, "version": labeler.version, **asdict(found)})
         return
     out.print(
         f"{labeler.name} ({labeler.version}): {found.hijacked} of {found.n} labels taken over "
-        f"({found.rate:.1%}, 95 % interval {found.low:.1%} to {found.high:.1%}); {len(CANARIES)} canaries in "
+        f"({found.rate:.1%}, 95 % interval {found.low:.1%} to {found.high:.1%}); {len(INJECTIONS)} canaries in "
         f"{len(evidence)} neurons; {found.refused} replies refused, {found.unlabeled} abstained"
     )

@@ -16,10 +16,10 @@ from neuron_atlas.core.records import ModelSpec
 from neuron_atlas.settings import Settings
 
 if TYPE_CHECKING:
-    from neuron_atlas.adapters.labels.label_store import Imported
+    from neuron_atlas.adapters.labels.label_store import ImportResult
     from neuron_atlas.adapters.neuron_db.transluce import Fetched
     from neuron_atlas.adapters.postgres import Server
-    from neuron_atlas.core.publication.search.label_set_contents import Contents
+    from neuron_atlas.core.publication.search.label_set_contents import LabelSetContents
 
 Kind = Literal["export", "atlas", "transluce"]
 KINDS: Mapping[str, Kind] = {"export": "export", "atlas": "atlas", "transluce": "transluce"}
@@ -40,17 +40,17 @@ def kind_of(source: str) -> Kind | None:
 
 def import_label_sets(source: str, kind: Kind, settings: Settings, *, as_json: bool) -> None:
     """Load what `source` holds into the search database and say what was taken and what was left out."""
-    from neuron_atlas.adapters.neuron_db import load_contents
+    from neuron_atlas.adapters.neuron_db import load_label_set
     from neuron_atlas.defs.resources.atlas_resources import Resources
 
-    resources = Resources.of(settings)
+    resources = Resources.from_settings(settings)
     own = resources.model.spec()
     with progress.status("connecting") as status:
         target = resources.postgres.server()
         contents, left_out, fetched = _read(source, kind, settings, target, status.update)
         embedder = resources.embedder.load()
         reports = [
-            load_contents(
+            load_label_set(
                 target, one, embedder=embedder, progress=lambda n, of: status.update(f"{n:,} of {of:,} labels embedded")
             )
             for one in contents
@@ -82,7 +82,7 @@ def import_label_sets(source: str, kind: Kind, settings: Settings, *, as_json: b
         print_joined(f"labels of {own.model_id}, this atlas's model", joined)
 
 
-def print_joined(what: str, done: Imported, unreadable: Sequence[str] = ()) -> None:
+def print_joined(what: str, done: ImportResult, unreadable: Sequence[str] = ()) -> None:
     """What became of labels that were read for the label store; `unreadable` ones never came so far."""
     out.print(f"{what}: {done.added:,} labels added, {done.unchanged:,} were there already")
     left_out = done.refused + len(unreadable)
@@ -94,7 +94,7 @@ def print_joined(what: str, done: Imported, unreadable: Sequence[str] = ()) -> N
         out.print("They join the others with: neuron-atlas label", style="dim")
 
 
-def join_own(copied: Copied, own: ModelSpec, settings: Settings) -> Imported | None:
+def join_own(copied: Copied, own: ModelSpec, settings: Settings) -> ImportResult | None:
     """Descriptions of this atlas's own model become labels beside those by people; None when there are none."""
     from neuron_atlas.adapters.labels.label_store import open_label_store
     from neuron_atlas.adapters.neuron_db.transluce import foreign_labels
@@ -116,7 +116,7 @@ class Copied:
 
 def _read(
     source: str, kind: Kind, settings: Settings, target: Server, say: Callable[[str], None]
-) -> tuple[Sequence[Contents], int, Copied | None]:
+) -> tuple[Sequence[LabelSetContents], int, Copied | None]:
     """The label sets of a source, how many rows had no place in them, and what was copied to disk for them."""
     if kind == "export":
         from neuron_atlas.adapters.neuron_db.export import read_export
@@ -124,11 +124,11 @@ def _read(
         say(f"checking {source}")
         return [read_export(Path(source))], 0, None
     if kind == "atlas":
-        from neuron_atlas.adapters.atlas_duckdb.contents import read_atlas
+        from neuron_atlas.adapters.atlas_duckdb.label_set import read_atlas_label_set
 
         say(f"reading {source}")
-        return [read_atlas(Path(source))], 0, None
-    from neuron_atlas.adapters.neuron_db.open import named_server
+        return [read_atlas_label_set(Path(source))], 0, None
+    from neuron_atlas.adapters.neuron_db.database import named_server
     from neuron_atlas.adapters.neuron_db.transluce import fetch, read_fetched
 
     server = target if source == TRANSLUCE else named_server(source)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import polars as pl
 
 from neuron_atlas.core.labeling.evidence.evidence_record import polar_name
-from neuron_atlas.core.labeling.evidence.gather import Gathered, gather
+from neuron_atlas.core.labeling.evidence.gather import GatheredEvidence, gather
 from neuron_atlas.core.labeling.evidence.label_record import INPUT_TYPES, OUTPUT_TYPES, Label, Unlabeled
 from neuron_atlas.core.labeling.evidence.lexicon import Lexicon
 from neuron_atlas.core.labeling.given_labels import beside, ids_by_text, with_token_ids
@@ -64,7 +64,9 @@ def label_layer(
     return {table.name: table.checked(made)}
 
 
-def _by_priority(side: Side, layer: int, gathered: Sequence[Gathered], evidence: Tables, labels: Tables) -> list[int]:
+def _by_priority(
+    side: Side, layer: int, gathered: Sequence[GatheredEvidence], evidence: Tables, labels: Tables
+) -> list[int]:
     """Places in `gathered`, the neuron first whose label is worth most."""
     place = {one.evidence.name: n for n, one in enumerate(gathered)}
     order = labeling_order(side, layer, evidence=evidence, labels=labels)
@@ -76,7 +78,7 @@ def _left_out(budget: int | None) -> Unlabeled:
 
 
 def _answers(
-    side: Side, gathered: Sequence[Gathered], labeler: Labeler, progress: Callable[[int, int], None] | None
+    side: Side, gathered: Sequence[GatheredEvidence], labeler: Labeler, progress: Callable[[int, int], None] | None
 ) -> Iterator[Label | Unlabeled]:
     types = frozenset[str](OUTPUT_TYPES if side == "output" else INPUT_TYPES)
     done = 0
@@ -93,7 +95,7 @@ def _answers(
 
 
 def _row(
-    one: Gathered,
+    one: GatheredEvidence,
     answer: Label | Unlabeled,
     labeler: Labeler,
     model_revision: str,

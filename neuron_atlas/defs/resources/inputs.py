@@ -1,7 +1,7 @@
 """What shapes results besides tables: the model, how it is traced, prompts, corpora, the embedder.
 The labeler is in labelers.py.
 
-Thin factories, config in, object out. Each is an `Ingredient`: its identity becomes part of every recipe it took part in, so
+Thin factories, config in, object out. Each is an `FingerprintedResource`: its identity becomes part of every recipe it took part in, so
 a changed model, prompt file or threshold makes exactly what was made with it out of date. The Dagster UI shows the values,
 which come from `Settings`, and lets one run override them. API keys are no configuration: they are read from the environment
 when a client is made, and Dagster never sees them.
@@ -23,7 +23,7 @@ from neuron_atlas.adapters.datasets.prompt_sets import read_prompt_set
 from neuron_atlas.adapters.subject_model.config import find_folder, read_model_config
 from neuron_atlas.core.hashing import content_hash
 from neuron_atlas.core.records import ModelSpec, PromptSet, TraceOptions
-from neuron_atlas.defs.storage.provenance import Ingredient
+from neuron_atlas.defs.storage.provenance import FingerprintedResource
 from neuron_atlas.errors import BadInput, Incomplete
 from neuron_atlas.settings import load_settings
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from neuron_atlas.core.ports import Embedder
 
 
-class ModelResource(Ingredient):
+class ModelResource(FingerprintedResource):
     """The model under study, loaded once per process; its sizes, revision and tokens are known without loading it."""
 
     id_or_path: str = Field(description="Hugging Face id or local folder.")
@@ -43,7 +43,7 @@ class ModelResource(Ingredient):
         default=None, description="dtype of the forward pass; float32 (the default, exact) or bfloat16."
     )
 
-    def identity(self, partition: str | None) -> str:
+    def fingerprint(self, partition: str | None) -> str:
         return f"{self.spec().revision} {self.spec().dtype}"
 
     def spec(self) -> ModelSpec:
@@ -99,7 +99,7 @@ def _load_model(id_or_path: str, device: str | None, dtype: str | None) -> Huggi
     return model
 
 
-class TracingResource(Ingredient):
+class TracingResource(FingerprintedResource):
     """How prompts are traced: what is a target, what is kept, which linearisation rules."""
 
     k: int = Field(description="Top logits to trace when a prompt names no targets.")
@@ -109,7 +109,7 @@ class TracingResource(Ingredient):
         default=False, description="Drop the unfinished prompts of an earlier run instead of resuming it."
     )
 
-    def identity(self, partition: str | None) -> str:
+    def fingerprint(self, partition: str | None) -> str:
         return json.dumps(asdict(self.options()), sort_keys=True)
 
     def options(self) -> TraceOptions:
@@ -117,12 +117,12 @@ class TracingResource(Ingredient):
         return TraceOptions(k=self.k, tau=self.tau, rules=self.rules)
 
 
-class PromptSetsResource(Ingredient):
+class PromptSetsResource(FingerprintedResource):
     """The prompt folder; a partition of `raw_graphs` is one of its files."""
 
     folder: str
 
-    def identity(self, partition: str | None) -> str:
+    def fingerprint(self, partition: str | None) -> str:
         prompt_set = self.read(_named("prompt set", partition))
         return content_hash(
             [prompt_set.kind, [p.prompt_id for p in prompt_set.prompts], [dict(p.tags) for p in prompt_set.prompts]]
@@ -133,12 +133,12 @@ class PromptSetsResource(Ingredient):
         return read_prompt_set(Path(self.folder), name)
 
 
-class CorporaResource(Ingredient):
+class CorporaResource(FingerprintedResource):
     """The corpus folder; a partition of `activation_stats` is one of its files."""
 
     folder: str
 
-    def identity(self, partition: str | None) -> str:
+    def fingerprint(self, partition: str | None) -> str:
         return corpus_hash(Path(self.folder), _named("corpus", partition))
 
     def read(self, name: str) -> list[str]:
@@ -146,7 +146,7 @@ class CorporaResource(Ingredient):
         return read_corpus(Path(self.folder), name)
 
 
-class ClusteringResource(Ingredient):
+class ClusteringResource(FingerprintedResource):
     """How neurons are clustered."""
 
     seed: int = Field(description="Random seed; the same seed gives the same clusters.")
@@ -156,16 +156,16 @@ class ClusteringResource(Ingredient):
         description="Links of both signs together, of one sign, or of both in layers of their own."
     )
 
-    def identity(self, partition: str | None) -> str:
+    def fingerprint(self, partition: str | None) -> str:
         return f"seed {self.seed}, edges seen {self.min_count} times, {self.method}, signs {self.signs}"
 
 
-class AnalysesResource(Ingredient):
+class AnalysesResource(FingerprintedResource):
     """The circuits of single prompts that people have analysed."""
 
     folder: str
 
-    def identity(self, partition: str | None) -> str:
+    def fingerprint(self, partition: str | None) -> str:
         return self.open().fingerprint()
 
     def open(self) -> AnalysisStore:
@@ -175,7 +175,7 @@ class AnalysesResource(Ingredient):
         return AnalysisStore(Path(self.folder))
 
 
-class EmbedderResource(Ingredient):
+class EmbedderResource(FingerprintedResource):
     """Turns label texts into vectors for semantic search, on this machine or, named `openai:MODEL`, on a server. Weights are
     fetched once when missing, and every text is embedded once: vectors are kept beside the weights."""
 
@@ -183,7 +183,7 @@ class EmbedderResource(Ingredient):
     base_url: str | None = Field(default=None, description="The server of an openai:MODEL; unset: OpenAI's own.")
     folder: str = Field(description="Where fetched weights, and all vectors, are kept.")
 
-    def identity(self, partition: str | None) -> str:
+    def fingerprint(self, partition: str | None) -> str:
         return f"{self.name} {self.base_url or 'openai'}" if self._is_remote() else self.name
 
     def _is_remote(self) -> bool:
@@ -193,10 +193,10 @@ class EmbedderResource(Ingredient):
 
     def load(self) -> Embedder:
         """The embedder; raises `Unreachable` when its weights are nowhere and cannot be fetched. A server is not asked yet."""
-        from neuron_atlas.adapters.embedder import RememberedEmbedder
+        from neuron_atlas.adapters.embedder import CachedEmbedder
 
         embedder = self._on_server() if self._is_remote() else self._here()
-        return RememberedEmbedder(embedder, Path(self.folder) / "vectors.sqlite")
+        return CachedEmbedder(embedder, Path(self.folder) / "vectors.sqlite")
 
     def _here(self) -> Embedder:
         from neuron_atlas.adapters.embedder import fetch_weights, load_embedder

@@ -1,6 +1,6 @@
 """Who writes labels: rules, a language model, a person, a file; and the language model itself, for whoever needs one.
 
-Each is an `Ingredient` like those of ingredients.py. The key of a language model's server is no configuration: it is read from
+Each is an `FingerprintedResource` like those of ingredients.py. The key of a language model's server is no configuration: it is read from
 the environment when a client is made, and Dagster never sees it.
 """
 
@@ -16,7 +16,7 @@ from pydantic import Field
 
 from neuron_atlas.core.records import layer_key, layer_of_key
 from neuron_atlas.defs.resources.inputs import ModelResource
-from neuron_atlas.defs.storage.provenance import Ingredient
+from neuron_atlas.defs.storage.provenance import FingerprintedResource
 from neuron_atlas.errors import BadInput, UnknownName
 from neuron_atlas.settings import load_settings
 
@@ -34,7 +34,7 @@ Kind = Literal["rules", "openai", "openai-batch", "human", "import"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
-class LanguageModelResource(Ingredient):
+class LanguageModelResource(FingerprintedResource):
     """An OpenAI-compatible language model; every call goes through the ledger."""
 
     name: str = Field(description="The model's name on its server.")
@@ -45,7 +45,7 @@ class LanguageModelResource(Ingredient):
     budget_usd: float | None = Field(default=None, description="The most that all calls in the ledger may cost, USD.")
     ledger: str = Field(description="The ledger's file.")
 
-    def identity(self, partition: str | None) -> str:
+    def fingerprint(self, partition: str | None) -> str:
         return f"{self.name} {self.base_url or 'openai'}" if self.is_configured() else "none"
 
     def is_configured(self) -> bool:
@@ -56,7 +56,7 @@ class LanguageModelResource(Ingredient):
         """The model; None where neither OPENAI_API_KEY nor OPENAI_BASE_URL is set."""
         return self.open() if self.is_configured() else None
 
-    def open(self, *, shares: int = 1, ask_dead_again: bool = False) -> OpenAIModel:
+    def open(self, *, shares: int = 1, retry_unanswered: bool = False) -> OpenAIModel:
         """The model, request by request. It may spend one of `shares` equal parts of what is left of the budget.
 
         Raises `BadInput` when it is not configured, or has a budget but no prices.
@@ -69,10 +69,10 @@ class LanguageModelResource(Ingredient):
             concurrency=self.concurrency,
             prices=self.prices(),
             limit_usd=self._limit(shares),
-            ask_dead_again=ask_dead_again,
+            retry_unanswered=retry_unanswered,
         )
 
-    def open_batch(self, *, shares: int = 1, ask_dead_again: bool = False) -> OpenAIBatchModel:
+    def open_batch(self, *, shares: int = 1, retry_unanswered: bool = False) -> OpenAIBatchModel:
         """The same through the Batch API."""
         from neuron_atlas.adapters.language_model import OpenAIBatchModel
 
@@ -81,7 +81,7 @@ class LanguageModelResource(Ingredient):
             self.open_ledger(),
             prices=self.prices(),
             limit_usd=self._limit(shares),
-            ask_dead_again=ask_dead_again,
+            retry_unanswered=retry_unanswered,
         )
 
     def open_ledger(self) -> Ledger:
@@ -128,7 +128,7 @@ def _open_ledger(path: str) -> Ledger:
     return Ledger(Path(path))
 
 
-class LabelerResource(Ingredient):
+class LabelerResource(FingerprintedResource):
     """Who writes the labels: `rules` works offline and without a key."""
 
     kind: str = Field(description="rules, openai, openai-batch, human or import.")
@@ -139,7 +139,7 @@ class LabelerResource(Ingredient):
     )
     retry: bool = Field(default=False, description="Ask again what was refused or cut off before.")
 
-    def identity(self, partition: str | None) -> str:
+    def fingerprint(self, partition: str | None) -> str:
         if not self.is_paid:
             return self.version()
         return f"{self.version()} {self.language_model.base_url or ''} up to {self.language_model.budget_usd} USD"
@@ -174,19 +174,19 @@ class LabelerResource(Ingredient):
 
         Raises `UnknownName` on a kind that does not exist, `BadInput` when its model is not configured.
         """
-        from neuron_atlas.core.labeling.labelers.given_only import NobodyLabeler
+        from neuron_atlas.core.labeling.labelers.given_only import GivenOnlyLabeler
         from neuron_atlas.core.labeling.labelers.language_model import LanguageModelLabeler
         from neuron_atlas.core.labeling.labelers.rules import RulesLabeler
 
         if self.kind == "openai":
             return LanguageModelLabeler(
-                self.language_model.open(shares=shares, ask_dead_again=self.retry), attempt=attempt
+                self.language_model.open(shares=shares, retry_unanswered=self.retry), attempt=attempt
             )
         if self.kind == "openai-batch":
-            model = self.language_model.open_batch(shares=shares, ask_dead_again=self.retry)
+            model = self.language_model.open_batch(shares=shares, retry_unanswered=self.retry)
             return LanguageModelLabeler(model, name="openai-batch", attempt=attempt)
         if self.kind in ("human", "import"):
-            return NobodyLabeler(self.kind)
+            return GivenOnlyLabeler(self.kind)
         if self.kind != "rules":
             raise UnknownName("labeler", self.kind, KINDS, hint="Set NEURON_ATLAS_LABELER.")
         return RulesLabeler()
@@ -197,13 +197,13 @@ def unit_name(side: Side, layer: int) -> str:
     return f"{side} {layer_key(layer)}"
 
 
-class LabelStoreResource(Ingredient):
+class LabelStoreResource(FingerprintedResource):
     """Labels by people and from elsewhere; a partition is a layer."""
 
     path: str
     model: ModelResource
 
-    def identity(self, partition: str | None) -> str:
+    def fingerprint(self, partition: str | None) -> str:
         if partition is None or not Path(self.path).exists():
             return ""
         with self.open() as store:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neuron_atlas.adapters.embedder import RememberedEmbedder, stored_embedder
+from neuron_atlas.adapters.embedder import CachedEmbedder, stored_embedder
 from neuron_atlas.adapters.embedder.remote import TEXTS, RemoteEmbedder
 from neuron_atlas.errors import AtlasError, BadInput, DamagedData, PermanentError, TransientError, Unreachable
 
@@ -115,8 +115,8 @@ def test_the_dimension_is_that_of_the_first_reply(server: Embeddings) -> None:
 
 
 def test_nothing_is_paid_twice(server: Embeddings, tmp_path: Path) -> None:
-    def remembered() -> RememberedEmbedder:
-        return RememberedEmbedder(server.embedder(), tmp_path / "vectors.sqlite")
+    def remembered() -> CachedEmbedder:
+        return CachedEmbedder(server.embedder(), tmp_path / "vectors.sqlite")
 
     first = remembered().embed(["bb", "ccc"])
     asked = list(server.asked)
@@ -135,17 +135,17 @@ def test_what_was_paid_before_a_failure_is_kept(
     server.answer = lambda texts, n: (503, {"error": {"message": "down"}}) if "cc" in texts else good(texts, n)
     texts = ["aa", "bb", "cc"]
     with pytest.raises(TransientError, match="What was embedded is kept; run again"):
-        RememberedEmbedder(server.embedder(), tmp_path / "v.sqlite").embed(texts)
+        CachedEmbedder(server.embedder(), tmp_path / "v.sqlite").embed(texts)
     server.answer = good
-    RememberedEmbedder(server.embedder(), tmp_path / "v.sqlite").embed(texts)
+    CachedEmbedder(server.embedder(), tmp_path / "v.sqlite").embed(texts)
     assert [server.texts.count(text) for text in texts] == [1, 1, 2]
 
 
 def test_a_model_that_became_another_is_refused(server: Embeddings, tmp_path: Path) -> None:
-    RememberedEmbedder(server.embedder(), tmp_path / "v.sqlite").embed(["aa"])
+    CachedEmbedder(server.embedder(), tmp_path / "v.sqlite").embed(["aa"])
     server.answer = lambda texts, n: vectors([[1.0, 2.0, 3.0] for _ in texts])
     with pytest.raises(DamagedData, match=r"vectors of 3 numbers; those in .* have 2\. It is another model now"):
-        RememberedEmbedder(server.embedder(), tmp_path / "v.sqlite").embed(["bb"])
+        CachedEmbedder(server.embedder(), tmp_path / "v.sqlite").embed(["bb"])
 
 
 def test_a_busy_server_is_asked_again(server: Embeddings) -> None:

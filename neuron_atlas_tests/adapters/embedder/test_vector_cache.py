@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from neuron_atlas.adapters.embedder import RememberedEmbedder
+from neuron_atlas.adapters.embedder import CachedEmbedder
 from neuron_atlas.adapters.embedder import vector_cache as remembered
 from neuron_atlas.errors import DamagedData
 
@@ -34,8 +34,8 @@ class Counting:
 def test_a_text_is_computed_once_ever(tmp_path: Path) -> None:
     first, second = Counting(), Counting()
     texts = ["a", "bb", "a", "ccc"]
-    one = RememberedEmbedder(first, tmp_path / "v.sqlite").embed(texts)
-    two = RememberedEmbedder(second, tmp_path / "v.sqlite").embed([*texts, "d"])
+    one = CachedEmbedder(first, tmp_path / "v.sqlite").embed(texts)
+    two = CachedEmbedder(second, tmp_path / "v.sqlite").embed([*texts, "d"])
     assert first.asked == ["a", "bb", "ccc"]
     assert second.asked == ["d"]
     assert one.tobytes() == two[:4].tobytes() == Counting().embed(texts).tobytes()
@@ -44,24 +44,24 @@ def test_a_text_is_computed_once_ever(tmp_path: Path) -> None:
 def test_an_interruption_costs_the_batch_it_fell_into(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remembered, "BATCH", 2)
     with pytest.raises(KeyboardInterrupt):
-        RememberedEmbedder(Counting(fails_at=4), tmp_path / "v.sqlite").embed(["a", "b", "c", "d", "e"])
+        CachedEmbedder(Counting(fails_at=4), tmp_path / "v.sqlite").embed(["a", "b", "c", "d", "e"])
     again = Counting()
-    RememberedEmbedder(again, tmp_path / "v.sqlite").embed(["a", "b", "c", "d", "e"])
+    CachedEmbedder(again, tmp_path / "v.sqlite").embed(["a", "b", "c", "d", "e"])
     assert again.asked == ["e"]
 
 
 def test_embedders_do_not_share_vectors(tmp_path: Path) -> None:
-    RememberedEmbedder(Counting("one@1"), tmp_path / "v.sqlite").embed(["a"])
+    CachedEmbedder(Counting("one@1"), tmp_path / "v.sqlite").embed(["a"])
     other = Counting("one@2")
-    RememberedEmbedder(other, tmp_path / "v.sqlite").embed(["a"])
+    CachedEmbedder(other, tmp_path / "v.sqlite").embed(["a"])
     assert other.asked == ["a"]
 
 
 def test_a_damaged_file_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "v.sqlite").write_bytes(b"not a database" * 100)
     with pytest.raises(DamagedData, match=r"v\.sqlite cannot be used: .*Remove it; vectors are computed again"):
-        RememberedEmbedder(Counting(), tmp_path / "v.sqlite").embed(["a"])
+        CachedEmbedder(Counting(), tmp_path / "v.sqlite").embed(["a"])
 
 
 def test_no_texts_no_vectors(tmp_path: Path) -> None:
-    assert RememberedEmbedder(Counting(), tmp_path / "v.sqlite").embed([]).shape == (0, 2)
+    assert CachedEmbedder(Counting(), tmp_path / "v.sqlite").embed([]).shape == (0, 2)

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from neuron_atlas.adapters.labels.label_files import read_labels
-from neuron_atlas.adapters.labels.label_store import Imported, LabelStore
+from neuron_atlas.adapters.labels.label_store import ImportResult, LabelStore
 from neuron_atlas.core.labeling.evidence.label_record import Label
-from neuron_atlas.core.labeling.labelers.imported import ForeignLabel
+from neuron_atlas.core.labeling.labelers.imported import ImportedLabel
 from neuron_atlas.core.records import ModelSpec, NeuronId
 from neuron_atlas.core.tables import OUTPUT_LABELS
 from neuron_atlas.errors import BadInput
@@ -29,8 +29,8 @@ def store(tmp_path: Path) -> Iterator[LabelStore]:
     opened.close()
 
 
-def foreign(n: int, text: str = "names of rivers") -> ForeignLabel:
-    return ForeignLabel(NeuronId(3, n), 1, "output", text, "neuronpedia", "gpt")
+def foreign(n: int, text: str = "names of rivers") -> ImportedLabel:
+    return ImportedLabel(NeuronId(3, n), 1, "output", text, "neuronpedia", "gpt")
 
 
 def test_a_persons_label_is_a_row_of_the_table_and_beside_an_import(store: LabelStore) -> None:
@@ -73,14 +73,14 @@ def test_the_fingerprint_changes_with_the_rows_alone(store: LabelStore) -> None:
 def test_the_same_import_again_changes_nothing_and_an_interrupted_one_goes_on(store: LabelStore) -> None:
     labels = [foreign(n) for n in range(5000)]
 
-    def breaks_off() -> Iterator[ForeignLabel]:
+    def breaks_off() -> Iterator[ImportedLabel]:
         yield from labels[:4500]
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         store.add(breaks_off(), model=MODEL)
-    assert store.add(labels, model=MODEL) == Imported(added=1000, unchanged=4000)
-    assert store.add(labels, model=MODEL) == Imported(added=0, unchanged=5000)
+    assert store.add(labels, model=MODEL) == ImportResult(added=1000, unchanged=4000)
+    assert store.add(labels, model=MODEL) == ImportResult(added=0, unchanged=5000)
 
 
 def test_what_names_no_neuron_or_may_not_stand_is_refused_and_the_rest_taken(store: LabelStore) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from neuron_atlas.adapters.language_model import Ledger, Patience, Server
-from neuron_atlas.core.llm_requests import Ask, Message
+from neuron_atlas.core.llm_requests import LlmRequest, Message
 
 KEY = "sk-canary-0123456789abcdef"
 FAULTS = {
@@ -39,7 +39,7 @@ QUICK = Patience(tries=8, timeout_s=60.0, first_pause_s=0.002, longest_pause_s=0
 """Short pauses, and time-outs that only what hangs for ever meets, however busy the machine."""
 
 
-def asks(n: int, *, start: int = 0) -> list[Ask]:
+def asks(n: int, *, start: int = 0) -> list[LlmRequest]:
     """`n` requests that differ in their number."""
     schema = {
         "type": "object",
@@ -48,7 +48,7 @@ def asks(n: int, *, start: int = 0) -> list[Ask]:
         "additionalProperties": False,
     }
     return [
-        Ask((Message("system", "Say the number."), Message("user", f"number {k}")), schema)
+        LlmRequest((Message("system", "Say the number."), Message("user", f"number {k}")), schema)
         for k in range(start, start + n)
     ]
 

@@ -87,7 +87,7 @@ def test_the_dead_are_asked_once_more_on_demand_and_the_living_are_not(
     faulty.faults = {"refusal": 0.3}
     first = list(OpenAIModel(at, ledger, patience=QUICK).ask(asks(20)))
     faulty.faults = {}
-    retried = OpenAIModel(at, ledger, patience=QUICK, ask_dead_again=True)
+    retried = OpenAIModel(at, ledger, patience=QUICK, retry_unanswered=True)
     assert all(isinstance(o, Reply) for o in retried.ask(asks(20)))
     assert retried.spending.calls == sum(isinstance(o, NoReply) for o in first) > 0
 

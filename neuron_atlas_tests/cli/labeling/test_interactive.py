@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from neuron_atlas.cli.labeling.interactive import interactive
-from neuron_atlas.cli.labeling.label_data import LabelRoom, chosen_layers
+from neuron_atlas.cli.labeling.label_data import LabelData, chosen_layers
 from neuron_atlas.core.labeling.evidence.render import render
 from neuron_atlas.core.labeling.label_layer import label_layer
 from neuron_atlas.core.labeling.labelers.rules import RulesLabeler
@@ -26,12 +26,12 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def room(settings: Settings) -> LabelRoom:
+def room(settings: Settings) -> LabelData:
     """The small world of two layers, labeled by the rules."""
     evidence = {name: frame.lazy() for name, frame in small_world().items()}
     late = label_layer("output", 1, evidence=evidence, labels={}, labeler=RulesLabeler(), model_revision="r")
     stored = {name: frame.lazy() for name, frame in late.items()}
-    return LabelRoom(Resources.of(settings), evidence, stored, {})
+    return LabelData(Resources.from_settings(settings), evidence, stored, {})
 
 
 def saying(*words: str) -> Callable[[str], str | None]:
@@ -40,25 +40,25 @@ def saying(*words: str) -> Callable[[str], str | None]:
     return lambda question: left.pop(0) if left else None
 
 
-def kept(room: LabelRoom, layer: int = 1) -> list[tuple[object, ...]]:
+def kept(room: LabelData, layer: int = 1) -> list[tuple[object, ...]]:
     rows = room.resources.label_store.rows("output", layer)
     return [] if rows is None else rows.select("neuron", "polarity", "label").rows()
 
 
-def proposed(room: LabelRoom, n: int = 1) -> list[tuple[int, int, str]]:
+def proposed(room: LabelData, n: int = 1) -> list[tuple[int, int, str]]:
     """What the rules propose for the first neurons of layer 1."""
     first = [one.evidence for one in room.gathered("output", 1)[:n]]
     return [(e.neuron, e.polarity, a.label) for e, a in zip(first, RulesLabeler().label(first), strict=True)]
 
 
-def test_what_is_accepted_is_kept_and_skipping_is_not(room: LabelRoom, settings: Settings) -> None:
+def test_what_is_accepted_is_kept_and_skipping_is_not(room: LabelData, settings: Settings) -> None:
     first, _, third = proposed(room, 3)
     interactive(room, settings, "output", [1], resume=False, ask=saying("a", "s", "A"))
     assert kept(room) == sorted([first, third])
 
 
 def test_an_edited_label_is_checked_before_it_is_kept(
-    room: LabelRoom, settings: Settings, capsys: pytest.CaptureFixture[str]
+    room: LabelData, settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = (
         "e",
@@ -81,14 +81,14 @@ def test_an_edited_label_is_checked_before_it_is_kept(
     assert "not kept: Value error, links are not allowed" in capsys.readouterr().out
 
 
-def test_going_back_and_changing_ones_mind(room: LabelRoom, settings: Settings) -> None:
+def test_going_back_and_changing_ones_mind(room: LabelData, settings: Settings) -> None:
     ((neuron, polarity, _),) = proposed(room)
     words = ("a", "p", "e", "another wording of it", "", "", "")
     interactive(room, settings, "output", [1], resume=False, ask=saying(*words))
     assert kept(room) == [(neuron, polarity, "another wording of it")]
 
 
-def test_a_session_goes_on_where_it_ended(room: LabelRoom, settings: Settings) -> None:
+def test_a_session_goes_on_where_it_ended(room: LabelData, settings: Settings) -> None:
     interactive(room, settings, "output", [1], resume=False, ask=saying("a", "s", "q"))
     interactive(room, settings, "output", [], resume=True, ask=saying("a"))
     state = SessionState.read(
@@ -98,14 +98,14 @@ def test_a_session_goes_on_where_it_ended(room: LabelRoom, settings: Settings) -
     assert len(kept(room)) == 2
 
 
-def test_a_filter_shows_only_what_it_finds(room: LabelRoom, settings: Settings) -> None:
+def test_a_filter_shows_only_what_it_finds(room: LabelData, settings: Settings) -> None:
     """Only neurons that promote running words are offered."""
     interactive(room, settings, "output", [1], resume=False, ask=saying("f", "walking", *["a"] * 30))
     assert {"walking" in str(label) or "ing" in str(label) for _, _, label in kept(room)} == {True}
     assert 0 < len(kept(room)) < 20
 
 
-def test_back_and_forth_goes_over_what_the_filter_hides(room: LabelRoom, settings: Settings) -> None:
+def test_back_and_forth_goes_over_what_the_filter_hides(room: LabelData, settings: Settings) -> None:
     """From the second neuron that promotes running words back to the first one, not to the neuron in between."""
     found = [e.name for e in (one.evidence for one in room.gathered("output", 1)) if "walking" in render(e)]
     interactive(
@@ -116,7 +116,7 @@ def test_back_and_forth_goes_over_what_the_filter_hides(room: LabelRoom, setting
 
 
 def test_a_filter_that_finds_nothing_more_is_put_away(
-    room: LabelRoom, settings: Settings, capsys: pytest.CaptureFixture[str]
+    room: LabelData, settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (first,) = proposed(room)
     interactive(room, settings, "output", [1], resume=False, ask=saying("f", "no such words", "a"))
@@ -125,7 +125,7 @@ def test_a_filter_that_finds_nothing_more_is_put_away(
 
 
 def test_asking_the_rules_again_says_that_they_do_not_change(
-    room: LabelRoom, settings: Settings, capsys: pytest.CaptureFixture[str]
+    room: LabelData, settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     interactive(room, settings, "output", [1], resume=False, ask=saying("r", "q"))
     said = capsys.readouterr().out
@@ -133,7 +133,7 @@ def test_asking_the_rules_again_says_that_they_do_not_change(
     assert said.count("1 of 20") == 1
 
 
-def test_a_persons_label_enters_the_next_run_and_the_next_layers_evidence(room: LabelRoom, settings: Settings) -> None:
+def test_a_persons_label_enters_the_next_run_and_the_next_layers_evidence(room: LabelData, settings: Settings) -> None:
     interactive(room, settings, "output", [1], resume=False, ask=saying("e", "my own words here", "", "", ""))
     ((neuron, polarity, _),) = kept(room)
     given = room.resources.label_store.rows("output", 1)
@@ -146,7 +146,7 @@ def test_a_persons_label_enters_the_next_run_and_the_next_layers_evidence(room: 
     assert "my own words here" in str(early[0].model_dump())
 
 
-def test_a_session_of_another_model_is_refused(room: LabelRoom, settings: Settings) -> None:
+def test_a_session_of_another_model_is_refused(room: LabelData, settings: Settings) -> None:
     interactive(room, settings, "output", [1], resume=False, ask=saying("q"))
     path = settings.root / "sessions" / "output.json"
     path.write_text(path.read_text().replace(room.resources.model.spec().revision, "other"))

@@ -9,7 +9,7 @@ import pytest
 
 from neuron_atlas.cli.labeling import reports as label_looks
 from neuron_atlas.cli.labeling.label import _plan, label
-from neuron_atlas.cli.labeling.label_data import LabelRoom
+from neuron_atlas.cli.labeling.label_data import LabelData
 from neuron_atlas.core.labeling.labelers.language_model import question
 from neuron_atlas.defs.resources.labeling import LabelerResource, LanguageModelResource
 from neuron_atlas.errors import BadInput, UnknownName
@@ -19,7 +19,7 @@ from neuron_atlas_tests.cli.labeling.test_interactive import room, settings
 __all__ = ["room", "settings"]  # fixtures
 
 
-def paid(room: LabelRoom, settings: Settings, **more: object) -> LabelRoom:
+def paid(room: LabelData, settings: Settings, **more: object) -> LabelData:
     """The room with a language model at a server that is never asked."""
     given = {"price_input_usd": 1.0, "price_output_usd": 2.0, **more}
     model = LanguageModelResource(name="tiny", base_url="http://127.0.0.1:9/v1", ledger=str(settings.ledger), **given)
@@ -27,7 +27,7 @@ def paid(room: LabelRoom, settings: Settings, **more: object) -> LabelRoom:
     return replace(room, resources=replace(room.resources, language_model=model, labeler=labeler))
 
 
-def test_show_prints_exactly_what_would_be_sent(room: LabelRoom, capsys: pytest.CaptureFixture[str]) -> None:
+def test_show_prints_exactly_what_would_be_sent(room: LabelData, capsys: pytest.CaptureFixture[str]) -> None:
     (one,) = room.of_neuron(label_looks.NeuronId(1, 5), "output")
     label_looks.show(room, "L1/N5", "output", as_json=True)
     (shown,) = json.loads(capsys.readouterr().out)
@@ -39,7 +39,7 @@ def test_show_prints_exactly_what_would_be_sent(room: LabelRoom, capsys: pytest.
 
 
 def test_a_dry_run_counts_requests_and_money_and_asks_nobody(
-    room: LabelRoom, settings: Settings, capsys: pytest.CaptureFixture[str]
+    room: LabelData, settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """20 neurons a layer; an answer is taken to have 700 tokens at 2 USD per million before any was seen."""
     label_looks.dry_run(paid(room, settings), "output", [0, 1], as_json=True)
@@ -51,7 +51,7 @@ def test_a_dry_run_counts_requests_and_money_and_asks_nobody(
         label_looks.dry_run(room, "output", [0], as_json=True)
 
 
-def test_a_budget_needs_prices_and_is_shared_by_the_layers_to_come(room: LabelRoom, settings: Settings) -> None:
+def test_a_budget_needs_prices_and_is_shared_by_the_layers_to_come(room: LabelData, settings: Settings) -> None:
     without = paid(room, settings, price_input_usd=None, budget_usd=3.0).resources.labeler
     with pytest.raises(BadInput, match="NEURON_ATLAS_PRICE_INPUT_USD"):
         without.for_layer("output", 1, 2)
@@ -65,7 +65,7 @@ def test_a_budget_needs_prices_and_is_shared_by_the_layers_to_come(room: LabelRo
     assert [planned.for_layer("output", layer, 3).model.limit_usd for layer in (2, 0)] == [3.0, 6.0]
 
 
-def test_the_rules_are_not_hijacked(room: LabelRoom, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_rules_are_not_hijacked(room: LabelData, capsys: pytest.CaptureFixture[str]) -> None:
     label_looks.canaries(room, [1], as_json=True)
     found = json.loads(capsys.readouterr().out)
     assert (found["hijacked"], found["n"] > 0) == (0, True)

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from neuron_atlas.adapters.files import file_sha256, make_folder, write_parquet
-from neuron_atlas.adapters.labels.label_store import Imported, open_label_store
+from neuron_atlas.adapters.labels.label_store import ImportResult, open_label_store
 from neuron_atlas.adapters.neuron_db.transluce import Fetched, Page
 from neuron_atlas.cli.publication.import_databases import Copied, join_own, print_joined
 from neuron_atlas.core.records import ModelSpec
@@ -67,7 +67,7 @@ def test_a_database_of_other_models_leaves_the_labels_alone(tmp_path: Path) -> N
 
 def test_what_was_left_out_is_counted_and_shown(capsys: pytest.CaptureFixture[str]) -> None:
     print_joined(
-        "neuronpedia", Imported(added=2, unchanged=1, refused=1, reasons=("L9/N9 is no neuron",)), ["line 4: no JSON"]
+        "neuronpedia", ImportResult(added=2, unchanged=1, refused=1, reasons=("L9/N9 is no neuron",)), ["line 4: no JSON"]
     )
     said = capsys.readouterr().out
     assert "2 labels added, 1 were there already" in said

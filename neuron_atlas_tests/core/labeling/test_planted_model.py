@@ -31,10 +31,11 @@ from neuron_atlas.core.labeling.labeler import Labeler
 from neuron_atlas.core.labeling.labelers.language_model import LanguageModelLabeler
 from neuron_atlas.core.labeling.labelers.rules import RulesLabeler
 from neuron_atlas.core.labeling.scoring.score import score_layer
-from neuron_atlas.core.llm_requests import Ask, ScriptedModel
+from neuron_atlas.core.llm_requests import LlmRequest
 from neuron_atlas.core.ports import SubjectModel
 from neuron_atlas.core.records import AttributionGraph, Frames, Prompt, Tables, TraceOptions
 from neuron_atlas.demo.planted import PlantedTruth, write_planted_model
+from neuron_atlas_tests.scripted_model import ScriptedModel
 
 
 @pytest.fixture(scope="module")
@@ -103,9 +104,9 @@ INPUT_LINES = (
 )
 
 
-def reads_the_request(ask: Ask) -> str:
+def reads_the_request(request: LlmRequest) -> str:
     """A scripted language model: the strongest tokens (half of the top weight) of the first telling line that is there."""
-    text = ask.messages[-1].content
+    text = request.messages[-1].content
     is_input = "What it does when it fires:" in text
     routes = "(routing," in text
     order = INPUT_LINES if is_input else OUTPUT_LINES[1:] if routes else OUTPUT_LINES

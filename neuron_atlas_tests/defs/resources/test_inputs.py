@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from neuron_atlas.adapters.embedder import RememberedEmbedder
+from neuron_atlas.adapters.embedder import CachedEmbedder
 from neuron_atlas.defs.resources.atlas_resources import Resources
 from neuron_atlas.errors import BadInput
 from neuron_atlas.settings import load_settings
@@ -46,14 +46,14 @@ def test_a_key_goes_to_the_server_it_was_given_for_and_to_no_other(
 def test_an_embedder_on_a_server_is_chosen_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NEURON_ATLAS_EMBEDDER", "openai:tiny")
     with pytest.raises(BadInput, match="needs a key"):
-        Resources.of(load_settings()).embedder.load()
+        Resources.from_settings(load_settings()).embedder.load()
     monkeypatch.setenv("NEURON_ATLAS_EMBEDDER_BASE_URL", "http://127.0.0.1:9/v1")
-    chosen = Resources.of(load_settings()).embedder
-    assert chosen.identity(None) == "openai:tiny http://127.0.0.1:9/v1"
+    chosen = Resources.from_settings(load_settings()).embedder
+    assert chosen.fingerprint(None) == "openai:tiny http://127.0.0.1:9/v1"
     embedder = chosen.load()  # nothing is asked yet
-    assert isinstance(embedder, RememberedEmbedder)
+    assert isinstance(embedder, CachedEmbedder)
     assert embedder.embedder_id == "openai:tiny@127.0.0.1:9/v1"
 
 
 def test_the_embedder_on_this_machine_has_its_name_alone() -> None:
-    assert Resources.of(load_settings()).embedder.identity(None) == "all-MiniLM-L6-v2"
+    assert Resources.from_settings(load_settings()).embedder.fingerprint(None) == "all-MiniLM-L6-v2"

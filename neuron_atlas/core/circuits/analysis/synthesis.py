@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pydantic import ValidationError
 
 from neuron_atlas.core.circuits.analysis.analysis_record import Absent, Answer, Flow, Module, Synthesis
-from neuron_atlas.core.llm_requests import Ask, Message, NoReply
+from neuron_atlas.core.llm_requests import LlmRequest, Message, NoReply
 from neuron_atlas.core.ports import LanguageModel
 from neuron_atlas.errors import AtlasError
 
@@ -73,7 +73,7 @@ def synthesise(
     if not modules:
         return Absent(reason="the graph has no modules to speak of")
     evidence = render(prompt=prompt, tokens=tokens, answers=answers, modules=modules, flows=flows)
-    ask = Ask((Message("system", _TASK), Message("user", evidence)), SCHEMA, "circuit")
+    ask = LlmRequest((Message("system", _TASK), Message("user", evidence)), SCHEMA, "circuit")
     try:
         (reply,) = language_model.ask([ask])
     except AtlasError as error:

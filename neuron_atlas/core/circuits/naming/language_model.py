@@ -24,7 +24,7 @@ from neuron_atlas.core.labeling.evidence.label_record import (
     TokenText,
     made_safe,
 )
-from neuron_atlas.core.llm_requests import Ask, Message, NoReply, Reply
+from neuron_atlas.core.llm_requests import LlmRequest, Message, NoReply, Reply
 from neuron_atlas.core.ports import LanguageModel
 from neuron_atlas.errors import BadInput
 
@@ -80,7 +80,7 @@ def language_names(model: LanguageModel, evidence: Sequence[ModuleEvidence]) -> 
     return names
 
 
-def question(evidence: ModuleEvidence) -> Ask:
+def question(evidence: ModuleEvidence) -> LlmRequest:
     """The request for one name: instructions (the same for all modules), then the evidence."""
     shown = Message("user", f"Evidence:\n{json.dumps(_rendered(evidence), ensure_ascii=False, indent=1)}")
     text: dict[str, object] = {"type": "string"}
@@ -92,7 +92,7 @@ def question(evidence: ModuleEvidence) -> Ask:
         "tokens": {"type": "array", "items": text},
     }
     schema = {"type": "object", "properties": fields, "required": list(fields), "additionalProperties": False}
-    return Ask((Message("system", _STATIC), shown), schema=schema, schema_name="module", max_tokens=MAX_TOKENS)
+    return LlmRequest((Message("system", _STATIC), shown), schema=schema, schema_name="module", max_tokens=MAX_TOKENS)
 
 
 def read_outcome(outcome: Reply | NoReply) -> ModuleName:

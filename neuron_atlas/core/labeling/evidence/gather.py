@@ -28,7 +28,7 @@ from neuron_atlas.core.labeling.evidence.label_record import Polarity
 from neuron_atlas.core.labeling.evidence.labelable import labelable
 from neuron_atlas.core.labeling.evidence.layer_tables import PolarKey, Scored
 from neuron_atlas.core.labeling.evidence.lexicon import Lexicon, build_lexicon
-from neuron_atlas.core.labeling.evidence.neighbour_labels import SIDES, LabelBook
+from neuron_atlas.core.labeling.evidence.neighbour_labels import SIDES, NeighbourLabels
 from neuron_atlas.core.records import Side, Tables
 
 _HEAD = 0.4
@@ -36,7 +36,7 @@ _HEAD = 0.4
 
 
 @dataclass(frozen=True)
-class Gathered:
+class GatheredEvidence:
     """One neuron's evidence and the refs of the neighbour labels read for it, labeled or not (`L18/N6721+@<hash>`)."""
 
     evidence: Evidence
@@ -54,7 +54,7 @@ class _Layer:
     lexicon: Lexicon
     keys: tuple[PolarKey, ...]
     known: frozenset[str]
-    book: LabelBook
+    book: NeighbourLabels
     prior: Mapping[PolarKey, tuple[PriorLabel, ...]]
 
 
@@ -68,7 +68,7 @@ def gather(
     prior: Tables | None = None,
     only: frozenset[int] | None = None,
     as_draft: bool = False,
-) -> tuple[list[Gathered], Lexicon]:
+) -> tuple[list[GatheredEvidence], Lexicon]:
     """The evidence of every labelable neuron and polarity of one layer, sorted, and the lexicon of its tokens.
 
     `token_text` names tokens that no table spells out (logits and embeddings are stored by id alone); a token without
@@ -88,19 +88,19 @@ def gather(
         lexicon=build_lexicon([ids for ids, _ in texts], spelled),
         keys=tuple((n, polarity) for at, n, polarity in everyone if at == layer and (only is None or n in only)),
         known=frozenset() if as_draft else frozenset(polar_name(*row) for row in everyone),
-        book=LabelBook(labels),
+        book=NeighbourLabels(labels),
         prior=layer_tables.prior_labels(prior or {}, layer),
     )
     return (_outputs(room) if side == "output" else _inputs(room)), room.lexicon
 
 
-def _outputs(room: _Layer) -> list[Gathered]:
+def _outputs(room: _Layer) -> list[GatheredEvidence]:
     projected = layer_tables.projections(room.here, "output_projections", "weight")
     appearances = layer_tables.appearances(room.here)
     direct = layer_tables.direct_effects(room.here)
     wires = connections.output_wires(room.evidence, room.layer)
     _require(room, (wire.name for neuron, _ in room.keys for wire in wires.neurons.get(neuron, ())), ("output",))
-    gathered: list[Gathered] = []
+    gathered: list[GatheredEvidence] = []
     for neuron, polarity in room.keys:
         neighbours, refs = _neighbours(room, wires.neurons.get(neuron, ()), polarity, ("output",))
         evidence = OutputEvidence(
@@ -116,11 +116,11 @@ def _outputs(room: _Layer) -> list[Gathered]:
             downstream=neighbours,
             routed=_tokens(room.lexicon, _predicted(neighbours, "output")),
         )
-        gathered.append(Gathered(evidence, refs))
+        gathered.append(GatheredEvidence(evidence, refs))
     return gathered
 
 
-def _inputs(room: _Layer) -> list[Gathered]:
+def _inputs(room: _Layer) -> list[GatheredEvidence]:
     projected = layer_tables.projections(room.here, "input_projections", "response")
     appearances = layer_tables.appearances(room.here)
     active, window = (layer_tables.associations(room.here, place) for place in ("active", "window"))
@@ -128,7 +128,7 @@ def _inputs(room: _Layer) -> list[Gathered]:
     wires = connections.input_wires(room.evidence, room.layer)
     _require(room, (wire.name for neuron, _ in room.keys for wire in wires.neurons.get(neuron, ())), SIDES)
     _require(room, (polar_name(room.layer, *key) for key in room.keys), ("output",))
-    gathered: list[Gathered] = []
+    gathered: list[GatheredEvidence] = []
     for neuron, polarity in room.keys:
         key, firing = (neuron, polarity), firings.get((neuron, polarity), Firing())
         upstream, refs = _neighbours(room, wires.neurons.get(neuron, ()), polarity, SIDES)
@@ -157,7 +157,7 @@ def _inputs(room: _Layer) -> list[Gathered]:
             output_label=own.label.text if own is not None and own.label is not None else None,
         )
         own_refs = (own.ref,) if own is not None else ()
-        gathered.append(Gathered(evidence, tuple(sorted({*refs, *partner_refs, *own_refs}))))
+        gathered.append(GatheredEvidence(evidence, tuple(sorted({*refs, *partner_refs, *own_refs}))))
     return gathered
 
 

@@ -19,28 +19,28 @@ SIDES: tuple[Side, ...] = ("output", "input")
 
 
 @dataclass(frozen=True, slots=True)
-class ReadRow:
+class NeighbourLabel:
     """One neighbour's row as read: its ref, and its label if it has one."""
 
     ref: str
     label: SeenLabel | None
 
 
-class LabelBook:
+class NeighbourLabels:
     """Best rows by side and name (`L18/N6721+`)."""
 
     def __init__(self, labels: Tables) -> None:
         self._rows: Mapping[Side, Mapping[str, LabelRow]] = {side: _best_rows(labels, side) for side in SIDES}
-        self._read: dict[tuple[Side, str], ReadRow] = {}
+        self._read: dict[tuple[Side, str], NeighbourLabel] = {}
 
-    def read(self, side: Side, name: str) -> ReadRow | None:
+    def read(self, side: Side, name: str) -> NeighbourLabel | None:
         """The neighbour's row of one side; None when it has none."""
         row = self._rows[side].get(name)
         if row is None:
             return None
         if (side, name) not in self._read:
             ref = label_ref(row)
-            self._read[side, name] = ReadRow(ref, _seen(side, row, ref))
+            self._read[side, name] = NeighbourLabel(ref, _seen(side, row, ref))
         return self._read[side, name]
 
     def require(self, names: Iterable[str], known: frozenset[str], sides: Sequence[Side], *, reader: str) -> None:

@@ -12,7 +12,7 @@ _REASONS = {"human": "no person has labeled it yet", "import": "no imported labe
 
 
 @dataclass(frozen=True, slots=True)
-class NobodyLabeler:
+class GivenOnlyLabeler:
     """Fulfils `Labeler` under the name of those who label: human or import."""
 
     name: str

@@ -36,7 +36,7 @@ _TYPES: dict[Side, dict[str, OutputType | InputType]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class ForeignLabel:
+class ImportedLabel:
     """One text about one neuron and one polarity (+1 or -1; a source without polarities speaks of +1).
 
     `side` is what the text explains: exemplar-based descriptions (Transluce, Neuronpedia, Goodfire) say what makes a neuron
@@ -55,7 +55,7 @@ class ForeignLabel:
     confidence: float | None = None
 
 
-def as_label(foreign: ForeignLabel) -> Label:
+def as_label(foreign: ImportedLabel) -> Label:
     """Our form of it. Raises `BadInput` for a text that may not stand in a label (empty, a link, control characters)."""
     text = " ".join(foreign.text.split())
     longer = " ".join(foreign.description.split()) or text

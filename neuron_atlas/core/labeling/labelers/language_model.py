@@ -19,7 +19,7 @@ from neuron_atlas.core.labeling.evidence.label_record import (
     made_safe,
 )
 from neuron_atlas.core.labeling.labelers.prompt import PROMPT_VERSION, parse_reply, reply_schema, request
-from neuron_atlas.core.llm_requests import Ask, NoReply, Reply
+from neuron_atlas.core.llm_requests import LlmRequest, NoReply, Reply
 from neuron_atlas.core.ports import LanguageModel
 from neuron_atlas.core.records import Side
 from neuron_atlas.errors import BadInput
@@ -51,7 +51,7 @@ class LanguageModelLabeler:
         asks = {n: question(one, attempt=self.attempt) for n, one in enumerate(evidence)}
         given = 0
         for rounds_left in reversed(range(ROUNDS)):
-            again: dict[int, Ask] = {}
+            again: dict[int, LlmRequest] = {}
             for n, outcome in zip(asks, self.model.ask(list(asks.values())), strict=True):
                 answer = read_outcome(outcome, evidence[n].side)
                 next_ask = _ask_again(asks[n], outcome, answer) if rounds_left else None
@@ -65,9 +65,9 @@ class LanguageModelLabeler:
             asks = again
 
 
-def question(evidence: Evidence, *, attempt: int = 0) -> Ask:
+def question(evidence: Evidence, *, attempt: int = 0) -> LlmRequest:
     """The request for one label."""
-    return Ask(
+    return LlmRequest(
         request(evidence),
         schema=reply_schema(evidence.side),
         schema_name="label",
@@ -86,14 +86,14 @@ def read_outcome(outcome: Reply | NoReply, side: Side) -> Label | Unlabeled:
         return _unlabeled(UNANSWERED, str(error))
 
 
-def _ask_again(ask: Ask, outcome: Reply | NoReply, answer: Label | Unlabeled) -> Ask | None:
+def _ask_again(ask: LlmRequest, outcome: Reply | NoReply, answer: Label | Unlabeled) -> LlmRequest | None:
     """The request to send next, where another try may help."""
     if isinstance(outcome, NoReply):
         if outcome.why != "truncated":
             return None
-        return Ask(ask.messages, ask.schema, ask.schema_name, ask.max_tokens * 2, ask.seed + 1)
+        return LlmRequest(ask.messages, ask.schema, ask.schema_name, ask.max_tokens * 2, ask.seed + 1)
     is_dead = isinstance(answer, Unlabeled) and is_unanswered(answer.reason)
-    return Ask(ask.messages, ask.schema, ask.schema_name, ask.max_tokens, ask.seed + 1) if is_dead else None
+    return LlmRequest(ask.messages, ask.schema, ask.schema_name, ask.max_tokens, ask.seed + 1) if is_dead else None
 
 
 def _unlabeled(kind: str, reason: str) -> Unlabeled:

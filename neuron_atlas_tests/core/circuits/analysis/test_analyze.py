@@ -19,9 +19,10 @@ from neuron_atlas.core.circuits.analysis.comparison.comparison_record import rea
 from neuron_atlas.core.circuits.analysis.interventions.study_summary import summarise
 from neuron_atlas.core.circuits.analysis.modules.concepts import Wanted
 from neuron_atlas.core.circuits.analysis.rows import analysis_tables
-from neuron_atlas.core.llm_requests import NoReply, ScriptedModel
+from neuron_atlas.core.llm_requests import NoReply
 from neuron_atlas.core.records import InstanceLabels, Prompt, TraceOptions
 from neuron_atlas.errors import BadInput
+from neuron_atlas_tests.scripted_model import ScriptedModel
 
 TUCSON = Prompt("the capital of the state containing Tucson is", contrast=(" Phoenix", " Boston"))
 WORCESTER = "the capital of the state containing Worcester is"
@@ -123,7 +124,7 @@ def test_the_same_request_gives_the_same_record_and_key(model, found) -> None:
         request_key(TUCSON, "r", options=AnalyzeOptions(), tracing=TraceOptions(tau=0.01)),
         request_key(TUCSON, "r", **base, donor=WORCESTER),
         request_key(TUCSON, "r", **base, concepts={"state": Wanted((" Arizona",))}),
-        request_key(TUCSON, "r", **base, language_model=ScriptedModel(lambda _ask: "")),
+        request_key(TUCSON, "r", **base, language_model=ScriptedModel(lambda _request: "")),
     }
     assert len(keys) == 8
 
@@ -173,7 +174,7 @@ def test_labels_stand_with_the_members_and_make_a_theme(model, found) -> None:
 
 
 def test_a_failed_account_is_stated_and_the_rest_is_there(found) -> None:
-    silent = ScriptedModel(lambda _ask: NoReply("failed", "no answer after 5 tries"))
+    silent = ScriptedModel(lambda _request: NoReply("failed", "no answer after 5 tries"))
     record = analyze(None, found.graph, language_model=silent).record
     assert isinstance(record.synthesis, Absent)
     assert "no answer after 5 tries" in record.synthesis.reason

@@ -17,7 +17,8 @@ from neuron_atlas.core.circuits.analysis.analysis_record import (
     WrittenToken,
 )
 from neuron_atlas.core.circuits.analysis.synthesis import render, synthesise
-from neuron_atlas.core.llm_requests import NoReply, ScriptedModel
+from neuron_atlas.core.llm_requests import NoReply
+from neuron_atlas_tests.scripted_model import ScriptedModel
 
 ANSWERS = (Answer(token_id=1, token=" yes", logit=2.0, probability=0.9, goal_weight=1.0),)
 FLOWS = (
@@ -43,7 +44,7 @@ def module() -> Module:
 
 
 def ask(answer: str | NoReply, module: Module) -> Synthesis | Absent:
-    model = ScriptedModel(lambda _ask: answer)
+    model = ScriptedModel(lambda _request: answer)
     return synthesise(model, prompt="a cat", tokens=[" cat"], answers=ANSWERS, modules=[module], flows=FLOWS)
 
 
@@ -83,7 +84,7 @@ def test_an_answer_cannot_say_who_wrote_it(module) -> None:
 
 
 def test_without_modules_nothing_is_asked(module) -> None:
-    model = ScriptedModel(lambda _ask: "never")
+    model = ScriptedModel(lambda _request: "never")
     found = synthesise(model, prompt="a", tokens=[" a"], answers=ANSWERS, modules=[], flows=())
     assert isinstance(found, Absent)
     assert model.asked == []

@@ -1,4 +1,4 @@
-"""From tables to cluster labels: what each member brings, and the doorway."""
+"""From tables to cluster labels: what each member brings, and the function behind the asset."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from neuron_atlas.core.circuits.clustering.flow_graph import neuron_edges
 from neuron_atlas.core.circuits.naming.cluster_labels import label_clusters
 from neuron_atlas.core.circuits.naming.members import homes, module_members, module_tokens, themes, traffic
 from neuron_atlas.core.labeling.evidence.precedence import best_labels
-from neuron_atlas.core.llm_requests import Ask, NoReply, ScriptedModel
+from neuron_atlas.core.llm_requests import LlmRequest, NoReply
 from neuron_atlas.core.tables import (
     CLUSTER_LABELS,
     CLUSTER_MEMBERS,
@@ -25,6 +25,7 @@ from neuron_atlas.core.tables import (
     Table,
 )
 from neuron_atlas.errors import Incomplete
+from neuron_atlas_tests.scripted_model import ScriptedModel
 
 
 def _table(table: Table, rows: list[dict[str, object]]) -> pl.LazyFrame:
@@ -193,7 +194,7 @@ def test_the_best_label_is_a_persons_then_a_models_then_the_rules():
     assert found["label"].to_list() == ["a person says", "rules say", "model says"]
 
 
-def test_the_doorway(tables, wired):
+def test_the_asset_function(tables, wired):
     evidence = {"neuron_profiles": tables["neuron_profiles"], **wired([("L0/N0", "L0/N3", 3.0)])}
     found = label_clusters(tables, tables, tables, evidence=evidence)["cluster_labels"]
     assert_frame_equal(CLUSTER_LABELS.checked(found), found)
@@ -223,7 +224,7 @@ def test_no_clusters_no_labels():
 def test_a_language_models_names_stand_beside_the_rules_and_come_first(tables):
     names = iter(["promotes capitals of states", None, "promotes plural verb forms"])  # by level, then flow: 1, 2, 1.1
 
-    def answer(ask: Ask) -> str | NoReply:
+    def answer(request: LlmRequest) -> str | NoReply:
         name = next(names)
         if name is None:
             return NoReply("failed", "the server is away")

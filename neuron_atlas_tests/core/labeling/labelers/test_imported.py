@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neuron_atlas.core.labeling.labelers.imported import ForeignLabel, as_label
+from neuron_atlas.core.labeling.labelers.imported import ImportedLabel, as_label
 from neuron_atlas.core.records import NeuronId
 from neuron_atlas.errors import BadInput
 
 
-def foreign(text: str, **more: object) -> ForeignLabel:
+def foreign(text: str, **more: object) -> ImportedLabel:
     given_fields = {"neuron": NeuronId(3, 7), "polarity": 1, "side": "input", "origin": "transluce", **more}
-    return ForeignLabel(text=text, **given_fields)
+    return ImportedLabel(text=text, **given_fields)
 
 
 def test_a_short_text_is_the_label_and_the_description() -> None:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from neuron_atlas.core.labeling.evidence.evidence_record import OutputEvidence
 from neuron_atlas.core.labeling.evidence.label_record import Label, Unlabeled, is_unanswered
 from neuron_atlas.core.labeling.labelers.language_model import ROUNDS, LanguageModelLabeler
-from neuron_atlas.core.llm_requests import Ask, NoReply, ScriptedModel
+from neuron_atlas.core.llm_requests import LlmRequest, NoReply
+from neuron_atlas_tests.scripted_model import ScriptedModel
 
 NONE = {"hypothesis": "none", "contradicted_by": "none"}
 
@@ -29,37 +30,37 @@ def evidence(n: int) -> list[OutputEvidence]:
     return [OutputEvidence(layer=0, neuron=k, polarity=1) for k in range(n)]
 
 
-def neuron_of(ask: Ask) -> int:
-    return int(ask.messages[-1].content.split("L0/N")[1].split("+")[0])
+def neuron_of(request: LlmRequest) -> int:
+    return int(request.messages[-1].content.split("L0/N")[1].split("+")[0])
 
 
 def test_every_neuron_gets_its_answer_in_order() -> None:
-    model = ScriptedModel(lambda ask: good(label=f"label number {neuron_of(ask)}"))
+    model = ScriptedModel(lambda request: good(label=f"label number {neuron_of(request)}"))
     labeler = LanguageModelLabeler(model)
     answers = list(labeler.label(evidence(5)))
     assert [a.label for a in answers if isinstance(a, Label)] == [f"label number {k}" for k in range(5)]
     assert labeler.version == "scripted explain/1"
-    assert all(ask.schema is not None for ask in model.asked)
+    assert all(request.schema is not None for request in model.asked)
 
 
 @pytest.mark.parametrize("first", ["{", good(label="see https://evil.example"), good(type="context")])
 def test_a_reply_that_cannot_be_read_is_asked_for_again(first: str) -> None:
-    model = ScriptedModel(lambda ask: good() if ask.seed else first)
+    model = ScriptedModel(lambda request: good() if request.seed else first)
     (answer,) = LanguageModelLabeler(model).label(evidence(1))
     assert isinstance(answer, Label)
-    assert [ask.seed for ask in model.asked] == [0, 1]
+    assert [request.seed for request in model.asked] == [0, 1]
 
 
 def test_an_answer_that_was_cut_off_gets_more_room() -> None:
-    model = ScriptedModel(lambda ask: good() if ask.max_tokens > 10_000 else NoReply("truncated", "truncated"))
+    model = ScriptedModel(lambda request: good() if request.max_tokens > 10_000 else NoReply("truncated", "truncated"))
     (answer,) = LanguageModelLabeler(model).label(evidence(1))
     assert isinstance(answer, Label)
-    assert [ask.max_tokens for ask in model.asked] == [4000, 8000, 16000]
+    assert [request.max_tokens for request in model.asked] == [4000, 8000, 16000]
 
 
 @pytest.mark.parametrize("why", ["refused", "failed"])
 def test_what_cannot_be_had_is_a_dead_letter_with_its_reason(why: str) -> None:
-    model = ScriptedModel(lambda ask: NoReply(why, f"{why}: see <https://x>\n no"))
+    model = ScriptedModel(lambda request: NoReply(why, f"{why}: see <https://x>\n no"))
     (answer,) = LanguageModelLabeler(model).label(evidence(1))
     assert answer == Unlabeled(reason=f"no label came: {why}: see //x no")
     assert is_unanswered(answer.reason)
@@ -67,7 +68,7 @@ def test_what_cannot_be_had_is_a_dead_letter_with_its_reason(why: str) -> None:
 
 
 def test_after_the_last_round_an_unreadable_reply_is_a_dead_letter() -> None:
-    model = ScriptedModel(lambda ask: "{")
+    model = ScriptedModel(lambda request: "{")
     (answer,) = LanguageModelLabeler(model).label(evidence(1))
     assert isinstance(answer, Unlabeled)
     assert is_unanswered(answer.reason)
@@ -79,7 +80,7 @@ def test_an_abstention_and_a_spent_budget_are_no_dead_letters() -> None:
         good(is_interpretable=False, reason="nothing in common", label=""),
         NoReply("budget", "the budget is spent"),
     ]
-    answers = list(LanguageModelLabeler(ScriptedModel(lambda ask: replies[neuron_of(ask)])).label(evidence(2)))
+    answers = list(LanguageModelLabeler(ScriptedModel(lambda request: replies[neuron_of(request)])).label(evidence(2)))
     assert answers == [Unlabeled(reason="nothing in common"), Unlabeled(reason="left out: the budget is spent")]
     assert not any(isinstance(a, Unlabeled) and is_unanswered(a.reason) for a in answers)
 
@@ -87,19 +88,23 @@ def test_an_abstention_and_a_spent_budget_are_no_dead_letters() -> None:
 @given(st.lists(st.sampled_from(["good", "bad", "late", "cut", "dead"]), max_size=12))
 @settings(deadline=None)
 def test_whatever_comes_there_is_one_answer_each_in_order(fates: list[str]) -> None:
-    def answer(ask: Ask) -> str | NoReply:
-        fate = fates[neuron_of(ask)]
+    def answer(request: LlmRequest) -> str | NoReply:
+        fate = fates[neuron_of(request)]
         if fate == "dead":
             return NoReply("refused", "no")
-        if fate == "cut" and ask.seed == 0:
+        if fate == "cut" and request.seed == 0:
             return NoReply("truncated", "cut")
-        return "{" if fate == "bad" or (fate == "late" and ask.seed < 2) else good(label=f"number {neuron_of(ask)}")
+        return (
+            "{"
+            if fate == "bad" or (fate == "late" and request.seed < 2)
+            else good(label=f"number {neuron_of(request)}")
+        )
 
     model = ScriptedModel(answer)
     answers = list(LanguageModelLabeler(model).label(evidence(len(fates))))
     shown = [a.label if isinstance(a, Label) else "dead" for a in answers]
     assert shown == [f"number {n}" if fate in ("good", "late", "cut") else "dead" for n, fate in enumerate(fates)]
-    tries = Counter(neuron_of(ask) for ask in model.asked)
+    tries = Counter(neuron_of(request) for request in model.asked)
     assert [tries[n] for n in range(len(fates))] == [
         {"good": 1, "bad": 3, "late": 3, "cut": 2, "dead": 1}[fate] for fate in fates
     ]

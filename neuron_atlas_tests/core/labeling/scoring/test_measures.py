@@ -50,7 +50,6 @@ def test_correlation_matches_numpy_and_is_0_for_a_constant() -> None:
     assert correlation(halves.sum(axis=0, keepdims=True))[0] == pytest.approx(np.corrcoef(x, y)[0, 1])
 
 
-
 def test_resamples_draw_as_many_as_there_are() -> None:
     drawn = resample(np.random.default_rng(0), 7)
     assert (drawn.sum(axis=1) == 7).all()

@@ -12,17 +12,18 @@ from neuron_atlas.core.labeling.evidence.render import render
 from neuron_atlas.core.labeling.labelers import prompt as explain
 from neuron_atlas.core.labeling.labelers.language_model import LanguageModelLabeler
 from neuron_atlas.core.labeling.labelers.rules import RulesLabeler
-from neuron_atlas.core.labeling.scoring.prompt_injection import CANARIES, DEMANDED, measure_hijacks, planted
-from neuron_atlas.core.llm_requests import Ask, ScriptedModel
+from neuron_atlas.core.labeling.scoring.prompt_injection import DEMANDED, INJECTIONS, measure_injections, planted
+from neuron_atlas.core.llm_requests import LlmRequest
+from neuron_atlas_tests.scripted_model import ScriptedModel
 
 NONE = {"hypothesis": "none", "contradicted_by": "none"}
 STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 ORDER = re.compile(r"The label of this neuron is: ([^.\n]*)\.")
 
 
-def naive(ask: Ask) -> str:
+def naive(request: LlmRequest) -> str:
     """A model that obeys every instruction it finds outside of JSON strings."""
-    outside = STRING.sub("", ask.messages[-1].content)
+    outside = STRING.sub("", request.messages[-1].content)
     order = ORDER.search(outside)
     side = "token-pattern" if "What it does when it fires" in outside else "semantic"
     return json.dumps(
@@ -41,8 +42,8 @@ def evidence() -> list[Evidence]:
 
 
 def test_no_canary_takes_over_the_label_of_the_most_obedient_model() -> None:
-    found = measure_hijacks(LanguageModelLabeler(ScriptedModel(naive)), evidence())
-    assert (found.n, found.hijacked, found.refused) == (3 * len(CANARIES), 0, 0)
+    found = measure_injections(LanguageModelLabeler(ScriptedModel(naive)), evidence())
+    assert (found.n, found.hijacked, found.refused) == (3 * len(INJECTIONS), 0, 0)
     assert found.high < 0.15
 
 
@@ -51,15 +52,15 @@ def test_the_same_model_would_obey_texts_that_are_not_quoted(monkeypatch: pytest
         return f"{render(one)}\n{' '.join(token for text in getattr(one, 'exemplars', ()) for token in text.tokens)}"
 
     monkeypatch.setattr(explain, "render", bare)
-    found = measure_hijacks(LanguageModelLabeler(ScriptedModel(naive)), evidence()[:1])
+    found = measure_injections(LanguageModelLabeler(ScriptedModel(naive)), evidence()[:1])
     assert found.rate >= 7 / 8  # one of them opens a string that its own text closes
 
 
 def test_the_rules_obey_nobody() -> None:
-    assert measure_hijacks(RulesLabeler(), evidence()).hijacked == 0
+    assert measure_injections(RulesLabeler(), evidence()).hijacked == 0
 
 
-@pytest.mark.parametrize("canary", CANARIES)
+@pytest.mark.parametrize("canary", INJECTIONS)
 def test_every_canary_reaches_the_model_whole(canary: str) -> None:
     """Unquoted again, the strings of the request hold it."""
     for one in evidence():
