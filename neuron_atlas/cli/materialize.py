@@ -12,18 +12,23 @@ from typing import TYPE_CHECKING
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from neuron_atlas.adapters.subject_model.config import read_model_config
+from neuron_atlas.cli.layer_option import layer_option
 from neuron_atlas.cli.printing import json_option, out, print_json, progress
+from neuron_atlas.core.layer_ranges import LayerRanges
+from neuron_atlas.core.records import layer_key
+from neuron_atlas.errors import BadInput
+from neuron_atlas.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from neuron_atlas.definitions import Resources, Stop
-    from neuron_atlas.settings import Settings
+    from neuron_atlas.definitions import Resources, RunStep
 
 EXAMPLES = """Examples:
 
 \b
   neuron-atlas materialize                                      everything
   neuron-atlas materialize raw_graphs --partition geography     one prompt set
-  neuron-atlas materialize output_labels --partition L03 --force    one layer again
+  neuron-atlas materialize output_labels --layer 3 --force      one layer again
   neuron-atlas materialize '+clusters'                          clusters and all they need
 """
 force_option = click.option("--force", is_flag=True, help="Run also what would not change.")
@@ -34,13 +39,17 @@ partition_option = click.option("--partition", help="Only this prompt set, corpu
 @click.command(epilog=EXAMPLES)
 @click.argument("assets", nargs=-1)
 @partition_option
+@layer_option
 @force_option
 @fresh_option
 @json_option
-def materialize(assets: tuple[str, ...], partition: str | None, force: bool, fresh: bool, as_json: bool) -> None:
+def materialize(
+    assets: tuple[str, ...], partition: str | None, layers: LayerRanges | None, force: bool, fresh: bool, as_json: bool
+) -> None:
     """Build the atlas, or some ASSETS of it: names, stages (attribution, aggregation, labeling, circuits, publication) or a
     Dagster selection."""
-    run_stage(list(assets) or ["*"], partition=partition, force=force, fresh=fresh, as_json=as_json)
+    chosen = chosen_partitions(partition, layers)
+    run_stage(list(assets) or ["*"], partition=chosen, force=force, fresh=fresh, as_json=as_json)
 
 
 @click.command("build-db", epilog="Example: neuron-atlas build-db")
@@ -49,6 +58,17 @@ def materialize(assets: tuple[str, ...], partition: str | None, force: bool, fre
 def build_db(force: bool, as_json: bool) -> None:
     """Publish the atlas file and the search database (stage publication)."""
     run_stage(["publication"], force=force, as_json=as_json)
+
+
+def chosen_partitions(partition: str | None, layers: LayerRanges | None) -> str | list[str] | None:
+    """The partition keys that `--partition` or `--layer` names; None without either. Raises `BadInput` for both at once, and for
+    layers that the model does not have."""
+    if layers is None:
+        return partition
+    if partition is not None:
+        raise BadInput(f"--partition {partition} and --layer {layers} both choose partitions; give one of them")
+    n_layers = read_model_config(load_settings().model).n_layers
+    return [layer_key(layer) for layer in layers.of_model(n_layers)]
 
 
 def run_stage(
@@ -60,22 +80,22 @@ def run_stage(
     as_json: bool,
     settings: Settings | None = None,
     resources: Resources | None = None,
-) -> list[Stop]:
+) -> list[RunStep]:
     """Run the assets with a progress bar on stderr and say what was done; settings are the environment's and resources those of
-    the settings unless given. Returns what became of each stop."""
+    the settings unless given. Returns the state of each step of the run plan."""
     began = time.monotonic()
     columns = (TextColumn("{task.description:<34}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=progress, transient=True) as bar:
         task = bar.add_task("loading")
         from neuron_atlas.definitions import materialize as run_assets
 
-        def listener(stop: Stop, number: int, of: int) -> None:
-            started = stop.state == "started"
-            bar.update(task, description=_name(stop), completed=number - 1 if started else number, total=of)
-            if not started and stop.state == "done":
-                bar.console.print(f"{_name(stop):<60} {stop.seconds:6.1f} s", style="dim")
+        def listener(step: RunStep, number: int, of: int) -> None:
+            started = step.state == "started"
+            bar.update(task, description=_name(step), completed=number - 1 if started else number, total=of)
+            if not started and step.state == "done":
+                bar.console.print(f"{_name(step):<60} {step.seconds:6.1f} s", style="dim")
 
-        stops = run_assets(
+        steps = run_assets(
             assets,
             partition=partition,
             only_missing=not force,
@@ -84,29 +104,29 @@ def run_stage(
             settings=settings,
             resources=resources,
         )
-    done = [stop for stop in stops if stop.state == "done"]
+    done = [step for step in steps if step.state == "done"]
     seconds = time.monotonic() - began
     if as_json:
         print_json(
             [
                 {
-                    "assets": [unit.asset for unit in stop.units],
-                    "partition": stop.units[0].partition,
-                    "state": stop.state,
-                    "seconds": round(stop.seconds, 3),
-                    "run_id": stop.run_id,
+                    "assets": [part.asset for part in step.parts],
+                    "partition": step.parts[0].partition,
+                    "state": step.state,
+                    "seconds": round(step.seconds, 3),
+                    "run_id": step.run_id,
                 }
-                for stop in stops
+                for step in steps
             ]
         )
     elif done:
         runs = "1 run" if len(done) == 1 else f"{len(done)} runs"
-        out.print(f"{runs} in {seconds:.0f} s; {len(stops) - len(done)} were up to date")
+        out.print(f"{runs} in {seconds:.0f} s; {len(steps) - len(done)} were up to date")
     else:
         out.print(f"everything is up to date ({seconds:.0f} s)")
-    return stops
+    return steps
 
 
-def _name(stop: Stop) -> str:
-    partition = stop.units[0].partition
-    return ", ".join(unit.asset for unit in stop.units) + (f" {partition}" if partition else "")
+def _name(step: RunStep) -> str:
+    partition = step.parts[0].partition
+    return ", ".join(part.asset for part in step.parts) + (f" {partition}" if partition else "")

@@ -16,7 +16,7 @@ from neuron_atlas_tests.adapters.language_model.conftest import FaultyServer, la
 from neuron_atlas_tests.end_to_end.conftest import Run
 
 pytestmark = pytest.mark.xdist_group("end_to_end")
-LABEL = ("neuron-atlas", "label", "--labeler", "openai", "--pass", "output", "--layers", "5")
+LABEL = ("neuron-atlas", "label", "--labeler", "openai", "--pass", "output", "--layer", "5")
 
 
 @pytest.fixture

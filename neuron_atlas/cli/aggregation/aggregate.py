@@ -8,8 +8,10 @@ from pathlib import Path
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from neuron_atlas.cli.materialize import force_option, partition_option, run_stage
+from neuron_atlas.cli.layer_option import layer_option
+from neuron_atlas.cli.materialize import chosen_partitions, force_option, partition_option, run_stage
 from neuron_atlas.cli.printing import json_option, out, print_facts, print_json, progress
+from neuron_atlas.core.layer_ranges import LayerRanges
 from neuron_atlas.errors import BadInput
 
 SHOWN = 5
@@ -30,6 +32,7 @@ In Python: neuron_atlas.open_atlas("graphs/edge_stats.duckdb").neuron("L3/N17").
 @click.command(epilog=EXAMPLES)
 @click.argument("folder", required=False, type=click.Path(path_type=Path))
 @partition_option
+@layer_option
 @force_option
 @click.option(
     "--export-duckdb", "-o", "output", type=click.Path(path_type=Path), help="File to write [FOLDER/edge_stats.duckdb]."
@@ -52,6 +55,7 @@ In Python: neuron_atlas.open_atlas("graphs/edge_stats.duckdb").neuron("L3/N17").
 def aggregate(
     folder: Path | None,
     partition: str | None,
+    layers: LayerRanges | None,
     force: bool,
     output: Path | None,
     work: Path | None,
@@ -68,10 +72,12 @@ def aggregate(
     if folder is None:
         if output or work or max_graphs or resume or fresh:
             raise BadInput("--export-duckdb, --checkpoint-dir, --max-graphs, --resume and --fresh go with a FOLDER")
-        run_stage(["aggregation"], partition=partition, force=force, as_json=as_json)
+        run_stage(["aggregation"], partition=chosen_partitions(partition, layers), force=force, as_json=as_json)
         return
-    if partition or force or (resume and fresh):
-        raise BadInput("--partition and --force do not go with a FOLDER, nor --resume with --fresh; leave them out")
+    if partition or layers or force or (resume and fresh):
+        raise BadInput(
+            "--partition, --layer and --force do not go with a FOLDER, nor --resume with --fresh; leave them out"
+        )
     work = work or folder / "checkpoints"
     if fresh:
         for asset in ("graph_stats", "raw_graphs"):
@@ -84,14 +90,14 @@ def _folder(folder: Path, work: Path, output: Path, batch_size: int, max_graphs:
     with Progress(*columns, console=progress, transient=True) as bar:
         task = bar.add_task("graph files", total=None)
         from neuron_atlas.adapters.atlas_duckdb import build_atlas
-        from neuron_atlas.adapters.graphs.folder_statistics import sum_folder
+        from neuron_atlas.adapters.graphs.folder_statistics import aggregate_folder
 
-        sums = sum_folder(
+        sums = aggregate_folder(
             folder,
             work,
             batch_size=batch_size,
             max_graphs=max_graphs,
-            listener=lambda done, of: bar.update(
+            progress=lambda done, of: bar.update(
                 task, completed=done, total=of, description="adding up" if done == of else "graph files"
             ),
         )
@@ -107,9 +113,9 @@ def _folder(folder: Path, work: Path, output: Path, batch_size: int, max_graphs:
         "edges": report.rows["edge_stats"],
     }
     if as_json:
-        print_json({**found, "set_aside": [{"file": file, "reason": reason} for file, reason in sums.set_aside]})
+        print_json({**found, "set_aside": [{"file": file, "reason": reason} for file, reason in sums.quarantined]})
         return
-    for file, reason in sums.set_aside[:SHOWN]:
+    for file, reason in sums.quarantined[:SHOWN]:
         progress.print(f"set aside {file}: {reason}", style="yellow", markup=False)
-    print_facts([*found.items(), ("set aside", f"{len(sums.set_aside)} files (table graphs says why)")])
+    print_facts([*found.items(), ("set aside", f"{len(sums.quarantined)} files (table graphs says why)")])
     out.print(f"next: neuron-atlas cluster --duckdb {report.path}", style="dim", markup=False, soft_wrap=True)

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 import click
 import polars as pl
 
+from neuron_atlas.cli.layer_option import layer_option, old_layers, with_old_options
 from neuron_atlas.cli.materialize import force_option, partition_option, run_stage
 from neuron_atlas.cli.printing import json_option, out
 from neuron_atlas.core.labeling.evidence.label_record import UNANSWERED
+from neuron_atlas.core.layer_ranges import LayerRanges
 from neuron_atlas.core.records import Side, layer_key
-from neuron_atlas.defs.resources.labeling import unit_name
+from neuron_atlas.defs.resources.labeler import unit_name
 from neuron_atlas.errors import BadInput
 from neuron_atlas.settings import Settings, load_settings
 
@@ -25,7 +27,7 @@ EXAMPLES = """Examples:
 
 \b
   neuron-atlas label                                    both passes, then scores
-  neuron-atlas label --pass output --layers 2-5         some layers of one pass
+  neuron-atlas label --pass output --layer 2..5         some layers of one pass
   neuron-atlas label --show L4/N17                      exactly what a language model would read
   neuron-atlas label --labeler openai --dry-run         what it would cost
   neuron-atlas label --labeler openai --budget 5        at most 5 USD in all, most useful neurons first
@@ -38,9 +40,10 @@ EXAMPLES = """Examples:
 
 @click.command(epilog=EXAMPLES)
 @click.option("--pass", "side", type=click.Choice(["output", "input"]), help="Only this pass.")
-@click.option("--layers", help="Only these layers: 3 or 2-5.")
-@click.option("--start-layer", type=int, help="First layer of a range.")
-@click.option("--end-layer", type=int, help="Last layer of a range.")
+@layer_option
+@click.option("--layers", "layers_text", hidden=True)
+@click.option("--start-layer", type=int, hidden=True)
+@click.option("--end-layer", type=int, hidden=True)
 @partition_option
 @click.option("--labeler", help="rules, openai, openai-batch, human or import; default NEURON_ATLAS_LABELER.")
 @click.option("--budget", type=click.FloatRange(min=0), help="Most USD that all calls of this atlas may cost.")
@@ -59,7 +62,8 @@ EXAMPLES = """Examples:
 @json_option
 def label(
     side: Side | None,
-    layers: str | None,
+    layers: LayerRanges | None,
+    layers_text: str | None,
     start_layer: int | None,
     end_layer: int | None,
     partition: str | None,
@@ -81,9 +85,8 @@ def label(
 
     Exit code 3 says that a budget left neurons out: the same command with a larger one goes on.
     """
-    from neuron_atlas.cli.labeling import interactive as label_session
-    from neuron_atlas.cli.labeling import reports as label_looks
-    from neuron_atlas.cli.labeling.label_data import LabelData, chosen_layers
+    from neuron_atlas.cli.labeling import reports
+    from neuron_atlas.cli.labeling.label_data import LabelData
     from neuron_atlas.definitions import Resources
 
     settings = _settings(labeler, budget)
@@ -91,8 +94,13 @@ def label(
         label_session.browse(settings, side or "output", label_session.ask_person)
         return
     resources = Resources.from_settings(settings)
-    named = partition.removeprefix("L") if partition else layers
-    chosen = chosen_layers(resources.model.spec().n_layers, named, start_layer, end_layer)
+    layers = with_old_options(layers, text=layers_text, start=start_layer, end=end_layer)
+    if partition is not None:
+        if layers is not None:
+            raise BadInput(f"--partition {partition} and --layer {layers} both name layers; give one of them")
+        layers = old_layers(partition)
+    n_layers = resources.model.spec().n_layers
+    chosen = list(range(n_layers)) if layers is None else layers.of_model(n_layers)
     if show is not None:
         label_looks.show(LabelData.open(settings), show, side, as_json=as_json)
     elif report:
@@ -108,9 +116,8 @@ def label(
     elif retry:
         _retry(settings, side, chosen, as_json=as_json)
     else:
-        is_part = named is not None or start_layer is not None or end_layer is not None
         assets = [f"{side}_labels"] if side else ["labeling"]
-        keys = [layer_key(layer) for layer in chosen] if is_part else None
+        keys = [layer_key(layer) for layer in chosen] if layers is not None else None
         planned = replace(resources, labeler=resources.labeler.set_to(plan=_plan(side, chosen)))
         run_stage(assets, partition=keys, force=force, as_json=as_json, settings=settings, resources=planned)
         _tell_what_is_missing(settings, resources)

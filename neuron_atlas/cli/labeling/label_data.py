@@ -1,4 +1,4 @@
-"""What the labeling commands look at: stored evidence and labels, with labels by people that came since."""
+"""What the labeling commands read: stored evidence and labels, with labels that people gave since."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from neuron_atlas.core.aggregation.token_text import readable_token
 from neuron_atlas.core.labeling.evidence.evidence_record import polar_name
 from neuron_atlas.core.labeling.evidence.gather import GatheredEvidence, gather
 from neuron_atlas.core.labeling.evidence.labelable import labelable
-from neuron_atlas.core.labeling.given_labels import beside, ids_by_text, with_token_ids
+from neuron_atlas.core.labeling.given_labels import ids_by_text, with_token_ids
 from neuron_atlas.core.labeling.priority import labeling_order
-from neuron_atlas.core.records import NeuronId, Side, Tables
+from neuron_atlas.core.records import SIDES, NeuronId, Side, Tables
 from neuron_atlas.definitions import Resources, stored_tables
 from neuron_atlas.errors import UnknownName
 from neuron_atlas.settings import Settings
@@ -27,7 +27,7 @@ LABELS = ("output_labels", "input_labels")
 
 @dataclass(frozen=True)
 class LabelData:
-    """One atlas, opened for looking at its labels and evidence."""
+    """Labels and evidence of one atlas, as stored."""
 
     resources: Resources
     evidence: Tables
@@ -51,15 +51,15 @@ class LabelData:
         return self.resources.model.spec().n_layers
 
     def labels(self) -> Tables:
-        """The labels as they would stand after `neuron-atlas label`: stored ones, and given ones that came since."""
+        """The labels as `neuron-atlas label` would store them now: those stored, and those given since."""
         now: dict[str, pl.LazyFrame] = {}
         by_text = ids_by_text({token: readable_token(text) for token, text in self.token_text.items()})
-        for name, side in zip(LABELS, ("output", "input"), strict=True):
+        for name, side in zip(LABELS, SIDES, strict=True):
             given = [self.resources.label_store.rows(side, layer) for layer in range(self.n_layers)]
             frames = [with_token_ids(frame, by_text) for frame in given if frame is not None]
             if name in self.stored:
                 now[name] = (
-                    beside(self.stored[name].collect(), pl.concat(frames)).lazy() if frames else self.stored[name]
+                    join_given(self.stored[name].collect(), pl.concat(frames)).lazy() if frames else self.stored[name]
                 )
         return now
 
@@ -87,16 +87,3 @@ class LabelData:
             prior=self.resources.label_store.both_sides(layer), as_draft=as_draft, only=only,
         )  # fmt: skip
         return found
-
-
-def chosen_layers(n_layers: int, text: str | None, start: int | None, end: int | None) -> list[int]:
-    """The layers of `3`, `2-5`, or from `start` to `end` (inclusive); all without any. Raises `UnknownName`."""
-    first, last = start or 0, n_layers - 1 if end is None else end
-    if text is not None:
-        low, _, high = text.replace("L", "").partition("-")
-        if not (low.isdigit() and (high or low).isdigit()):
-            raise UnknownName("layers", text, ["3", "0-5"], hint="Expected one layer or a range.")
-        first, last = int(low), int(high or low)
-    if not 0 <= first <= last < n_layers:
-        raise UnknownName("layers", f"{first}-{last}", [f"0-{n_layers - 1}"])
-    return list(range(first, last + 1))

@@ -3,16 +3,17 @@ search."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import get_args
 
 import click
 import polars as pl
 
+from neuron_atlas.cli.layer_option import layer_option
 from neuron_atlas.cli.open_stores import atlas, neuron_db, own_label_set
 from neuron_atlas.cli.printing import json_option, limit_option, out, print_frame, print_json, progress
-from neuron_atlas.core.publication.search.records import Filters, Mode
+from neuron_atlas.core.layer_ranges import LayerRanges
+from neuron_atlas.core.publication.search.search_query import LabelConditions, Mode
 from neuron_atlas.errors import BadInput
 
 EXAMPLES = """Examples:
@@ -28,7 +29,7 @@ EXAMPLES = """Examples:
 
 @click.command(epilog=EXAMPLES)
 @click.argument("text", required=False)
-@click.option("--layer", "layers", metavar="N|FROM..TO", help="One layer or a range, ends included; 3.. is from 3 on.")
+@layer_option
 @click.option("--polarity", type=click.Choice(["+", "-"]), help="Only labels of this sign of the activation.")
 @click.option("--side", type=click.Choice(["output", "input"]), help="What neurons do, or what triggers them.")
 @click.option(
@@ -57,7 +58,7 @@ EXAMPLES = """Examples:
 @json_option
 def search(
     text: str | None,
-    layers: str | None,
+    layers: LayerRanges | None,
     polarity: str | None,
     side: str | None,
     min_score: float | None,
@@ -72,8 +73,8 @@ def search(
     as_json: bool,
 ) -> None:
     """The labels that answer TEXT best, best first; without TEXT those that pass the filters, best score first."""
-    filters = Filters(
-        layers=layer_range(layers) if layers else None,
+    filters = LabelConditions(
+        layers=layers,
         polarity=None if polarity is None else 1 if polarity == "+" else -1,
         side="output" if side == "output" else "input" if side == "input" else None,
         min_score=min_score,
@@ -81,7 +82,7 @@ def search(
         labeler=labeler,
         cluster=cluster,
     )
-    if text is None and filters == Filters():
+    if text is None and filters == LabelConditions():
         raise BadInput(
             "nothing to search for; give a TEXT, a filter such as --keyword, or both (neuron-atlas search --help)"
         )
@@ -103,16 +104,3 @@ def search(
     shown = ["neuron_id", "polarity", "side", "similarity", "words_score", "score", "label"]
     print_frame(rows, columns=shown, empty="No labels pass.")
     out.print(f"{len(found.hits)} results", style="dim")
-
-
-def layer_range(text: str) -> tuple[int | None, int | None]:
-    """`3`, `3..12`, `3..` or `..12` as (from, to), ends included; raises `BadInput`."""
-    match = re.fullmatch(r"(\d*)(\.\.)?(\d*)", text.strip())
-    if match is None or not (match[1] or match[3]):
-        raise BadInput(f"--layer {text!r} is no layer or range; expected 3, 3..12, 3.. or ..12")
-    first, dots, last = match.groups()
-    if not dots:
-        return int(first), int(first)
-    if first and last and int(first) > int(last):
-        raise BadInput(f"--layer {text!r} is empty; expected the smaller layer first: {last}..{first}")
-    return (int(first) if first else None), (int(last) if last else None)

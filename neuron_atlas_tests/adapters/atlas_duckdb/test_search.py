@@ -84,6 +84,10 @@ def test_labels_descriptions_tokens_clusters_and_domains_are_searched(atlas, tex
 def test_layers_and_limit(atlas):
     assert set(_ids(atlas.search("capitals", layers=[0]))) == {"L0/N2"}
     assert atlas.search("capitals", layers=[]).is_empty()
+    for text, same in (("0", [0]), ("..0", [0]), ("1..", [1]), ("L0,1", [0, 1]), ("7..9", [])):
+        assert atlas.search("capitals", layers=text).equals(atlas.search("capitals", layers=same)), text
+    with pytest.raises(BadInput, match="names no layers"):
+        atlas.search("capitals", layers="first")
     assert atlas.search("capitals", 1).height == 1
 
 

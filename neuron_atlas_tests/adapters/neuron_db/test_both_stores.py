@@ -16,11 +16,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from neuron_atlas.adapters.atlas_duckdb import build_atlas, open_atlas
-from neuron_atlas.adapters.neuron_db import load_descriptions, open_neuron_db
+from neuron_atlas.adapters.neuron_db import load_labels, open_neuron_db
 from neuron_atlas.adapters.postgres import Server, ensure_database
-from neuron_atlas.core.publication.search.descriptions import described
+from neuron_atlas.core.publication.search.label_records import label_records
 from neuron_atlas.core.publication.search.label_search import LabelSearch
-from neuron_atlas.core.publication.search.records import Filters, Mode
+from neuron_atlas.core.publication.search.search_query import LabelConditions, Mode
 from neuron_atlas.core.records import ModelSpec, NeuronId, Tables
 from neuron_atlas.core.tables import CLUSTER_LABELS, CLUSTER_MEMBERS, CLUSTERS, EDGE_STATS, NEURON_PROFILES
 from neuron_atlas.errors import BadInput, UnknownName
@@ -50,7 +50,7 @@ def stores(
     server: Server, clustered: Tables, model: ModelSpec, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, LabelSearch]]:
     database = ensure_database(server, "both_stores")
-    load_descriptions(database, model=model, version="v1", tables=clustered, embedder=WordEmbedder())
+    load_labels(database, model=model, version="v1", tables=clustered, embedder=WordEmbedder())
     path = tmp_path_factory.mktemp("both") / "atlas.duckdb"
     needed = {table.name: table.empty().lazy() for table in (EDGE_STATS, NEURON_PROFILES)}
     build_atlas(path, {**clustered, **needed}, facts={}, embedder=WordEmbedder())
@@ -71,9 +71,9 @@ def _vectors(texts: tuple[str, ...]) -> np.ndarray:
     return WordEmbedder().embed(texts)
 
 
-def passing(tables: Tables, filters: Filters) -> pl.DataFrame:
+def passing(tables: Tables, filters: LabelConditions) -> pl.DataFrame:
     """What the filters say, in polars."""
-    rows = described(tables).drop_nulls("label")
+    rows = label_records(tables).drop_nulls("label")
     low, high = filters.layers or (None, None)
     paths = pl.col("layer").replace_strict(PATHS, return_dtype=pl.String)
     inside = (
@@ -99,7 +99,7 @@ def passing(tables: Tables, filters: Filters) -> pl.DataFrame:
 
 
 FILTERS = st.builds(
-    Filters,
+    LabelConditions,
     layers=st.none() | st.tuples(st.none() | st.integers(0, 3), st.none() | st.integers(0, 3)),
     polarity=st.none() | st.sampled_from([1, -1]),
     min_score=st.none() | st.floats(0, 1, width=32),
@@ -170,7 +170,7 @@ def test_a_question_without_words_is_still_one_by_meaning(store: LabelSearch) ->
 
 
 def test_without_a_question_the_best_scored_come_first(store: LabelSearch) -> None:
-    found = store.search(filters=Filters(layers=(2, 2)), limit=5)
+    found = store.search(filters=LabelConditions(layers=(2, 2)), limit=5)
     scores = [hit.score for hit in found.hits]
     assert scores == sorted(scores, reverse=True)
     assert {hit.layer for hit in found.hits} == {2}
@@ -178,15 +178,30 @@ def test_without_a_question_the_best_scored_come_first(store: LabelSearch) -> No
 
 
 @pytest.mark.parametrize("mode", ["hybrid", "meaning", "words"])
+def test_layers_may_be_a_text(store: LabelSearch, mode: Mode) -> None:
+    def layers_found(layers: str) -> set[int]:
+        hits = store.search("w1 w2", mode=mode, filters=LabelConditions(layers=layers), limit=1000).hits
+        return {hit.layer for hit in hits}
+
+    assert layers_found("1") == {1}
+    assert layers_found("..1") == {0, 1}
+    assert layers_found("0,L2..L3") == {0, 2, 3}
+    assert layers_found("..") == {0, 1, 2, 3}
+    assert layers_found("77..") == set()
+    with pytest.raises(BadInput, match="names no layers"):
+        layers_found("2-3")
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "meaning", "words"])
 def test_a_cluster_stands_for_what_is_inside_it(store: LabelSearch, mode: Mode) -> None:
-    found = store.search("w1 w2", mode=mode, filters=Filters(cluster="1"), limit=50).hits
+    found = store.search("w1 w2", mode=mode, filters=LabelConditions(cluster="1"), limit=50).hits
     assert {hit.layer for hit in found} == {0, 1}
-    assert {hit.layer for hit in store.search("w1 w2", mode=mode, filters=Filters(cluster="1.1")).hits} == {1}
+    assert {hit.layer for hit in store.search("w1 w2", mode=mode, filters=LabelConditions(cluster="1.1")).hits} == {1}
 
 
 def test_a_cluster_that_does_not_exist_is_named(store: LabelSearch) -> None:
     with pytest.raises(UnknownName, match=r"unknown cluster .7.; known: 1, 1\.1, 2"):
-        store.search("w1", filters=Filters(cluster="7"))
+        store.search("w1", filters=LabelConditions(cluster="7"))
 
 
 @pytest.mark.parametrize(

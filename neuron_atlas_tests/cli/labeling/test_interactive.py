@@ -9,13 +9,13 @@ import polars as pl
 import pytest
 
 from neuron_atlas.cli.labeling.interactive import interactive
-from neuron_atlas.cli.labeling.label_data import LabelData, chosen_layers
+from neuron_atlas.cli.labeling.label_data import LabelData
 from neuron_atlas.core.labeling.evidence.render import render
 from neuron_atlas.core.labeling.label_layer import label_layer
 from neuron_atlas.core.labeling.labelers.rules import RulesLabeler
 from neuron_atlas.core.labeling.session_state import SessionState
 from neuron_atlas.defs.resources.atlas_resources import Resources
-from neuron_atlas.errors import BadInput, ConfigurationChanged, UnknownName
+from neuron_atlas.errors import BadInput, ConfigurationChanged
 from neuron_atlas.settings import Settings
 from neuron_atlas_tests.core.labeling.conftest import small_world
 
@@ -169,20 +169,3 @@ def test_a_pass_goes_through_its_layers_in_order() -> None:
     last = state.model_copy(update={"layer": 0, "at": 4})
     assert last.moved(1, 5) is None
     assert SessionState.begin("r", "input", [2, 0]).layers == (0, 2)
-
-
-@pytest.mark.parametrize(
-    ("given", "expected"),
-    [
-        ((None, None, None), [0, 1, 2, 3]),
-        (("2", None, None), [2]),
-        (("1-2", None, None), [1, 2]),
-        ((None, 2, None), [2, 3]),
-    ],
-)
-def test_layers_are_read(given: tuple[str | None, int | None, int | None], expected: list[int]) -> None:
-    assert chosen_layers(4, *given) == expected
-    with pytest.raises(UnknownName):
-        chosen_layers(4, "2-7", None, None)
-    with pytest.raises(UnknownName):
-        chosen_layers(4, "x", None, None)

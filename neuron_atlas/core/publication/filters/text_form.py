@@ -2,6 +2,7 @@
 
     "state capitals"                                neurons whose description means something like this (as like:"state capitals")
     keyword:capital layer:2..4 not polarity:-       terms side by side must all hold; `or` and brackets as usual
+    layer:2,4..6                                    layers as everywhere (core/layer_ranges.py)
     [keyword:capital side:output score:0.5..]       square brackets: one description fulfils all of it
     top:1e-3 token:Bend                             what fires in its top 0.1 % at the token Bend
     [to:Salem contrast:Austin attribution:20]       the 20 instances that tell Salem from Austin most
@@ -19,7 +20,8 @@ from typing import TypeAlias
 
 from pydantic import ValidationError
 
-from neuron_atlas.core.publication.filters.algebra import (
+from neuron_atlas.core.layer_ranges import LayerRanges
+from neuron_atlas.core.publication.filters.filter_classes import (
     DEFAULT_STRONGEST,
     And,
     Attribution,
@@ -53,6 +55,16 @@ def _range(value: str, low: str, high: str, read: Callable[[str], float]) -> Fie
     return {name: read(part) for name, part in ((low, start), (high, end if dots else start)) if part}
 
 
+def _layer_fields(first: int | None, last: int | None) -> Fields:
+    return {name: edge for name, edge in (("first", first), ("last", last)) if edge is not None}
+
+
+def _layers(value: str) -> Filter:
+    """The filter of one term `layer:`; a list such as `2,4..6` is an `or` of its ranges."""
+    ranges = [Layers.model_validate(_layer_fields(first, last)) for first, last in LayerRanges.parse(value).ranges]
+    return ranges[0] if len(ranges) == 1 else Or(filters=tuple(ranges))
+
+
 def _sign(value: str) -> int:
     return {"+": 1, "-": -1}[value]
 
@@ -82,7 +94,11 @@ TERMS: Mapping[str, tuple[Made, str, Callable[[str], Fields]]] = {
     "type": (Description, "TYPE", lambda v: {"type": v}),
     "interpretability": (Description, "low|medium|high", lambda v: {"interpretability": v}),
     "score": (Description, "FROM..TO", lambda v: _range(v, "score_from", "score_to", float)),
-    "layer": (Layers, "FROM..TO", lambda v: _range(v, "first", "last", int)),
+    "layer": (
+        Layers,
+        "LAYERS (5, 3..12, 3.., ..12 or 2,4..6)",
+        lambda v: _layer_fields(*LayerRanges.parse(v).ranges[0]),
+    ),
     "neuron": (Neurons, "FROM..TO", lambda v: _range(v, "first", "last", int)),
     "polarity": (Polarity, "+|-", lambda v: {"polarity": _sign(v)}),
     "cluster": (Cluster, "PATH", lambda v: {"path": v}),
@@ -209,6 +225,8 @@ def _unquoted(text: str) -> str:
 
 def _made(terms: list[tuple[str, str]]) -> Filter:
     """The one filter that terms make together."""
+    if len(terms) == 1 and terms[0][0] == "layer":
+        return _layers(terms[0][1])
     fields: Fields = {}
     kinds: list[Made] = []
     for name, value in terms:
@@ -247,6 +265,8 @@ def words_of(wanted: Filter) -> str:
             return words_of(only)
         case And(filters=inner):
             return " ".join(_inside(part, Or) for part in inner)
+        case Or() if (layers := _layer_list(wanted)) is not None:
+            return f"layer:{layers}"
         case Or(filters=inner):
             return " or ".join(_inside(part, Or) for part in inner)
         case Not(filter=inner):
@@ -261,14 +281,24 @@ def _inside(part: Filter, *bracketed: type[Filter]) -> str:
     while isinstance(part, And | Or) and len(part.filters) == 1:
         part = part.filters[0]
     text = words_of(part)
+    if _layer_list(part) is not None:
+        return text
     return f"({text})" if isinstance(part, bracketed) and isinstance(part, And | Or) and part.filters else text
+
+
+def _layer_list(part: Filter) -> LayerRanges | None:
+    """The ranges of an `or` of layers alone, which is written as one term `layer:2,4..6`; None for any other filter."""
+    if not isinstance(part, Or) or not part.filters:
+        return None
+    ranges = [(one.first, one.last) for one in part.filters if isinstance(one, Layers)]
+    return LayerRanges(tuple(ranges)) if len(ranges) == len(part.filters) else None
 
 
 def _terms(wanted: Filter) -> list[tuple[str, str]]:
     """Term names and values of a filter that holds no others."""
     match wanted:
         case Layers(first=first, last=last):
-            return [("layer", _spanned(first, last))]
+            return [("layer", str(LayerRanges(((first, last),))))]
         case Neurons(first=first, last=last):
             return [("neuron", _spanned(first, last))]
         case Polarity(polarity=polarity):

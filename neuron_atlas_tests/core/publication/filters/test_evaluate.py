@@ -12,7 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from neuron_atlas.core.publication import filters as f
-from neuron_atlas.core.publication.filters.algebra import TAILS
+from neuron_atlas.core.publication.filters.filter_classes import TAILS
 from neuron_atlas.core.publication.filters.selection import POLARITIES, Selection, Size
 from neuron_atlas.errors import BadInput, DamagedData, Incomplete, UserError
 
@@ -269,7 +269,7 @@ def test_a_filter_tells_its_parts() -> None:
     [
         ("capital", "keyword:capital"),
         ("layr:3", "Did you mean 'layer'"),
-        ("layer:x", "expected layer:FROM..TO"),
+        ("layer:x", "names no layers; expected 5, 3..12"),
         ("(layer:3", "missing"),
         ("layer:3)", "left over"),
         ("[layer:3 keyword:x]", "of several"),
@@ -301,6 +301,25 @@ def test_words_read_as_they_are_meant() -> None:
             f.Description(keyword="x", side="input", score_to=0.5) & f.Tokens(first=-1, last=-1),
         )
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "ranges", "again"),
+    [
+        ("layer:2,4..6", [(2, 2), (4, 6)], "layer:2,4..6"),
+        ("layer:L2..L5", [(2, 5)], "layer:2..5"),
+        ("[layer:L03,5..]", [(3, 3), (5, None)], "layer:3,5.."),
+        ("layer:2 or layer:3", [(2, 2), (3, 3)], "layer:2,3"),
+        ("layer:..4", [(None, 4)], "layer:..4"),
+    ],
+)
+def test_layers_are_written_as_everywhere(text, ranges, again) -> None:
+    layers = tuple(f.Layers(first=first, last=last) for first, last in ranges)
+    wanted = f.filter_of(text)
+    assert wanted == (layers[0] if len(layers) == 1 else f.Or(filters=layers))
+    assert f.words_of(wanted) == again
+    assert f.words_of(~wanted & f.Polarity(polarity=1)) == f"not {again} polarity:+"
+    assert f.filter_of(f"not {again} polarity:+") == ~wanted & f.Polarity(polarity=1)
 
 
 def test_reference_a_large_model_takes_megabytes_not_objects() -> None:
