@@ -53,10 +53,18 @@ class Settings(BaseSettings):
     )
 
     pg_host: str | None = Field(None, validation_alias=_named("PG_HOST"), description="Postgres host; unset: embedded.")
-    pg_port: int = Field(5432, validation_alias=_named("PG_PORT"))
-    pg_user: str = Field("postgres", validation_alias=_named("PG_USER"))
-    pg_password: SecretStr = Field(SecretStr(""), validation_alias=_named("PG_PASSWORD"))
-    pg_database: str = Field("neuron_atlas", validation_alias=_named("PG_DATABASE"))
+    pg_port: int = Field(5432, validation_alias=_named("PG_PORT"), description="Port of that Postgres server.")
+    pg_user: str = Field("postgres", validation_alias=_named("PG_USER"), description="User on that server.")
+    pg_password: SecretStr = Field(
+        SecretStr(""),
+        validation_alias=_named("PG_PASSWORD"),
+        description="Its password, where the server asks for one.",
+    )
+    pg_database: str = Field(
+        "neuron_atlas",
+        validation_alias=_named("PG_DATABASE"),
+        description="Database there that holds labels and NeuronDB.",
+    )
 
     labeler: str = Field(
         "rules", description="Who writes the labels: rules (offline), openai, openai-batch, human or import."
