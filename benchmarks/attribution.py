@@ -36,13 +36,13 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from neuron_atlas.adapters.subject_model.families import family_of
 from neuron_atlas.adapters.subject_model.huggingface import HuggingFaceModel
 from neuron_atlas.core.attribution.attribute import whole_inflow
-from neuron_atlas.core.attribution.effects.direct_effects import Vectors, direct_effects, node_vectors
+from neuron_atlas.core.attribution.effects.direct_effects import NodeVectors, direct_effects, node_vectors
 from neuron_atlas.core.attribution.effects.graph_scores import Inflow, score_graph
-from neuron_atlas.core.attribution.effects.relevance import score_nodes
+from neuron_atlas.core.attribution.effects.relevance import relevance_to_goals
 from neuron_atlas.core.attribution.effects.total_effects import total_effects
-from neuron_atlas.core.attribution.linearisation.freeze import Frozen, freeze
+from neuron_atlas.core.attribution.linearisation.freeze import FrozenModel, freeze
 from neuron_atlas.core.attribution.linearisation.rules import rule_set
-from neuron_atlas.core.attribution.linearisation.targets import Traced, choose_goal, trace_goal
+from neuron_atlas.core.attribution.linearisation.targets import LinearGoal, choose_goal, linearise_goal
 from neuron_atlas.core.attribution.select_nodes import Nodes, select_nodes
 from neuron_atlas.core.attribution.trace import trace_prompts
 from neuron_atlas.core.records import ModelSpec, Prompt, TraceOptions
@@ -72,10 +72,10 @@ class Shared:
     """What every way starts its edges from."""
 
     ids: list[int]
-    frozen: Frozen
-    traced: Traced
+    frozen: FrozenModel
+    linear_goal: LinearGoal
     nodes: Nodes
-    vectors: Vectors
+    vectors: NodeVectors
     logit_ids: tuple[int, ...]
 
 
@@ -126,11 +126,11 @@ def share(model: HuggingFaceModel, ids: list[int], count: int) -> Shared:
     recording = model.record([ids])[0]
     frozen = freeze(model.folded, recording, rule_set("relp"))
     goal = choose_goal(model, Prompt(""), frozen.logits, k=LOGITS)
-    traced = trace_goal(model.folded, frozen, goal, centre=False)
-    relevance = score_nodes(model.folded, [frozen], [traced.goal_vector[None]])[0].neurons[0].numpy()
-    nodes = select_nodes(relevance, goal_value=traced.goal_value, options=TraceOptions(top_n=count))
-    vectors = node_vectors(model.folded, frozen, nodes, traced.vectors)
-    return Shared(ids, frozen, traced, nodes, vectors, goal.token_ids)
+    linear_goal = linearise_goal(model.folded, frozen, goal, centre=False)
+    relevance = relevance_to_goals(model.folded, [frozen], [linear_goal.goal_vector[None]])[0].neurons[0].numpy()
+    nodes = select_nodes(relevance, goal_value=linear_goal.goal_value, options=TraceOptions(top_n=count))
+    vectors = node_vectors(model.folded, frozen, nodes, linear_goal.vectors)
+    return Shared(ids, frozen, linear_goal, nodes, vectors, goal.token_ids)
 
 
 def keep(given: Shared, effects: Tensor) -> Tensor:
@@ -143,14 +143,14 @@ def values_of(given: Shared) -> Tensor:
     """Values [N + k] of all targets."""
     activations = torch.stack([layer.activation for layer in given.frozen.layers])
     places = [torch.as_tensor(array) for array in (given.nodes.layers, given.nodes.positions, given.nodes.neurons)]
-    return torch.cat([activations[places[0], places[1], places[2]], given.traced.values])
+    return torch.cat([activations[places[0], places[1], places[2]], given.linear_goal.values])
 
 
 def ours(model: HuggingFaceModel, ids: list[int], count: int) -> None:
     """The whole graph: edges, exact remainder of every target, scores."""
     given = share(model, ids, count)
     effects = direct_effects(model.folded, given.frozen, given.vectors)
-    neurons, bias = whole_inflow(model, given.frozen, given.nodes, given.traced, given.vectors)
+    neurons, bias = whole_inflow(model, given.frozen, given.nodes, given.linear_goal, given.vectors)
     inflow = Inflow(effects, neurons, bias, values_of(given), given.frozen.length)
     layers = given.vectors.targets.layers
     score_graph(inflow, goal_shares=np.full(LOGITS, 1 / LOGITS), layers=layers, edge_tau=EDGE_TAU)
@@ -271,7 +271,7 @@ def line(row: Row) -> str:
 
 
 def many_prompts(model: HuggingFaceModel, count: int, clock: Callable[[], float]) -> str:
-    """Seconds a prompt alone and in groups of 16, through the public door (frames included)."""
+    """Seconds a prompt alone and in groups of 16, through `trace_prompts` (frames included)."""
     rng = np.random.default_rng(0)
     prompts = [Prompt(" ".join(map(str, rng.integers(0, VOCABULARY, 24).tolist()))) for _ in range(16)]
     options = TraceOptions(top_n=count)

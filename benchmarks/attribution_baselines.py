@@ -20,16 +20,16 @@ from torch import Tensor
 
 from neuron_atlas.adapters.subject_model.autograd import followed
 from neuron_atlas.adapters.subject_model.huggingface import HuggingFaceModel
-from neuron_atlas.core.attribution.effects.direct_effects import Vectors
+from neuron_atlas.core.attribution.effects.direct_effects import NodeVectors
 from neuron_atlas.core.attribution.linearisation.fold import FoldedModel
-from neuron_atlas.core.attribution.linearisation.freeze import Frozen
+from neuron_atlas.core.attribution.linearisation.freeze import FrozenModel
 from neuron_atlas.core.attribution.linearisation.rules import rule_set
 from neuron_atlas.core.attribution.select_nodes import Nodes
 
 FOLDED_TARGETS = 64
 
 
-def folded_edges(model: FoldedModel, frozen: Frozen, nodes: Nodes, vectors: Vectors) -> Tensor:
+def folded_edges(model: FoldedModel, frozen: FrozenModel, nodes: Nodes, vectors: NodeVectors) -> Tensor:
     """Batched vector-Jacobian products, activations as leaves."""
     streams, leaves = _linear(model, frozen, through_decoder=True)
     length = frozen.length
@@ -44,7 +44,7 @@ def folded_edges(model: FoldedModel, frozen: Frozen, nodes: Nodes, vectors: Vect
     return _differentiate(model, vectors, streams, leaves, read)
 
 
-def lean_edges(model: FoldedModel, frozen: Frozen, nodes: Nodes, vectors: Vectors) -> Tensor:
+def lean_edges(model: FoldedModel, frozen: FrozenModel, nodes: Nodes, vectors: NodeVectors) -> Tensor:
     """Batched vector-Jacobian products, MLP outputs as leaves."""
     streams, leaves = _linear(model, frozen, through_decoder=False)
 
@@ -58,7 +58,7 @@ def lean_edges(model: FoldedModel, frozen: Frozen, nodes: Nodes, vectors: Vector
     return _differentiate(model, vectors, streams, leaves, read)
 
 
-def _linear(model: FoldedModel, frozen: Frozen, *, through_decoder: bool) -> tuple[list[Tensor], list[Tensor]]:
+def _linear(model: FoldedModel, frozen: FrozenModel, *, through_decoder: bool) -> tuple[list[Tensor], list[Tensor]]:
     """The frozen model as an autograd graph: the streams that targets read, by layer, and its leaves from the embeddings up."""
     with torch.enable_grad():
         embedded = frozen.embedded.clone().requires_grad_()
@@ -76,7 +76,7 @@ def _linear(model: FoldedModel, frozen: Frozen, *, through_decoder: bool) -> tup
 
 def _differentiate(
     model: FoldedModel,
-    vectors: Vectors,
+    vectors: NodeVectors,
     streams: Sequence[Tensor],
     leaves: Sequence[Tensor],
     read: Callable[[Sequence[Tensor], Tensor], None],

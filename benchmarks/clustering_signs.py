@@ -21,7 +21,7 @@ from typing import get_args
 import numpy as np
 import polars as pl
 
-from neuron_atlas.adapters.atlas_duckdb import read_edges
+from neuron_atlas.adapters.atlas_duckdb import read_edge_statistics
 from neuron_atlas.core.circuits.clustering.clusters import find_clusters
 from neuron_atlas.core.circuits.clustering.flow_graph import SignTreatment, flow_graph, neuron_edges
 from neuron_atlas.core.circuits.clustering.modules import find_modules
@@ -74,7 +74,7 @@ def planted_line(signs: SignTreatment) -> str:
 
 
 def atlas_line(path: Path, signs: SignTreatment) -> str:
-    stats = read_edges(path)
+    stats = read_edge_statistics(path)
     begin = time.process_time()
     found = find_clusters(stats, graphs=stats, signs=signs)
     seconds = time.process_time() - begin

@@ -19,7 +19,13 @@ import numpy as np
 import polars as pl
 
 from neuron_atlas.core.publication import filters as f
-from neuron_atlas.core.publication.filters.neuron_facts import DESCRIPTIONS, MODULES, Known, Reading, no_quantiles
+from neuron_atlas.core.publication.filters.neuron_facts import (
+    LABEL_COLUMNS,
+    MODULE_COLUMNS,
+    NeuronFacts,
+    Reading,
+    no_quantiles,
+)
 from neuron_atlas.core.publication.filters.selection import POLARITIES
 
 LAYERS, NEURONS, TOKENS = 32, 14336, 200
@@ -27,7 +33,7 @@ RESULT = Path(__file__).parent / "results" / "filters.md"
 REPEATS = 3
 
 
-def world(n_layers: int, n_neurons: int, n_tokens: int) -> tuple[Known, Reading]:
+def world(n_layers: int, n_neurons: int, n_tokens: int) -> tuple[NeuronFacts, Reading]:
     """Random activations; tails at ±3.0 … ±3.6; one description per neuron and polarity."""
     random = np.random.default_rng(0)
     activations = random.standard_normal((n_layers, n_tokens, n_neurons), dtype=np.float32)
@@ -45,8 +51,8 @@ def world(n_layers: int, n_neurons: int, n_tokens: int) -> tuple[Known, Reading]
             "tokens": None, "type": "lexical", "score": random.random(size), "interpretability": "low",
         }
     )  # fmt: skip
-    descriptions = descriptions.select(pl.col(n).cast(t) for n, t in DESCRIPTIONS.items())
-    known = Known("r", n_layers, n_neurons, descriptions, quantiles, MODULES.to_frame())
+    descriptions = descriptions.select(pl.col(n).cast(t) for n, t in LABEL_COLUMNS.items())
+    known = NeuronFacts("r", n_layers, n_neurons, descriptions, quantiles, MODULE_COLUMNS.to_frame())
     _ = known.searched  # made once for all keywords
     tokens = tuple(f" t{t}" for t in range(n_tokens))
     relevance = activations * 0.01
@@ -54,7 +60,7 @@ def world(n_layers: int, n_neurons: int, n_tokens: int) -> tuple[Known, Reading]
     return known, reading
 
 
-def held(wanted: f.Filter, known: Known, reading: Reading) -> int:
+def held(wanted: f.Filter, known: NeuronFacts, reading: Reading) -> int:
     """How many items pass."""
     return f.select(wanted, known, reading).count
 
@@ -83,7 +89,7 @@ def measure(work: Callable[[], int]) -> Measured:
     return Measured(1000 * min(times), peak / 1e6, count)
 
 
-def objects(known: Known, word: str, first: int, last: int) -> Measured:
+def objects(known: NeuronFacts, word: str, first: int, last: int) -> Measured:
     """The published way: a Python object for every neuron, polarity and token of what two filters hold, and sets of them."""
 
     def work() -> int:

@@ -4,7 +4,7 @@
     python benchmarks/search.py --labels 900000      as many as two neurons of Llama-3.1-8B's 458,752 have sides (an hour or so)
 
 Labels are synthetic: each has a text and a vector of its own, drawn around one of many centres (384 dimensions, stored as halfvec),
-and they are loaded by `load_descriptions` as any label set is. Questions are new points around the same centres. A filter lets
+and they are loaded by `load_labels` as any label set is. Questions are new points around the same centres. A filter lets
 through a share of the labels: by score, which has nothing to do with meaning ("score"), or by layer, where a layer holds whole
 clusters and never the question's own ("far"). The ways are asked the same questions over the same HNSW index, one after the
 other, and held against an exact scan in numpy of what the filter lets through:
@@ -35,9 +35,9 @@ import polars as pl
 from numpy.typing import NDArray
 from pgvector import HalfVector
 
-from neuron_atlas.adapters.neuron_db import NeuronDb, load_descriptions, open_neuron_db
+from neuron_atlas.adapters.neuron_db import NeuronDb, load_labels, open_neuron_db
 from neuron_atlas.adapters.postgres import Connection, Server, ensure_database, start_embedded, stop_embedded
-from neuron_atlas.core.publication.search.records import Filters
+from neuron_atlas.core.publication.search.search_query import LabelConditions
 from neuron_atlas.core.records import ModelSpec, Tables
 from neuron_atlas.core.tables import LABEL_SCORES, OUTPUT_LABELS, Table
 
@@ -143,7 +143,7 @@ class Question:
     """A vector, what the filter says, how many labels pass it, and the similarities of the nearest of those, falling."""
 
     vector: Vectors
-    filters: Filters
+    filters: LabelConditions
     passing: int
     truth: Vectors
 
@@ -198,7 +198,7 @@ class Measured:
 def measure(way: Way, questions: Sequence[Question]) -> Measured:
     """Ask until all are asked, or `MOST_S` are over."""
     recalls, shorts, times = [], [], []
-    way(questions[0])  # pages that nobody has read yet are nobody's fault
+    way(questions[0])  # the first question warms the page cache; it is not counted
     for question in questions:
         truth = question.truth
         started = time.perf_counter()
@@ -225,10 +225,10 @@ def questions_of(world: World, similarities: Vectors, share: float, kind: str) -
     for vector, home, near in zip(world.questions, world.homes, similarities, strict=True):
         if kind == "score":
             least = float(np.float32(1 - share)) if share < 1 else 0.0
-            filters, passing = Filters(min_score=least), world.scores >= np.float32(least)
+            filters, passing = LabelConditions(min_score=least), world.scores >= np.float32(least)
         else:
             other = int((home + LAYERS // 2) % LAYERS)
-            filters, passing = Filters(layers=(other, other)), world.layers == other
+            filters, passing = LabelConditions(layers=(other, other)), world.layers == other
         found.append(Question(vector, filters, int(passing.sum()), -np.sort(-near[passing])[:K]))
     return found
 
@@ -241,7 +241,7 @@ def run(n: int, folder: Path, *, n_questions: int) -> str:
         server = ensure_database(start_embedded(folder / "postgres"), "bench")
         started = time.perf_counter()
         model = ModelSpec("synthetic", "synthetic", "llama", LAYERS, n, DIMENSION, 2, "float32")
-        report = load_descriptions(
+        report = load_labels(
             server, model=model, version="v1", tables=label_tables(world), embedder=KnownVectors(world.vectors)
         )
         loaded = time.perf_counter() - started

@@ -26,7 +26,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from neuron_atlas.adapters.atlas_duckdb import Atlas, open_atlas
-from neuron_atlas.core.publication.search.records import Mode
+from neuron_atlas.core.publication.search.search_query import Mode
 from neuron_atlas.demo.world.arithmetic import number_word
 from neuron_atlas.demo.world.geography import COUNTRIES, STATES
 from neuron_atlas.demo.world.grammar import MAIN_VERBS

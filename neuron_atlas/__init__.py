@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from neuron_atlas.adapters.atlas_duckdb import open_atlas
-    from neuron_atlas.adapters.graphs.neuronpedia_json import read_graph
+    from neuron_atlas.adapters.graphs.graph_files import read_graph
     from neuron_atlas.adapters.neuron_db import open_neuron_db
     from neuron_atlas.adapters.subject_model.load import load_model
     from neuron_atlas.core.attribution.faithfulness.evaluate import evaluate
@@ -64,7 +64,7 @@ _HOMES = {
     "load_model": "neuron_atlas.adapters.subject_model.load",
     "open_atlas": "neuron_atlas.adapters.atlas_duckdb",
     "open_neuron_db": "neuron_atlas.adapters.neuron_db",
-    "read_graph": "neuron_atlas.adapters.graphs.neuronpedia_json",
+    "read_graph": "neuron_atlas.adapters.graphs.graph_files",
     "total_links": "neuron_atlas.core.attribution.total_links",
     "trace": "neuron_atlas.core.attribution.trace",
 }

@@ -49,6 +49,7 @@ class NeuronId:
 
 Side: TypeAlias = Literal["output", "input"]
 """The two labels of a neuron: `output`, what it does when it fires; `input`, what makes it fire."""
+SIDES: tuple[Side, ...] = ("output", "input")
 
 NeuronLabels: TypeAlias = Mapping[tuple[NeuronId, int], str]
 """Label by (neuron, polarity)."""

@@ -9,7 +9,7 @@ import click
 import polars as pl
 from rich.text import Text
 
-from neuron_atlas.adapters.graphs.neuronpedia_json import write_graph
+from neuron_atlas.adapters.graphs.graph_files import write_graph
 from neuron_atlas.cli.attribution.exclusions import excluded_neurons
 from neuron_atlas.cli.attribution.graph_labels import labels_from_atlas
 from neuron_atlas.cli.multi_word_options import WordsCommand

@@ -29,7 +29,7 @@ not, 2 a file cannot be opened.
 @click.pass_context
 def validate(ctx: click.Context, files: tuple[Path, ...], level: str, as_json: bool) -> None:
     """Check graph files (Neuronpedia's JSON or the older form), level by level, and name what is wrong."""
-    from neuron_atlas.adapters.graphs.neuronpedia_json import check_graph_file
+    from neuron_atlas.adapters.graphs.graph_files import check_graph_file
 
     checked = [(file, check_graph_file(file)) for file in files]
     passing = [found.passes(level) for _, found in checked]  # pyright: ignore[reportArgumentType]: a Choice of levels

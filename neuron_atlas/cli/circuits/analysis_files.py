@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from neuron_atlas.adapters.files import make_folder, write_atomically
-from neuron_atlas.adapters.graphs.neuronpedia_json import write_graph
+from neuron_atlas.adapters.graphs.graph_files import write_graph
 from neuron_atlas.core.circuits.analysis.analysis_record import AnalysisRecord, read_record
 from neuron_atlas.core.circuits.analysis.analyze import Analysis
 from neuron_atlas.core.circuits.analysis.interventions.study_summary import StudySummary

@@ -224,7 +224,7 @@ def _graph(
     donor: str | None,
     concepts: Mapping[str, Wanted],
 ) -> None:
-    from neuron_atlas.adapters.graphs.neuronpedia_json import read_graph
+    from neuron_atlas.adapters.graphs.graph_files import read_graph
 
     graph = read_graph(file)
     name = checked_slug(slug) if slug else file.name.removesuffix(".json").removesuffix("-graph")
@@ -307,4 +307,4 @@ def _language_model(settings: Settings, *, is_wanted: bool) -> LanguageModel | N
         return None
     from neuron_atlas.defs.resources.atlas_resources import Resources
 
-    return Resources.of(settings).language_model.open()
+    return Resources.from_settings(settings).language_model.open()

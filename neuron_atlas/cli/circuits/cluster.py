@@ -91,10 +91,10 @@ def _refuse(given: dict[str, str | int], names: list[str] | tuple[str, ...], whe
 
 def _edges(path: Path, given: dict[str, str | int], *, limit: int, as_json: bool) -> None:
     with progress.status("reading edges …"):
-        from neuron_atlas.adapters.atlas_duckdb import read_edges
+        from neuron_atlas.adapters.atlas_duckdb import read_edge_statistics
         from neuron_atlas.core.circuits.clustering.clusters import find_clusters
 
-        stats = read_edges(path)
+        stats = read_edge_statistics(path)
     with progress.status("clustering, and again with other seeds and redrawn prompts …"):
         names = {"weights": "transform"}
         found = find_clusters(stats, graphs=stats, **{names.get(name, name): value for name, value in given.items()})  # pyright: ignore[reportArgumentType]: Choices
@@ -135,7 +135,7 @@ def _document(found: Frames) -> dict[str, object]:
 
 
 def _graph(path: Path, *, seed: int, limit: int, as_json: bool) -> None:
-    from neuron_atlas.adapters.graphs.neuronpedia_json import read_graph
+    from neuron_atlas.adapters.graphs.graph_files import read_graph
     from neuron_atlas.core.circuits.analysis.modules.instances import cluster_graph
 
     graph = read_graph(path)

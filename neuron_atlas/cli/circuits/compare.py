@@ -35,7 +35,7 @@ def compare(a: Path, b: Path, by: Alignment, output: tuple[Path, ...], as_json: 
     if wrong:
         raise click.UsageError(f"{wrong[0]} must end in .html or .json")
     with progress.status("comparing …"):
-        from neuron_atlas.adapters.graphs.neuronpedia_json import read_graph
+        from neuron_atlas.adapters.graphs.graph_files import read_graph
         from neuron_atlas.core.circuits.analysis.compare import compare as compare_both
 
         graphs = [read_graph(path) for path in (a, b)]

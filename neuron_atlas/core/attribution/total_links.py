@@ -32,7 +32,7 @@ def total_links(model: TraceableModel, graph: AttributionGraph, *, edge_tau: flo
     from neuron_atlas.core.attribution.effects.total_effects import total_effects
     from neuron_atlas.core.attribution.graph.build_graphs import edge_frame
     from neuron_atlas.core.attribution.linearisation.freeze import freeze
-    from neuron_atlas.core.attribution.linearisation.targets import Goal, trace_goal
+    from neuron_atlas.core.attribution.linearisation.targets import Goal, linearise_goal
     from neuron_atlas.core.attribution.select_nodes import Nodes
 
     summary = graph.summary
@@ -57,7 +57,7 @@ def total_links(model: TraceableModel, graph: AttributionGraph, *, edge_tau: flo
         recording = model.record([summary.token_ids[: summary.position + 1]])[0]
         frozen = freeze(model.folded, recording, rules)
         centre = summary.options is not None and summary.options.centre_logits
-        traced = trace_goal(model.folded, frozen, goal, centre=centre)
+        traced = linearise_goal(model.folded, frozen, goal, centre=centre)
         nodes = Nodes(layers, positions, indices)
         effects = total_effects(model.folded, frozen, nodes, node_vectors(model.folded, frozen, nodes, traced.vectors))
     activations = torch.as_tensor(neurons["activation"].to_numpy(writable=True), device=traced.values.device)

@@ -1,9 +1,10 @@
-"""A prompt in, a graph out; a set of prompts in, a graph or a reason for each.
+"""From prompts to graphs: `trace` for one prompt in Python, `trace_prompt` for one with `TraceOptions`, `trace_prompts` for many.
 
 Prompts are traced in groups, in order, because a pass over few tokens spends its time on reading weights. A prompt that
-cannot be traced is quarantined with its reason and never stops the others. When memory runs out the group is halved, then the
-sweep's buffers; after three tries the prompt is quarantined.
+cannot be traced is quarantined with its reason and does not stop the others. When memory runs out, the group is halved, and so
+are the sweeps' buffers; after three tries its prompts are quarantined.
 
+A group's way: encoded here, recorded and made into frames by `graph/build_graphs.py`, its numbers computed by `attribute.py`.
 Importing this module does not import torch.
 """
 
@@ -16,14 +17,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from neuron_atlas.core.attribution.effects.sweep_plan import Machine
+from neuron_atlas.core.attribution.effects.sweep_plan import HardwareProfile
 from neuron_atlas.core.attribution.linearisation.rules import rule_set
 from neuron_atlas.core.attribution.select_nodes import check_selection
-from neuron_atlas.core.records import AttributionGraph, NeuronId, Prompt, Quarantined, TraceOptions
+from neuron_atlas.core.records import NeuronId, Prompt, Quarantined, TraceOptions
 from neuron_atlas.errors import BadInput
 
 if TYPE_CHECKING:
-    from neuron_atlas.core.attribution.attribute import Encoded, Request
+    from neuron_atlas.core.attribution.attribute import Encoded, TraceParameters
+    from neuron_atlas.core.attribution.graph.traced_graph import TracedGraph
     from neuron_atlas.core.attribution.traceable_model import TraceableModel
 
 GROUP_PROMPTS = 16
@@ -53,7 +55,7 @@ def trace(
     centre_logits: bool = False,
     direction: NDArray[np.float32] | None = None,
     exclude: Iterable[str | NeuronId] = (),
-) -> AttributionGraph:
+) -> TracedGraph:
     """The attribution graph of one prompt.
 
     The goal is the sum of the k largest logits at `position`, or of `target_tokens`, or the difference of a `contrast`
@@ -71,6 +73,13 @@ def trace(
             "a Prompt brings its own target_tokens, contrast, position, raw and answer_prefix; set them there"
         )
     options = TraceOptions(k, tau, top_n, mass, max_nodes, edge_tau, rules, centre_logits, tuple(map(str, exclude)))
+    return trace_prompt(model, prompt, options=options, direction=direction)
+
+
+def trace_prompt(
+    model: TraceableModel, prompt: Prompt, *, options: TraceOptions, direction: NDArray[np.float32] | None = None
+) -> TracedGraph:
+    """The graph of one prompt. Raises `BadInput` for a prompt that cannot be traced, and as `trace_prompts` does."""
     (result,) = trace_prompts(model, [prompt], options=options, direction=direction)
     if isinstance(result, Quarantined):
         raise BadInput(f"the prompt {prompt.text[:60]!r} cannot be traced: {result.reason}")
@@ -84,7 +93,7 @@ def trace_prompts(
     options: TraceOptions,
     progress: Callable[[int, int], None] | None = None,
     direction: NDArray[np.float32] | None = None,
-) -> Iterator[AttributionGraph | Quarantined]:
+) -> Iterator[TracedGraph | Quarantined]:
     """Trace prompts in order, one result each.
 
     The same list gives the same bytes on the same CPU and thread count in float32; grouping depends on the list alone.
@@ -92,14 +101,14 @@ def trace_prompts(
     """
     import torch
 
-    from neuron_atlas.core.attribution.attribute import Request
+    from neuron_atlas.core.attribution.attribute import TraceParameters
 
     check_selection(options)
     over_vocabulary = None if direction is None else torch.as_tensor(np.asarray(direction, dtype=np.float32))
-    request = Request(options, rule_set(options.rules), Machine.of(model.device), over_vocabulary)
+    parameters = TraceParameters(options, rule_set(options.rules), HardwareProfile.of(model.device), over_vocabulary)
     done = 0
     for group in _groups(model, prompts):
-        yield from _trace_group(model, group, request, left=TRIES)
+        yield from _trace_group(model, group, parameters, left=TRIES)
         done += len(group)
         if progress is not None:
             progress(done, len(prompts))
@@ -134,13 +143,14 @@ def _encode(model: TraceableModel, prompt: Prompt) -> Encoded | Quarantined:
 
 
 def _trace_group(
-    model: TraceableModel, group: Sequence[Encoded | Quarantined], request: Request, *, left: int
-) -> list[AttributionGraph | Quarantined]:
+    model: TraceableModel, group: Sequence[Encoded | Quarantined], parameters: TraceParameters, *, left: int
+) -> list[TracedGraph | Quarantined]:
+    """The results of a group, in order; in smaller groups where memory runs out, with `left` tries."""
     from neuron_atlas.core.attribution.graph.build_graphs import build_graphs
 
     encoded = [item for item in group if not isinstance(item, Quarantined)]
     try:
-        built = iter(build_graphs(model, encoded, request)) if encoded else iter(())
+        built = iter(build_graphs(model, encoded, parameters)) if encoded else iter(())
         return [item if isinstance(item, Quarantined) else next(built) for item in group]
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
@@ -150,11 +160,11 @@ def _trace_group(
     if left == 0:
         reason = f"memory ran out {TRIES} times, last with {len(encoded)} prompts at once"
         return [item if isinstance(item, Quarantined) else Quarantined(item.prompt, reason) for item in group]
-    cells = max(1, request.machine.cells // 2)
-    machine = replace(request.machine, cells=cells, stored_bytes=request.machine.stored_bytes // 2)
+    cells = max(1, parameters.hardware.cells // 2)
+    hardware = replace(parameters.hardware, cells=cells, stored_bytes=parameters.hardware.stored_bytes // 2)
     half = (len(group) + 1) // 2
     note = f"memory ran out; traced again with at most {half} prompts and {cells} cells at once"
-    smaller = replace(request, machine=machine, note=note)
+    smaller = replace(parameters, hardware=hardware, note=note)
     parts = [group[:half], group[half:]]
     return [result for part in parts if part for result in _trace_group(model, part, smaller, left=left)]
 

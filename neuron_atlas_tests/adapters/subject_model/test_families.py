@@ -8,11 +8,11 @@ import torch
 from torch.testing import assert_close
 
 from neuron_atlas.core.attribution.effects.direct_effects import direct_effects, node_vectors
-from neuron_atlas.core.attribution.effects.relevance import score_nodes
+from neuron_atlas.core.attribution.effects.relevance import relevance_to_goals
 from neuron_atlas.core.attribution.linearisation.freeze import freeze
 from neuron_atlas.core.attribution.linearisation.replay import replay
 from neuron_atlas.core.attribution.linearisation.rules import rule_set
-from neuron_atlas.core.attribution.linearisation.targets import Goal, trace_goal
+from neuron_atlas.core.attribution.linearisation.targets import Goal, linearise_goal
 from neuron_atlas.core.attribution.select_nodes import Nodes
 from neuron_atlas.core.attribution.trace import trace
 from neuron_atlas.core.records import Edit
@@ -44,7 +44,7 @@ def all_nodes(model) -> Nodes:
 
 def test_replaying_the_frozen_model_gives_the_models_own_logits(model, hf_logits) -> None:
     frozen = freeze(model.folded, model.record([IDS])[0], rule_set("relp"))
-    everything = trace_goal(
+    everything = linearise_goal(
         model.folded, frozen, Goal("tokens", tuple(range(47)), ("",) * 47, (1.0,) * 47), centre=False
     )
     replayed = everything.vectors @ replay(model.folded, frozen).final.sum(0)[-1] + everything.constants
@@ -56,8 +56,8 @@ def test_replaying_the_frozen_model_gives_the_models_own_logits(model, hf_logits
 @pytest.mark.parametrize("rules", ["relp", "gate-frozen"])
 def test_relevance_agrees_with_automatic_differentiation_and_sums_to_the_goal(model, rules: str) -> None:
     frozen = freeze(model.folded, model.record([IDS])[0], rule_set(rules))
-    traced = trace_goal(model.folded, frozen, LOGITS, centre=False)
-    (scores,) = score_nodes(model.folded, [frozen], [traced.goal_vector[None]])
+    traced = linearise_goal(model.folded, frozen, LOGITS, centre=False)
+    (scores,) = relevance_to_goals(model.folded, [frozen], [traced.goal_vector[None]])
     over_logits = torch.zeros(47)
     over_logits[list(LOGITS.token_ids)] = torch.tensor(LOGITS.weights)
     if model.folded.softcap is not None:  # the cap's ratio is frozen too: same goal, through the raw logits
@@ -73,7 +73,7 @@ def test_relevance_agrees_with_automatic_differentiation_and_sums_to_the_goal(mo
 @pytest.mark.parametrize("rules", ["relp", "gate-frozen"])
 def test_direct_effects_agree_with_automatic_differentiation(model, rules: str) -> None:
     frozen = freeze(model.folded, model.record([IDS])[0], rule_set(rules))
-    traced = trace_goal(model.folded, frozen, LOGITS, centre=False)
+    traced = linearise_goal(model.folded, frozen, LOGITS, centre=False)
     nodes = all_nodes(model)
     effects = direct_effects(model.folded, frozen, node_vectors(model.folded, frozen, nodes, traced.vectors))
     rows = torch.zeros(3, 47)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from neuron_atlas.adapters.subject_model.load import load_model
-from neuron_atlas.core.attribution.linearisation.freeze import first_fault
+from neuron_atlas.core.attribution.linearisation.freeze import first_non_finite
 from neuron_atlas.core.attribution.linearisation.rules import rule_set
 from neuron_atlas.core.attribution.select_nodes import Nodes
 from neuron_atlas.core.records import Edit, Prompt
@@ -130,10 +130,10 @@ def test_direct_effects_of_a_live_rule_set_stop_at_every_mlp(tiny) -> None:
 
 def test_a_number_that_is_not_finite_is_named_with_layer_and_place(model) -> None:
     recording = model.record([IDS])[0]
-    assert first_fault(recording) is None
+    assert first_non_finite(recording) is None
     recording.layers[1].activation[3, 7] = float("nan")
     recording.layers[2].activation[0, 0] = float("inf")
-    assert first_fault(recording) == "a number is not finite: MLP activation of layer 1, position 3, neuron 7 is nan"
+    assert first_non_finite(recording) == "a number is not finite: MLP activation of layer 1, position 3, neuron 7 is nan"
 
 
 def test_bfloat16_runs_and_stays_near_float32(model_folder) -> None:

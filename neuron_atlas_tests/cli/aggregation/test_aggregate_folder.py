@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from neuron_atlas.adapters.atlas_duckdb import open_atlas, table_hashes
-from neuron_atlas.adapters.graphs import folder_statistics as folder_sums
+from neuron_atlas.adapters.graphs import folder_statistics
 from neuron_atlas.cli import main
 
 
@@ -105,7 +105,7 @@ def test_an_interrupted_run_goes_on_and_ends_like_an_unbroken_one(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told(folder, "-o", tmp_path / "whole.duckdb", "--checkpoint-dir", tmp_path / "whole")
-    summed, batches = folder_sums.summarize, list[int]()
+    summed, batches = folder_statistics.summarize, list[int]()
 
     def interrupted(*arguments: Any, **options: Any) -> Any:
         batches.append(1)
@@ -113,7 +113,7 @@ def test_an_interrupted_run_goes_on_and_ends_like_an_unbroken_one(
             raise KeyboardInterrupt
         return summed(*arguments, **options)
 
-    monkeypatch.setattr(folder_sums, "summarize", interrupted)
+    monkeypatch.setattr(folder_statistics, "summarize", interrupted)
     assert run(folder, "--batch-size", 2).exit_code != 0
     assert not (folder / "edge_stats.duckdb").exists()
     monkeypatch.undo()
@@ -137,7 +137,7 @@ def test_only_what_is_new_or_changed_is_read_again(folder: Path, tmp_path: Path)
 
 
 def test_batches_of_another_version_are_made_anew(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folder_sums, "version", lambda package: "0.0.0")
+    monkeypatch.setattr(folder_statistics, "version", lambda package: "0.0.0")
     told(folder)
     monkeypatch.undo()
     before = table_hashes(folder / "edge_stats.duckdb")

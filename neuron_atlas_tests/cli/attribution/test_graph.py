@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from neuron_atlas import demo
-from neuron_atlas.adapters.graphs.neuronpedia_json import read_graph
+from neuron_atlas.adapters.graphs.graph_files import read_graph
 from neuron_atlas.cli import main
 from neuron_atlas.cli.attribution import graph as graph_module
 from neuron_atlas.cli.attribution import graph_labels

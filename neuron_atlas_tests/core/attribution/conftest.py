@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from neuron_atlas.core.attribution.linearisation.fold import FoldedLayer, FoldedModel
-from neuron_atlas.core.attribution.linearisation.freeze import Frozen, FrozenLayer
+from neuron_atlas.core.attribution.linearisation.freeze import FrozenLayer, FrozenModel
 
 torch.set_num_threads(1)
 
@@ -20,11 +20,11 @@ class World:
     """A folded model and one prompt frozen on it."""
 
     model: FoldedModel
-    frozen: Frozen
+    frozen: FrozenModel
 
     @property
     def last_logits(self) -> Tensor:
-        """Vectors of all logits on the final stream, [V, D]."""
+        """NodeVectors of all logits on the final stream, [V, D]."""
         return self.model.unembedding * self.frozen.final_scale
 
 
@@ -46,7 +46,10 @@ def make_world(
         )
         for _ in range(layers)
     )  # fmt: skip
-    model = FoldedModel(folded, draw(7, width), None, heads, kv_heads, "silu", None)
+    model = FoldedModel(
+        layers=folded, unembedding=draw(7, width), unembedding_bias=None,
+        n_heads=heads, n_kv_heads=kv_heads, activation="silu", softcap=None,
+    )  # fmt: skip
     stream = embedded = torch.randn(length, width, generator=g)
     frozen_layers: list[FrozenLayer] = []
     for weights in folded:
@@ -66,7 +69,7 @@ def make_world(
         )
     scale = torch.tensor(0.7)
     logits = stream[-1] @ model.unembedding.T * scale
-    return World(model, Frozen(tuple(range(length)), embedded, tuple(frozen_layers), scale, logits, None))
+    return World(model, FrozenModel(tuple(range(length)), embedded, tuple(frozen_layers), scale, logits, None))
 
 
 def attend(stream: Tensor, weights: FoldedLayer, mix: Tensor) -> Tensor:

@@ -19,10 +19,10 @@ import pytest
 import torch
 
 from neuron_atlas.core.attribution.effects.direct_effects import direct_effects, node_vectors
-from neuron_atlas.core.attribution.effects.relevance import score_nodes
+from neuron_atlas.core.attribution.effects.relevance import relevance_to_goals
 from neuron_atlas.core.attribution.effects.total_effects import total_effects
 from neuron_atlas.core.attribution.linearisation.fold import FoldedLayer, FoldedModel
-from neuron_atlas.core.attribution.linearisation.freeze import Frozen, FrozenLayer
+from neuron_atlas.core.attribution.linearisation.freeze import FrozenLayer, FrozenModel
 from neuron_atlas.core.attribution.linearisation.replay import replay
 from neuron_atlas.core.attribution.select_nodes import Nodes
 
@@ -52,11 +52,19 @@ def layer(up: list[list[float]], decoder: list[list[float]]) -> FoldedLayer:
 @pytest.fixture
 def model() -> FoldedModel:
     layers = (layer([[1, 0], [0, 1]], [[0, 1], [1, 0]]), layer([[1, 1], [1, -1]], [[1, 0], [0, 1]]))
-    return FoldedModel(layers, LOGIT, None, 1, 1, "relu", None)
+    return FoldedModel(
+        layers=layers,
+        unembedding=LOGIT,
+        unembedding_bias=None,
+        n_heads=1,
+        n_kv_heads=1,
+        activation="relu",
+        softcap=None,
+    )
 
 
 @pytest.fixture
-def frozen() -> Frozen:
+def frozen() -> FrozenModel:
     mix = torch.tensor([[[[1.0, 0.0], [0.5, 0.5]]]])
     one = torch.ones(2, 2)
     first = torch.tensor([[1.0, 1.0], [0.0, 1.5]])
@@ -65,16 +73,16 @@ def frozen() -> Frozen:
         FrozenLayer(mix, None, one, first, None, None, None, None, first.flip(1)),
         FrozenLayer(mix, None, one, second, None, None, None, None, second),
     )
-    return Frozen((0, 1), torch.eye(2), layers, torch.tensor(1.0), torch.tensor([7.75]), None)
+    return FrozenModel((0, 1), torch.eye(2), layers, torch.tensor(1.0), torch.tensor([7.75]), None)
 
 
-def test_the_frozen_model_replays_the_forward_pass(model: FoldedModel, frozen: Frozen) -> None:
+def test_the_frozen_model_replays_the_forward_pass(model: FoldedModel, frozen: FrozenModel) -> None:
     streams = replay(model, frozen)
     assert streams.before_mlp[1].sum(0).tolist() == [[2, 4], [1.5, 3.25]]
     assert streams.final.sum(0)[1].tolist() == [6.25, 1.5]
 
 
-def test_direct_effects_are_those_on_paper(model: FoldedModel, frozen: Frozen) -> None:
+def test_direct_effects_are_those_on_paper(model: FoldedModel, frozen: FrozenModel) -> None:
     effects = direct_effects(model, frozen, node_vectors(model, frozen, NODES, LOGIT))
     expected = [
         # e0   e1   00@0 01@0 01@1  10@1   11@1
@@ -88,15 +96,15 @@ def test_direct_effects_are_those_on_paper(model: FoldedModel, frozen: Frozen) -
     assert effects.tolist() == expected
 
 
-def test_what_flows_in_is_the_value(model: FoldedModel, frozen: Frozen) -> None:
+def test_what_flows_in_is_the_value(model: FoldedModel, frozen: FrozenModel) -> None:
     effects = direct_effects(model, frozen, node_vectors(model, frozen, NODES, LOGIT))
     assert effects.sum(1).tolist() == [1, 1, 1.5, 4.75, -1.75, 7.75]
 
 
 def test_relevance_is_the_direct_effect_plus_what_flows_through_later_neurons(
-    model: FoldedModel, frozen: Frozen
+    model: FoldedModel, frozen: FrozenModel
 ) -> None:
-    (scores,) = score_nodes(model, [frozen], [LOGIT])
+    (scores,) = relevance_to_goals(model, [frozen], [LOGIT])
     # L0/N1 at 1: 9/4 directly, 9/4 through L1/N0 (derivative 1), 3/4 through L1/N1 (derivative 1).
     assert scores.neurons[0, 0, 1, 1].item() == 5.25
     assert scores.neurons[0, 1, 1].tolist() == [4.75, -1.75]
@@ -104,9 +112,9 @@ def test_relevance_is_the_direct_effect_plus_what_flows_through_later_neurons(
     assert (scores.embeddings.sum() + scores.bias).item() == 7.75
 
 
-def test_total_effects_on_the_logit_are_the_relevances(model: FoldedModel, frozen: Frozen) -> None:
+def test_total_effects_on_the_logit_are_the_relevances(model: FoldedModel, frozen: FrozenModel) -> None:
     effects = total_effects(model, frozen, NODES, node_vectors(model, frozen, NODES, LOGIT))
-    (scores,) = score_nodes(model, [frozen], [LOGIT])
+    (scores,) = relevance_to_goals(model, [frozen], [LOGIT])
     relevance = scores.neurons[0][NODES.layers, NODES.positions, NODES.neurons]
     assert effects[-1].tolist() == [*scores.embeddings[0].tolist(), *relevance.tolist()]
     assert effects[3].tolist()[:2] == [2.25, 2.5]  # L1/N0 at 1, embeddings with the paths through layer 0's neurons

@@ -144,8 +144,9 @@ def model_weights(parts: Parts) -> ModelWeights:
         for layer in parts.layers
     )
     return ModelWeights(
-        layers, parts.final_norm.weights, parts.unembedding, parts.unembedding_bias,
-        parts.n_heads, parts.n_kv_heads, parts.activation, parts.softcap,
+        layers=layers, final_norm=parts.final_norm.weights, unembedding=parts.unembedding,
+        unembedding_bias=parts.unembedding_bias, n_heads=parts.n_heads, n_kv_heads=parts.n_kv_heads,
+        activation=parts.activation, softcap=parts.softcap,
     )  # fmt: skip
 
 

@@ -44,7 +44,7 @@ def answer_relevance(model: TraceableModel, prompt: Prompt, *, k: int = 5, rules
     """
     import torch
 
-    from neuron_atlas.core.attribution.linearisation.freeze import first_fault
+    from neuron_atlas.core.attribution.linearisation.freeze import first_non_finite
     from neuron_atlas.core.attribution.linearisation.targets import choose_goal
 
     ids = list(model.encode(prompt))
@@ -53,7 +53,7 @@ def answer_relevance(model: TraceableModel, prompt: Prompt, *, k: int = 5, rules
     ids = ids[: prompt.position % len(ids) + 1]
     with torch.no_grad():
         (recording,) = model.record([ids])
-    fault = first_fault(recording)
+    fault = first_non_finite(recording)
     if fault is not None:
         raise BadInput(f"the prompt {prompt.text[:60]!r} cannot be traced: {fault}")
     logits = recording.logits

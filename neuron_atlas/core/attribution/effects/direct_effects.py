@@ -1,14 +1,15 @@
-"""Direct effects between all nodes of a graph, exactly, by meeting in the middle.
+"""The weights of a graph's edges: direct effects between all its nodes, computed exactly by two sweeps that meet in the middle.
 
 w(s→t) = v_s · ∂v_t/∂v_s with every MLP between them cut: what s writes reaches t through the residual stream and the frozen
-attention only. A source is the vector it writes, a target the vector that reads it; the sweep carries sources up and targets
-down through attention, one layer at a time, and reads off the products where they lie at the same level:
+attention only. A source is the vector it writes, a target the vector that reads it. Sources are carried up and targets down
+through attention, one layer at a time, and the product of the two is taken where they are at the same layer:
 
     up    for layers 0 .. cut-1: attention, then targets of this layer read all sources below them
     down  for layers L-1 .. cut: sources of this layer are read by all targets above, targets of this layer join, attention
     meet  at the input of layer `cut`: one product of what came up with what came down
 
-Rows are bundled by position and swept a few thousand cells at a time, so that a block stays in the cache through all layers.
+Where the sweeps meet is the plan's decision (`sweep_plan.py`). Rows are bundled by position and swept a few thousand cells at a
+time, so that a block stays in the cache through all layers.
 """
 
 from __future__ import annotations
@@ -20,15 +21,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neuron_atlas.core.attribution.effects.sweep_plan import Bundle, Ends, Ints, Machine, Plan, Sizes, make_plan
+from neuron_atlas.core.attribution.effects.sweep_plan import (
+    Bundle,
+    Endpoints,
+    HardwareProfile,
+    Ints,
+    Plan,
+    Sizes,
+    plan_sweep,
+)
 from neuron_atlas.core.attribution.linearisation.fold import FoldedModel
-from neuron_atlas.core.attribution.linearisation.freeze import Frozen
+from neuron_atlas.core.attribution.linearisation.freeze import FrozenModel
 from neuron_atlas.core.attribution.linearisation.replay import attend_down, attend_up
 from neuron_atlas.core.attribution.select_nodes import Nodes
 
 
 @dataclass(frozen=True)
-class Vectors:
+class NodeVectors:
     """What the nodes of a graph write and read, float32.
 
     Sources [P + N, D]: embeddings by position, then neurons; targets [N + k, D]: neurons, then logits. `sources` and
@@ -37,12 +46,12 @@ class Vectors:
 
     written: Tensor
     read: Tensor
-    sources: Ends
-    targets: Ends
+    sources: Endpoints
+    targets: Endpoints
 
 
-def node_vectors(model: FoldedModel, frozen: Frozen, nodes: Nodes, logits: Tensor) -> Vectors:
-    """Vectors of the selected nodes and of the traced logits (`logits` [k, D] on the final stream)."""
+def node_vectors(model: FoldedModel, frozen: FrozenModel, nodes: Nodes, logits: Tensor) -> NodeVectors:
+    """NodeVectors of the selected nodes and of the traced logits (`logits` [k, D] on the final residual stream)."""
     length, n_layers = frozen.length, len(model.layers)
     written = logits.new_empty(length + len(nodes), model.width)
     read = logits.new_empty(len(nodes) + logits.shape[0], model.width)
@@ -60,31 +69,41 @@ def node_vectors(model: FoldedModel, frozen: Frozen, nodes: Nodes, logits: Tenso
         if weights.gate is not None and layer.gate_factor is not None:
             read[start:stop].addcmul_(weights.gate[which], layer.gate_factor[where, which][:, None])
     last = np.full(logits.shape[0], length - 1)
-    return Vectors(
+    return NodeVectors(
         written,
         read,
-        Ends(np.concatenate([np.full(length, -1), nodes.layers]), np.concatenate([np.arange(length), nodes.positions])),
-        Ends(np.concatenate([nodes.layers, np.full(len(last), n_layers)]), np.concatenate([nodes.positions, last])),
+        Endpoints(
+            np.concatenate([np.full(length, -1), nodes.layers]), np.concatenate([np.arange(length), nodes.positions])
+        ),
+        Endpoints(
+            np.concatenate([nodes.layers, np.full(len(last), n_layers)]), np.concatenate([nodes.positions, last])
+        ),
     )
 
 
 def direct_effects(
-    model: FoldedModel, frozen: Frozen, vectors: Vectors, *, machine: Machine | None = None, cut: int | None = None
+    model: FoldedModel,
+    frozen: FrozenModel,
+    vectors: NodeVectors,
+    *,
+    hardware: HardwareProfile | None = None,
+    cut: int | None = None,
 ) -> Tensor:
     """Direct effects [N + k, P + N] of every source (column) on every target (row), in units of the target's value.
 
     Entries without a path are 0. `cut` forces where the sweeps meet (tests: every cut gives the same numbers).
     """
-    machine = machine or Machine()
+    hardware = hardware or HardwareProfile()
     layer = model.layers[0]
     sizes = Sizes(model.width, layer.value.shape[0], layer.out.shape[1], len(model.layers))
-    plan = make_plan(vectors.sources, vectors.targets, length=frozen.length, sizes=sizes, machine=machine, cut=cut)
-    return _Sweep(model, frozen, vectors, plan, machine.cells).run()
+    plan = plan_sweep(vectors.sources, vectors.targets, length=frozen.length, sizes=sizes, hardware=hardware, cut=cut)
+    return _Sweep(model, frozen, vectors, plan, hardware.cells).run()
 
 
 @dataclass(frozen=True)
-class _Risen:
-    """Sources at the cut: rows [n, P - low, D] over positions from `low` on, and the columns of the effects they fill."""
+class _SweptUp:
+    """Sources that were swept up to the cut: rows [n, P - low, D] over positions from `low` on, and the columns of the effects that
+    they fill."""
 
     low: int
     rows: Tensor
@@ -92,13 +111,13 @@ class _Risen:
 
 
 class _Sweep:
-    """One prompt's sweep: the vectors, the plan, and where results go.
+    """One prompt's sweeps: the vectors, the plan, and the matrix of effects to fill.
 
     Sources that go up are the first columns of the effects, targets that go down the last rows. Until the end both stand in the
     order in which they are swept, so that every product is written to its place.
     """
 
-    def __init__(self, model: FoldedModel, frozen: Frozen, vectors: Vectors, plan: Plan, cells: int) -> None:
+    def __init__(self, model: FoldedModel, frozen: FrozenModel, vectors: NodeVectors, plan: Plan, cells: int) -> None:
         self.model, self.frozen, self.vectors, self.plan, self.cells = model, frozen, vectors, plan, cells
         self.n_layers = len(model.layers)
         self.targets_at = _cells_by_layer(vectors.targets)
@@ -107,11 +126,11 @@ class _Sweep:
         self.effects = vectors.read.new_zeros(vectors.read.shape[0], vectors.written.shape[0])
 
     def run(self) -> Tensor:
-        risen: list[_Risen] = []
+        swept_up: list[_SweptUp] = []
         for bundle, rows, columns in self._blocks(self.plan.up, first=0):
-            risen.append(self._rise(bundle, rows, columns))
+            swept_up.append(self._sweep_up(bundle, rows, columns))
         for bundle, rows, places in self._blocks(self.plan.down, first=self.n_passed):
-            self._fall(bundle, rows, self.effects[places], risen)
+            self._sweep_down(bundle, rows, self.effects[places], swept_up)
         if self.plan.down:
             swept = np.concatenate([bundle.rows for bundle in self.plan.down])
             self.effects[self.n_passed :] = self.effects[self._back(swept - self.n_passed) + self.n_passed]
@@ -134,11 +153,11 @@ class _Sweep:
         """Where in the swept order each of 0..n-1 stands."""
         return torch.as_tensor(np.argsort(swept), device=self.effects.device)
 
-    def _rise(self, bundle: Bundle, rows: Ints, columns: slice) -> _Risen:
+    def _sweep_up(self, bundle: Bundle, rows: Ints, columns: slice) -> _SweptUp:
         """Carry a block of sources up to the cut, and let the targets on the way read them."""
         low, vectors = bundle.low, self.vectors
         layers = vectors.sources.layers[rows]
-        buffer = placed(vectors.written, rows, vectors.sources.positions[rows] - low, bundle.high - low)
+        buffer = rows_at_positions(vectors.written, rows, vectors.sources.positions[rows] - low, bundle.high - low)
         for index in range(int(layers[0]) + 1, self.plan.cut):
             weights = self.model.layers[index]
             active = buffer[: int(np.searchsorted(layers, index))]
@@ -150,37 +169,37 @@ class _Sweep:
                     torch.mm(read, active[:, position - low].T, out=self.effects[start:stop, filled])
         if self.plan.cut == self.n_layers and low < bundle.high - 1:  # only logits are left to meet
             low, buffer = bundle.high - 1, buffer[:, -1:].contiguous()
-        return _Risen(low, buffer, columns)
+        return _SweptUp(low, buffer, columns)
 
-    def _fall(self, bundle: Bundle, rows: Ints, seen: Tensor, risen: Sequence[_Risen]) -> None:
-        """Carry a block of targets down to the cut, let them read the sources on the way, and meet those that came up; all into
-        their rows of the effects, `seen` [n, P + N]."""
+    def _sweep_down(self, bundle: Bundle, rows: Ints, out: Tensor, swept_up: Sequence[_SweptUp]) -> None:
+        """Carry a block of targets down to the cut, let them read the sources on the way and those that were swept up; all into
+        their rows of the effects, `out` [n, P + N]."""
         high, vectors, cut = bundle.high, self.vectors, self.plan.cut
         layers = vectors.targets.layers[rows]
-        buffer = placed(vectors.read, rows, vectors.targets.positions[rows], high)
+        buffer = rows_at_positions(vectors.read, rows, vectors.targets.positions[rows], high)
         for index in range(min(int(layers[0]), self.n_layers - 1), cut - 1, -1):
-            self._read_sources(seen, buffer[: int(np.searchsorted(-layers, -index))], index)
+            self._read_sources(out, buffer[: int(np.searchsorted(-layers, -index))], index)
             weights = self.model.layers[index]
             active = buffer[: int(np.searchsorted(-layers, -index, side="right"))]
             attend_down(active, weights.value, weights.out, self.frozen.layers[index].mix[:, :, :high, :high])
-        self._read_sources(seen, buffer, cut - 1)
-        for part in risen:
+        self._read_sources(out, buffer, cut - 1)
+        for part in swept_up:
             shared = high - part.low
             if shared > 0:
                 mine = buffer[:, part.low :].flatten(1)
-                torch.mm(mine, part.rows[:, :shared].flatten(1).T, out=seen[:, part.columns])
+                torch.mm(mine, part.rows[:, :shared].flatten(1).T, out=out[:, part.columns])
 
-    def _read_sources(self, seen: Tensor, active: Tensor, layer: int) -> None:
-        """What the sources of a layer give to rows [n, w, D] at that level, into seen [n, P + N]."""
+    def _read_sources(self, out: Tensor, active: Tensor, layer: int) -> None:
+        """The effect of a layer's sources on rows [n, w, D] at that layer, into out [n, P + N]."""
         if not len(active):
             return
         for position, start, stop in self.sources_at.get(layer, ()):
             if position < active.shape[1]:
                 written = self.vectors.written[start:stop]
-                torch.mm(active[:, position], written.T, out=seen[: len(active), start:stop])
+                torch.mm(active[:, position], written.T, out=out[: len(active), start:stop])
 
 
-def placed(vectors: Tensor, rows: Ints, positions: Ints, width: int) -> Tensor:
+def rows_at_positions(vectors: Tensor, rows: Ints, positions: Ints, width: int) -> Tensor:
     """A buffer [n, width, D] that holds each row's vector at its position and zeros elsewhere."""
     which = torch.as_tensor(rows, device=vectors.device)
     buffer = vectors.new_zeros(len(rows), width, vectors.shape[1])
@@ -197,7 +216,7 @@ def _runs(values: Ints) -> Iterator[tuple[int, int, int]]:
         yield int(values[start]), int(start), int(stop)
 
 
-def _cells_by_layer(ends: Ends) -> dict[int, list[tuple[int, int, int]]]:
+def _cells_by_layer(ends: Endpoints) -> dict[int, list[tuple[int, int, int]]]:
     """Layer to its (position, start, stop); ends stand sorted by layer, then position."""
     cells: dict[int, list[tuple[int, int, int]]] = {}
     for layer, first, last in _runs(ends.layers):

@@ -1,12 +1,12 @@
-"""How much of a graph is explained, and how exactly.
+"""Which edges a graph keeps, how much of it they explain, and how exactly.
 
 Conservation: what flows into a target from all embeddings, all neurons and the constants is its value, and the relevance of
-embeddings and constants is the goal. The sum over selected sources comes from the sweep, the sum over all neurons from the
-replay, so `error` (everything not kept) is their difference and not a guess; a violation of an identity is a defect of the
-numbers and is reported as `conservation_error`.
+embeddings and constants is the goal. The sum over selected sources comes from the sweeps (`direct_effects.py`), the sum over all
+neurons from the replay, so `error` (everything not kept) is their exact difference; where such a sum is not met, the numbers are
+at fault by so much, and that is reported as `conservation_error`.
 
 Influence: |weights| of a target, its bias and its error are normalised to 1; a unit of influence, shared among the traced
-logits by |weight · logit|, walks down kept edges. What ends in an error term is not explained. Two numbers per graph:
+logits by |weight · logit|, is passed down along kept edges. What ends in an error term is not explained. Two numbers per graph:
 
     replacement    embeddings / (embeddings + errors), by the influence that ends there
     completeness   influence-weighted mean over targets of 1 - error share
@@ -22,6 +22,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from neuron_atlas.core.statistics import cumulative_share
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -44,7 +46,7 @@ class Inflow:
 
 
 @dataclass(frozen=True)
-class Edges:
+class KeptEdges:
     """Kept edges, sorted by (target, source): three arrays [M]; sources and targets index columns and rows of the effects."""
 
     targets: Ints
@@ -53,10 +55,11 @@ class Edges:
 
 
 @dataclass(frozen=True)
-class Scores:
-    """Of one graph: its edges, `error` [N + k] (what they leave out), `rank` [P + N] (every source's place by influence)."""
+class GraphScores:
+    """Of one graph: its edges, `error` [N + k] (what they leave out), `rank` [P + N] (the share of all influence that a source and
+    the more influential ones hold)."""
 
-    edges: Edges
+    edges: KeptEdges
     error: Floats
     rank: Floats
     completeness: float
@@ -65,7 +68,7 @@ class Scores:
     kept_edge_share: float
 
 
-def score_graph(inflow: Inflow, *, goal_shares: Floats, layers: Ints, edge_tau: float) -> Scores:
+def score_graph(inflow: Inflow, *, goal_shares: Floats, layers: Ints, edge_tau: float) -> GraphScores:
     """Choose the edges of a graph and score it.
 
     `goal_shares` [k] are the logits' shares of the goal (not negative, sum 1); `layers` [N + k] the targets' layers,
@@ -84,14 +87,16 @@ def score_graph(inflow: Inflow, *, goal_shares: Floats, layers: Ints, edge_tau: 
     total = np.maximum(kept_size + np.abs(bias) + lost, np.finfo(np.float64).tiny)
     shares = size / total[edges.targets]
     n_sources = inflow.effects.shape[1]
-    reach = _walk(edges, shares, goal_shares, layers, n_sources=n_sources, n_embeddings=inflow.n_embeddings)
-    at_targets = np.concatenate([reach[inflow.n_embeddings :], goal_shares])
+    influence = _influence_of_sources(
+        edges, shares, goal_shares, layers, n_sources=n_sources, n_embeddings=inflow.n_embeddings
+    )
+    at_targets = np.concatenate([influence[inflow.n_embeddings :], goal_shares])
     error_share = lost / total
-    to_embeddings, to_errors = float(reach[: inflow.n_embeddings].sum()), float(at_targets @ error_share)
-    return Scores(
+    to_embeddings, to_errors = float(influence[: inflow.n_embeddings].sum()), float(at_targets @ error_share)
+    return GraphScores(
         edges=edges,
         error=whole - kept,
-        rank=cumulative_rank(reach),
+        rank=cumulative_share(influence),
         completeness=_ratio(float(at_targets @ (1.0 - error_share)), float(at_targets.sum())),
         replacement=_ratio(to_embeddings, to_embeddings + to_errors),
         conservation_error=relative_violation(whole + bias, values, all_size),
@@ -105,40 +110,30 @@ def relative_violation(sums: Floats, values: Floats, flows: Floats) -> float:
     return float((np.abs(sums - values) / np.maximum(scale, np.finfo(np.float64).tiny)).max(initial=0.0))
 
 
-def cumulative_rank(influence: Floats) -> Floats:
-    """Each source's place in the ranking by influence: the share of all influence that it and the larger ones hold, 0..1."""
-    order = np.argsort(-influence, kind="stable")
-    held = np.cumsum(influence[order])
-    ranked = np.ones_like(held)
-    if len(held) and held[-1] > 0:
-        ranked[order] = np.minimum(held / held[-1], 1.0)
-    return ranked
-
-
-def kept_edges(effects: Tensor, values: Tensor, edge_tau: float) -> Edges:
+def kept_edges(effects: Tensor, values: Tensor, edge_tau: float) -> KeptEdges:
     """The edges of effects [N + k, P + N] whose |weight| is at least `edge_tau` of |value| of their target, and not 0."""
     least = (edge_tau * values.abs()).clamp_(min=torch.finfo(torch.float32).tiny)
     is_kept = (effects.abs() >= least[:, None]).cpu().numpy()
     places = np.flatnonzero(is_kept)
     targets = np.repeat(np.arange(len(least)), np.count_nonzero(is_kept, axis=1))
     sources = places - targets * is_kept.shape[1]
-    return Edges(targets, sources, effects.cpu().numpy().ravel()[places])
+    return KeptEdges(targets, sources, effects.cpu().numpy().ravel()[places])
 
 
-def _walk(
-    edges: Edges, shares: Floats, goal_shares: Floats, layers: Ints, *, n_sources: int, n_embeddings: int
+def _influence_of_sources(
+    edges: KeptEdges, shares: Floats, goal_shares: Floats, layers: Ints, *, n_sources: int, n_embeddings: int
 ) -> Floats:
     """Influence [P + N] of all sources: from the logits down, every layer's targets hand theirs on by their edges' shares."""
-    reach = np.zeros(n_sources)
+    influence = np.zeros(n_sources)
     n_neurons = len(layers) - len(goal_shares)
     at_targets = np.concatenate([np.zeros(n_neurons), goal_shares])
     for layer in sorted(set(layers.tolist()), reverse=True):
         first, last = np.searchsorted(layers, [layer, layer + 1])
-        at_targets[first : min(last, n_neurons)] = reach[n_embeddings + first : n_embeddings + min(last, n_neurons)]
+        at_targets[first : min(last, n_neurons)] = influence[n_embeddings + first : n_embeddings + min(last, n_neurons)]
         start, stop = np.searchsorted(edges.targets, [first, last])
         handed = at_targets[edges.targets[start:stop]] * shares[start:stop]
-        reach += np.bincount(edges.sources[start:stop], handed, minlength=n_sources)
-    return reach
+        influence += np.bincount(edges.sources[start:stop], handed, minlength=n_sources)
+    return influence
 
 
 def _double(value: Tensor) -> Floats:

@@ -18,19 +18,22 @@ import torch
 from torch import Tensor
 
 from neuron_atlas.core.attribution.linearisation.fold import FoldedLayer, FoldedModel
-from neuron_atlas.core.attribution.linearisation.freeze import Frozen, FrozenLayer
+from neuron_atlas.core.attribution.linearisation.freeze import FrozenLayer, FrozenModel
 
 
 @dataclass(frozen=True)
-class NodeScores:
-    """Relevance of one prompt's sources to k goals: `neurons` [k, L, P, I], `embeddings` [k, P], `bias` [k]."""
+class SourceRelevance:
+    """Relevance of one prompt's sources to k goals: `neurons` [k, L, P, I], `embeddings` [k, P], and of all constants together,
+    `bias` [k]."""
 
     neurons: Tensor
     embeddings: Tensor
     bias: Tensor
 
 
-def score_nodes(model: FoldedModel, frozen: Sequence[Frozen], goals: Sequence[Tensor]) -> list[NodeScores]:
+def relevance_to_goals(
+    model: FoldedModel, frozen: Sequence[FrozenModel], goals: Sequence[Tensor]
+) -> list[SourceRelevance]:
     """Relevances of all neurons and embeddings of each prompt to each of its goals.
 
     `goals[b]` [k, D] are vectors on prompt b's final residual stream at its last position, the same k for all prompts.
@@ -48,42 +51,42 @@ def score_nodes(model: FoldedModel, frozen: Sequence[Frozen], goals: Sequence[Te
                 last = slice(run.length - 1, run.length)
                 top = rows[prompt : prompt + 1, :, last].contiguous()
                 frame = [_positions(layers[prompt], last)]
-                scores[prompt, :, index, last] = _descend_mlp(
+                scores[prompt, :, index, last] = _down_through_mlp(
                     model.layers[index], frame, top, bias[prompt : prompt + 1]
                 )[0]
                 rows[prompt, :, last] = top[0]
         else:
-            scores[:, :, index] = _descend_mlp(model.layers[index], layers, rows, bias)
-        _descend_attention(model.layers[index], layers, rows, bias)
+            scores[:, :, index] = _down_through_mlp(model.layers[index], layers, rows, bias)
+        _down_through_attention(model.layers[index], layers, rows, bias)
     embedded = _stack([run.embedded for run in frozen], length)
     reached = torch.einsum("bkpd,bpd->bkp", rows, embedded)
     return [
-        NodeScores(scores[prompt, :, :, : run.length], reached[prompt, :, : run.length], bias[prompt])
+        SourceRelevance(scores[prompt, :, :, : run.length], reached[prompt, :, : run.length], bias[prompt])
         for prompt, run in enumerate(frozen)
     ]
 
 
-def _descend_mlp(weights: FoldedLayer, layers: Sequence[FrozenLayer], rows: Tensor, bias: Tensor) -> Tensor:
+def _down_through_mlp(weights: FoldedLayer, layers: Sequence[FrozenLayer], rows: Tensor, bias: Tensor) -> Tensor:
     """Carry rows [B, k, P, D] through the MLP, in place; returns the relevance of its neurons [B, k, P, I]."""
     length = rows.shape[2]
-    _meet(bias, rows, [layer.mlp_constant for layer in layers], length)
+    _add_constants(bias, rows, [layer.mlp_constant for layer in layers], length)
     derivative = rows @ weights.decoder.T
     if layers[0].write_scale is not None:
-        derivative *= _stack([_given(layer.write_scale)[:, None] for layer in layers], length)[:, None]
-    _meet(bias, derivative, [layer.neuron_bias for layer in layers], length)
+        derivative *= _stack([_not_none(layer.write_scale)[:, None] for layer in layers], length)[:, None]
+    _add_constants(bias, derivative, [layer.neuron_bias for layer in layers], length)
     cells = rows.view(-1, rows.shape[-1])
     up = derivative * _stack([layer.up_factor for layer in layers], length)[:, None]
     cells.addmm_(up.flatten(0, 2), weights.up)
     if weights.gate is not None and layers[0].gate_factor is not None:
-        gate = derivative * _stack([_given(layer.gate_factor) for layer in layers], length)[:, None]
+        gate = derivative * _stack([_not_none(layer.gate_factor) for layer in layers], length)[:, None]
         cells.addmm_(gate.flatten(0, 2), weights.gate)
     return derivative.mul_(_stack([layer.activation for layer in layers], length)[:, None])
 
 
-def _descend_attention(weights: FoldedLayer, layers: Sequence[FrozenLayer], rows: Tensor, bias: Tensor) -> None:
+def _down_through_attention(weights: FoldedLayer, layers: Sequence[FrozenLayer], rows: Tensor, bias: Tensor) -> None:
     """Carry rows [B, k, P, D] through the attention, in place."""
     prompts, count, length, width = rows.shape
-    _meet(bias, rows, [layer.attention_constant for layer in layers], length)
+    _add_constants(bias, rows, [layer.attention_constant for layer in layers], length)
     mix = layers[0].mix[None]
     if prompts > 1:
         mix = mix.new_zeros(prompts, *mix.shape[1:3], length, length)
@@ -96,10 +99,10 @@ def _descend_attention(weights: FoldedLayer, layers: Sequence[FrozenLayer], rows
     rows.view(-1, width).addmm_(values.reshape(prompts * count * length, -1), weights.value)
 
 
-def _meet(bias: Tensor, rows: Tensor, constants: Sequence[Tensor | None], length: int) -> None:
-    """Add what rows [B, k, P, X] draw from constants [P, X] to bias [B, k], in place."""
+def _add_constants(bias: Tensor, rows: Tensor, constants: Sequence[Tensor | None], length: int) -> None:
+    """Add the product of rows [B, k, P, X] with constants [P, X] to bias [B, k], in place."""
     if constants[0] is not None:
-        bias += torch.einsum("bkpx,bpx->bk", rows, _stack([_given(constant) for constant in constants], length))
+        bias += torch.einsum("bkpx,bpx->bk", rows, _stack([_not_none(constant) for constant in constants], length))
 
 
 def _stack(values: Sequence[Tensor], length: int) -> Tensor:
@@ -124,8 +127,8 @@ def _positions(layer: FrozenLayer, where: slice) -> FrozenLayer:
     )  # fmt: skip
 
 
-def _given(value: Tensor | None) -> Tensor:
-    """A factor that all prompts of one model have, or none."""
+def _not_none(value: Tensor | None) -> Tensor:
+    """A factor that either all prompts of a model have or none. Raises ValueError where it is missing."""
     if value is None:
         raise ValueError("a layer's factors must be given for all prompts or for none")
     return value

@@ -21,7 +21,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class HardwareProfile:
     """What shapes a plan beside the model: `call_flops` is the work that one more bundle costs per layer, in floating point
     operations; `cells` how many row-positions are swept at once (they should fit the cache); `stored_bytes` what may be
     kept for the meeting."""
@@ -31,7 +31,7 @@ class Machine:
     stored_bytes: int = 2**29
 
     @classmethod
-    def of(cls, device: str) -> Machine:
+    def of(cls, device: str) -> HardwareProfile:
         """Settings for a torch device: a GPU wants fewer, larger calls."""
         return cls() if device == "cpu" else cls(call_flops=3e9, cells=2**15, stored_bytes=2**33)
 
@@ -51,7 +51,7 @@ class Sizes:
 
 
 @dataclass(frozen=True, slots=True)
-class Ends:
+class Endpoints:
     """Sources or targets by layer and position; embeddings are layer -1, logits layer L."""
 
     layers: Ints
@@ -78,11 +78,17 @@ class Plan:
     flops: float
 
 
-def make_plan(
-    sources: Ends, targets: Ends, *, length: int, sizes: Sizes, machine: Machine, cut: int | None = None
+def plan_sweep(
+    sources: Endpoints,
+    targets: Endpoints,
+    *,
+    length: int,
+    sizes: Sizes,
+    hardware: HardwareProfile,
+    cut: int | None = None,
 ) -> Plan:
     """The cheapest plan for one prompt of `length` positions; `cut` 0..L forces one."""
-    costs = _costs(sources, targets, length=length, sizes=sizes, machine=machine)
+    costs = _costs(sources, targets, length=length, sizes=sizes, hardware=hardware)
     if cut is None:
         cut = int(np.argmin(costs))
     going_up = np.flatnonzero(sources.layers < cut - 1)
@@ -91,17 +97,17 @@ def make_plan(
     down_steps = np.minimum(targets.layers[going_down], sizes.n_layers - 1) - cut + 1
     up = _bundles(
         length - 1 - sources.positions[going_up], up_steps, going_up, sources.layers[going_up],
-        length=length, sizes=sizes, machine=machine,
+        length=length, sizes=sizes, hardware=hardware,
     )  # fmt: skip
     down = _bundles(
         targets.positions[going_down], down_steps, going_down, -targets.layers[going_down],
-        length=length, sizes=sizes, machine=machine,
+        length=length, sizes=sizes, hardware=hardware,
     )  # fmt: skip
     mirrored = tuple(Bundle(length - bundle.high, length, bundle.rows) for bundle in up)
     return Plan(cut, mirrored, down, float(costs[cut]))
 
 
-def _costs(sources: Ends, targets: Ends, *, length: int, sizes: Sizes, machine: Machine) -> Floats:
+def _costs(sources: Endpoints, targets: Endpoints, *, length: int, sizes: Sizes, hardware: HardwareProfile) -> Floats:
     """Operations of every cut 0..L, [L + 1]; infinite where the meeting would not fit."""
     n_layers = sizes.n_layers
     below = np.zeros((n_layers + 2, length))  # by layer + 1: row L + 1 stays empty
@@ -120,13 +126,13 @@ def _costs(sources: Ends, targets: Ends, *, length: int, sizes: Sizes, machine: 
         sent, taken = below[:cut].sum(0), above[cut:].sum(0)
         meeting = 2.0 * sizes.width * float(sent @ (overlap if cut < n_layers else np.ones_like(overlap)) @ taken)
         costs[cut] = up + down + meeting
-        if 0 < cut < n_layers and 4.0 * sizes.width * float(sent @ widths_up) > machine.stored_bytes:
+        if 0 < cut < n_layers and 4.0 * sizes.width * float(sent @ widths_up) > hardware.stored_bytes:
             costs[cut] = np.inf
     return costs
 
 
 def _bundles(
-    positions: Ints, steps: Ints, rows: Ints, order: Ints, *, length: int, sizes: Sizes, machine: Machine
+    positions: Ints, steps: Ints, rows: Ints, order: Ints, *, length: int, sizes: Sizes, hardware: HardwareProfile
 ) -> tuple[Bundle, ...]:
     """Cut positions 0..P-1 (a row at p needs p + 1 cells) into bundles of least work; each bundle's rows come sorted by
     `order` (the layer, in sweeping direction), then index."""
@@ -136,7 +142,7 @@ def _bundles(
     total = np.concatenate([[0.0], np.cumsum(load)])
     widths = np.arange(1, length + 1, dtype=np.float64)
     work = widths * sizes.attention(widths)
-    call = machine.call_flops * float(steps.max(initial=1))
+    call = hardware.call_flops * float(steps.max(initial=1))
     best = np.zeros(length + 1)
     came_from = np.zeros(length + 1, dtype=np.int64)
     for high in range(1, length + 1):

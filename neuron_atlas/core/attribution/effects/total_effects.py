@@ -12,22 +12,22 @@ from collections.abc import Iterator
 import numpy as np
 from torch import Tensor
 
-from neuron_atlas.core.attribution.effects.direct_effects import Vectors, placed
-from neuron_atlas.core.attribution.effects.sweep_plan import Ints, Machine
+from neuron_atlas.core.attribution.effects.direct_effects import NodeVectors, rows_at_positions
+from neuron_atlas.core.attribution.effects.sweep_plan import HardwareProfile, Ints
 from neuron_atlas.core.attribution.linearisation.fold import FoldedLayer, FoldedModel
-from neuron_atlas.core.attribution.linearisation.freeze import Frozen, FrozenLayer
+from neuron_atlas.core.attribution.linearisation.freeze import FrozenLayer, FrozenModel
 from neuron_atlas.core.attribution.linearisation.replay import attend_up
 from neuron_atlas.core.attribution.select_nodes import Nodes
 
 
 def total_effects(
     model: FoldedModel,
-    frozen: Frozen,
+    frozen: FrozenModel,
     nodes: Nodes,
-    vectors: Vectors,
+    vectors: NodeVectors,
     *,
     n_sources: int | None = None,
-    machine: Machine | None = None,
+    hardware: HardwareProfile | None = None,
 ) -> Tensor:
     """Total effects [N + k, P + N] of every source (column) on every target (row), in units of the target's value.
 
@@ -37,10 +37,10 @@ def total_effects(
     length = frozen.length
     layers, positions = vectors.sources.layers[:n_sources], vectors.sources.positions[:n_sources]
     effects = vectors.read.new_zeros(vectors.read.shape[0], len(layers))
-    for start, stop in _blocks(layers, length, (machine or Machine()).cells):
+    for start, stop in _blocks(layers, length, (hardware or HardwareProfile()).cells):
         rows = np.arange(start, stop)
         low = int(positions[rows].min())  # before its own position a source changes nothing
-        buffer = placed(vectors.written, rows, positions[rows] - low, length - low)
+        buffer = rows_at_positions(vectors.written, rows, positions[rows] - low, length - low)
         for index in range(int(layers[start]) + 1, len(model.layers)):
             active = buffer[: int(np.searchsorted(layers[rows], index))]
             weights, layer = model.layers[index], frozen.layers[index]

@@ -7,10 +7,9 @@ embedding's `feature` is its token id; there are no error nodes, and a list `fea
 
 from __future__ import annotations
 
-from neuron_atlas.core.attribution.exchange import ids
-from neuron_atlas.core.attribution.exchange.neuronpedia import generator, header, logit_values, own_values
+from neuron_atlas.core.attribution.exchange.graph_rows import GraphRows, NodeRow, graph_rows
+from neuron_atlas.core.attribution.exchange.neuronpedia import generator, header, logit_values, node_id, own_values
 from neuron_atlas.core.attribution.exchange.pins_and_groups import write_arrangement
-from neuron_atlas.core.attribution.exchange.rows import GraphRows, NodeRow, graph_rows
 from neuron_atlas.core.json_types import JsonObject, JsonValue
 from neuron_atlas.core.records import NO_LABELS, AttributionGraph, NeuronLabels
 
@@ -25,7 +24,7 @@ def to_legacy(
     rows = graph_rows(graph)
     top = str(1 + max((row.layer for row in rows.of_kind("neuron")), default=rows.n_layers - 1))
     nodes = [_node(row, rows, graph, labels, top) for row in rows.nodes]
-    names = {row.node: _node_id(row) for row in rows.nodes}
+    names = {row.node: _node_id(row, rows) for row in rows.nodes}
     return {
         "metadata": {
             **header(graph, rows, slug=slug, scan=scan),
@@ -49,18 +48,13 @@ def to_legacy(
     }
 
 
-def _node_id(row: NodeRow) -> str:
-    match row.kind:
-        case "embedding":
-            return ids.embedding_id(row.token_id, row.position)
-        case "neuron":
-            return ids.neuron_id(row.layer, row.neuron, row.position)
-        case "logit":
-            return f"L_{row.token_id}_{row.position}"
+def _node_id(row: NodeRow, rows: GraphRows) -> str:
+    """As in Neuronpedia's form, but for logits."""
+    return f"L_{row.token_id}_{row.position}" if row.kind == "logit" else node_id(row, rows.n_layers)
 
 
 def _node(row: NodeRow, rows: GraphRows, graph: AttributionGraph, labels: NeuronLabels, top: str) -> JsonObject:
-    common: JsonObject = {"node_id": _node_id(row), "ctx_idx": row.position, "isLogit": row.kind == "logit"}
+    common: JsonObject = {"node_id": _node_id(row, rows), "ctx_idx": row.position, "isLogit": row.kind == "logit"}
     own: JsonObject = {"influence_share": row.influence, **own_values(row)}
     match row.kind:
         case "embedding":

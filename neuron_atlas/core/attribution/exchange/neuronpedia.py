@@ -17,10 +17,10 @@ import math
 from collections import defaultdict
 from importlib.metadata import version
 
-from neuron_atlas.core.attribution.exchange import ids
+from neuron_atlas.core.attribution.exchange import node_ids
+from neuron_atlas.core.attribution.exchange.graph_rows import GraphRows, LogitRow, NodeRow, graph_rows
 from neuron_atlas.core.attribution.exchange.own_metadata import own_block
 from neuron_atlas.core.attribution.exchange.pins_and_groups import write_arrangement
-from neuron_atlas.core.attribution.exchange.rows import GraphRows, LogitRow, NodeRow, graph_rows
 from neuron_atlas.core.attribution.exchange.slugs import checked_slug, default_slug, scan_name
 from neuron_atlas.core.json_types import JsonObject, JsonValue
 from neuron_atlas.core.records import NO_LABELS, AttributionGraph, GraphSummary, NeuronLabels
@@ -47,7 +47,7 @@ def to_neuronpedia(
     Raises `BadInput` for a slug that is not safe as a file name, or a graph with numbers that JSON cannot hold.
     """
     rows = graph_rows(graph)
-    names = {row.node: _node_id(row, rows.n_layers) for row in rows.nodes}
+    names = {row.node: node_id(row, rows.n_layers) for row in rows.nodes}
     errors = _error_nodes(rows)
     nodes = [
         *(_neuron(row, labels, feature_type) for row in rows.of_kind("neuron")),
@@ -59,7 +59,7 @@ def to_neuronpedia(
     for source, target, weight in zip(rows.sources, rows.targets, rows.weights, strict=True):
         links.append({"source": names[source], "target": names[target], "weight": weight})
     for (layer, position), targets in errors.items():
-        source = ids.error_id(layer, position)
+        source = node_ids.error_id(layer, position)
         links.extend({"source": source, "target": names[row.node], "weight": row.error} for row in targets if row.error)
     return {
         "metadata": {
@@ -152,20 +152,21 @@ def _error_nodes(rows: GraphRows) -> dict[tuple[int, int], list[NodeRow]]:
     return dict(sorted(found.items()))
 
 
-def _node_id(row: NodeRow, n_layers: int) -> str:
+def node_id(row: NodeRow, n_layers: int) -> str:
+    """The id of a node in a model of so many layers."""
     match row.kind:
         case "embedding":
-            return ids.embedding_id(row.token_id, row.position)
+            return node_ids.embedding_id(row.token_id, row.position)
         case "neuron":
-            return ids.neuron_id(row.layer, row.neuron, row.position)
+            return node_ids.neuron_id(row.layer, row.neuron, row.position)
         case "logit":
-            return ids.logit_id(n_layers, row.token_id, row.position)
+            return node_ids.logit_id(n_layers, row.token_id, row.position)
 
 
 def _neuron(row: NodeRow, labels: NeuronLabels, feature_type: str) -> JsonObject:
     return {
-        "node_id": ids.neuron_id(row.layer, row.neuron, row.position),
-        "feature": ids.pair(row.layer, row.neuron),
+        "node_id": node_ids.neuron_id(row.layer, row.neuron, row.position),
+        "feature": node_ids.pair(row.layer, row.neuron),
         "layer": str(row.layer),
         "ctx_idx": row.position,
         "feature_type": feature_type,
@@ -181,7 +182,7 @@ def _neuron(row: NodeRow, labels: NeuronLabels, feature_type: str) -> JsonObject
 
 def _embedding(row: NodeRow, summary: GraphSummary) -> JsonObject:
     return {
-        "node_id": ids.embedding_id(row.token_id, row.position),
+        "node_id": node_ids.embedding_id(row.token_id, row.position),
         "feature": row.position,
         "layer": "E",
         "ctx_idx": row.position,
@@ -198,7 +199,7 @@ def _embedding(row: NodeRow, summary: GraphSummary) -> JsonObject:
 def _logit(row: NodeRow, rows: GraphRows) -> JsonObject:
     logit = rows.logits[row.node]
     return {
-        "node_id": ids.logit_id(rows.n_layers, row.token_id, row.position),
+        "node_id": node_ids.logit_id(rows.n_layers, row.token_id, row.position),
         "feature": row.token_id,
         "layer": str(rows.n_layers + 1),
         "ctx_idx": row.position,
@@ -216,7 +217,7 @@ def _logit(row: NodeRow, rows: GraphRows) -> JsonObject:
 
 def _error(layer: int, position: int) -> JsonObject:
     return {
-        "node_id": ids.error_id(layer, position),
+        "node_id": node_ids.error_id(layer, position),
         "feature": -1,
         "layer": str(layer),
         "ctx_idx": position,

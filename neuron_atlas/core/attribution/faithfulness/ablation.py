@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from neuron_atlas.core.attribution.faithfulness.cases import Run
 from neuron_atlas.core.attribution.faithfulness.interventions import InterventionModel, Replacement, goals_under
-from neuron_atlas.core.attribution.faithfulness.statistics import Comparison
+from neuron_atlas.core.attribution.faithfulness.prompt_averages import Comparison
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from neuron_atlas.core.attribution.linearisation.freeze import first_fault
+from neuron_atlas.core.attribution.linearisation.freeze import first_non_finite
 from neuron_atlas.core.attribution.linearisation.targets import choose_goal
 from neuron_atlas.core.records import Prompt
 from neuron_atlas.errors import BadInput
@@ -67,7 +67,7 @@ def _prepare(model: InterventionModel, prompt: Prompt) -> Case | None:
         ids = _encoded(model, prompt)
         others = _partner(model, prompt, length=len(ids))
         recordings = model.record([ids] if others is None else [ids, others])
-        if any(first_fault(recording) for recording in recordings):
+        if any(first_non_finite(recording) for recording in recordings):
             return None
         logits = recordings[0].logits
         goal = choose_goal(model, prompt, logits, k=TOP_K)

@@ -18,7 +18,7 @@ import polars as pl
 import torch
 
 from neuron_atlas.core.attribution.faithfulness.interventions import InterventionModel
-from neuron_atlas.core.attribution.faithfulness.statistics import Comparison
+from neuron_atlas.core.attribution.faithfulness.prompt_averages import Comparison
 from neuron_atlas.core.attribution.linearisation.rules import RuleSet
 from neuron_atlas.core.attribution.select_nodes import Ints
 from neuron_atlas.core.attribution.trace import trace_prompts

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from neuron_atlas.core.attribution.faithfulness.report import RANDOM, correlation_rows, share_rows
+from neuron_atlas.core.attribution.faithfulness.table_rows import RANDOM, correlation_rows, share_rows
 from neuron_atlas.core.attribution.linearisation.rules import RULE_SETS, RuleSet, rule_set
 from neuron_atlas.core.records import Prompt, PromptSet
 from neuron_atlas.core.tables import FAITHFULNESS

@@ -1,6 +1,7 @@
 """The derivative of a run's goal by every activation, under any rule set.
 
-Frozen models give it by the sweep that scores nodes, with every activation read as 1; the others by automatic differentiation.
+Frozen models give it by the sweep of `effects/relevance.py`, with every activation read as 1; the other rule sets by automatic
+differentiation.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from neuron_atlas.core.attribution.effects.relevance import score_nodes
-from neuron_atlas.core.attribution.linearisation.freeze import Frozen, freeze
+from neuron_atlas.core.attribution.effects.relevance import relevance_to_goals
+from neuron_atlas.core.attribution.linearisation.freeze import FrozenModel, freeze
 from neuron_atlas.core.attribution.linearisation.rules import RuleSet
-from neuron_atlas.core.attribution.linearisation.targets import Goal, trace_goal
+from neuron_atlas.core.attribution.linearisation.targets import Goal, linearise_goal
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,11 +35,11 @@ def gradients(model: TraceableModel, runs: Sequence[Run], rules: RuleSet) -> lis
 def _swept(model: TraceableModel, run: Run, rules: RuleSet) -> Tensor:
     frozen = freeze(model.folded, run.recording, rules)
     goal = Goal("direction", (-1,), ("goal",), (1.0,), direction=run.over_logits)
-    vector = trace_goal(model.folded, frozen, goal, centre=False).goal_vector
-    return score_nodes(model.folded, [_at_one(frozen)], [vector[None]])[0].neurons[0]
+    vector = linearise_goal(model.folded, frozen, goal, centre=False).goal_vector
+    return relevance_to_goals(model.folded, [_at_one(frozen)], [vector[None]])[0].neurons[0]
 
 
-def _at_one(frozen: Frozen) -> Frozen:
+def _at_one(frozen: FrozenModel) -> FrozenModel:
     """The same frozen model with every activation 1: relevance is then the derivative."""
     layers = tuple(replace(layer, activation=torch.ones_like(layer.activation)) for layer in frozen.layers)
     return replace(frozen, layers=layers)

@@ -1,4 +1,4 @@
-"""Graphs as the tables of asset `raw_graphs`, and back: how a notebook's graph and a stored one are the same thing."""
+"""Graphs as the tables of asset `raw_graphs`: a stored graph is the rows of its prompt."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from typing import TypeAlias
 
 import polars as pl
 
-from neuron_atlas.core.records import AttributionGraph, Frames, GraphSummary, Prompt, Quarantined, Tables, TraceOptions
+from neuron_atlas.core.records import AttributionGraph, Frames, Quarantined, TraceOptions
 from neuron_atlas.core.tables import EDGES, GRAPHS, NODES, TARGETS, Table, tables_of
-from neuron_atlas.errors import UnknownName
 
 GraphRow: TypeAlias = dict[str, object]
 
@@ -28,7 +27,7 @@ def graph_row(
 ) -> GraphRow:
     """A graph's (or a quarantined prompt's) row of table `graphs`.
 
-    `model_revision` and `options` stand in where the graph itself does not say. Numbers that are not known (NaN) are missing.
+    `model_revision` and `options` are used where the graph itself does not say. Numbers that are not known (NaN) are missing.
     """
     row: GraphRow = {
         "prompt_id": item.prompt.prompt_id,
@@ -73,7 +72,7 @@ def graph_frames(
     model_revision: str = "",
     options: TraceOptions | None = None,
 ) -> Frames:
-    """The four tables of asset `raw_graphs`. Arguments as in `graph_row`; raises `DamagedData` for a prompt that stands twice."""
+    """The four tables of asset `raw_graphs`. Arguments as in `graph_row`; raises `DamagedData` for a prompt that occurs twice."""
     rows: list[GraphRow] = []
     parts: dict[str, list[pl.DataFrame]] = {"targets": [], "nodes": [], "edges": []}
     for item in items:
@@ -96,51 +95,9 @@ def graph_frames(
     return {table.name: table.checked(frames[table.name]) for table in tables_of("raw_graphs")}
 
 
-def graph_of_tables(raw: Tables, prompt_id: str, *, prompt: Prompt | None = None) -> AttributionGraph:
-    """One stored graph. `raw` are the tables of asset `raw_graphs`.
-
-    The tables hold a prompt's text and tags but not how its answers were named; give `prompt` where that matters.
-    Raises `UnknownName` for a prompt that is not there or was quarantined.
-    """
-    graphs = raw["graphs"].filter(pl.col("prompt_id") == prompt_id, pl.col("reason").is_null()).collect()
-    if graphs.is_empty():
-        known = raw["graphs"].filter(pl.col("reason").is_null()).select("prompt_id").collect()["prompt_id"].to_list()
-        raise UnknownName("traced prompt", prompt_id, known)
-    row = graphs.row(0, named=True)
-    frames = {
-        name: raw[name].filter(pl.col("prompt_id") == prompt_id).drop("prompt_id").collect()
-        for name in ("nodes", "edges", "targets")
-    }
-    summary = GraphSummary(
-        token_ids=tuple(row["token_ids"]),
-        tokens=tuple(row["tokens"]),
-        position=row["position"],
-        goal=row["goal"],
-        goal_value=_or_nan(row["goal_value"]),
-        rules=row["rules"],
-        dtype=row["dtype"],
-        is_trimmed=row["is_trimmed"],
-        completeness=_or_nan(row["completeness"]),
-        replacement=_or_nan(row["replacement"]),
-        conservation_error=_or_nan(row["conservation_error"]),
-        kept_edge_share=_or_nan(row["kept_edge_share"]),
-        note=row["note"] or "",
-        model_revision=row["model_revision"],
-        options=_options_of(row["options"]),
-    )
-    found = prompt if prompt is not None else Prompt(row["text"], tags=json.loads(row["tags"]))
-    return AttributionGraph(found, frames["nodes"], frames["edges"], frames["targets"], summary)
-
-
 def options_text(options: TraceOptions | None) -> str:
     """Trace options as canonical JSON; `{}` where they are not known."""
     return json.dumps({} if options is None else asdict(options), sort_keys=True)
-
-
-def _options_of(text: str) -> TraceOptions | None:
-    stored = json.loads(text)
-    exclude = tuple(stored.pop("exclude", ()))
-    return TraceOptions(**stored, exclude=exclude) if stored else None
 
 
 def _with_prompt(frame: pl.DataFrame, prompt_id: str, table: Table) -> pl.DataFrame:
@@ -149,7 +106,3 @@ def _with_prompt(frame: pl.DataFrame, prompt_id: str, table: Table) -> pl.DataFr
 
 def _known(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-def _or_nan(value: float | None) -> float:
-    return math.nan if value is None else value

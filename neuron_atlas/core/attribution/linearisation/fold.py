@@ -63,19 +63,25 @@ class LayerWeights:
     down_bias: Tensor | None
 
 
-@dataclass(frozen=True)
-class ModelWeights:
-    """A decoder as it stands. `unembedding` [V, D]; `activation` is silu, gelu, gelu_tanh or relu; `softcap` bounds the
-    logits (None: unbounded)."""
+@dataclass(frozen=True, kw_only=True)
+class Decoder:
+    """What is the same before and after folding. `activation` is silu, gelu, gelu_tanh or relu; `softcap` bounds the logits (None:
+    unbounded)."""
+
+    n_heads: int
+    n_kv_heads: int
+    activation: Activation
+    softcap: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelWeights(Decoder):
+    """A decoder as it stands. `unembedding` [V, D] reads the normed residual stream."""
 
     layers: Sequence[LayerWeights]
     final_norm: Norm
     unembedding: Tensor
     unembedding_bias: Tensor | None
-    n_heads: int
-    n_kv_heads: int
-    activation: Activation
-    softcap: float | None
 
 
 @dataclass(frozen=True)
@@ -101,17 +107,13 @@ class FoldedLayer:
     down_after: Tensor | None
 
 
-@dataclass(frozen=True)
-class FoldedModel:
+@dataclass(frozen=True, kw_only=True)
+class FoldedModel(Decoder):
     """The whole model, folded. `unembedding` [V, D] reads the final residual stream times the final norm's scale."""
 
     layers: tuple[FoldedLayer, ...]
     unembedding: Tensor
     unembedding_bias: Tensor | None
-    n_heads: int
-    n_kv_heads: int
-    activation: Activation
-    softcap: float | None
 
     @property
     def width(self) -> int:
@@ -131,7 +133,13 @@ def fold(weights: ModelWeights) -> FoldedModel:
         layers = tuple(_fold_layer(layer, weights.n_heads, weights.n_kv_heads) for layer in weights.layers)
         unembedding, bias = _fold_before(weights.final_norm, weights.unembedding, weights.unembedding_bias)
     return FoldedModel(
-        layers, unembedding, bias, weights.n_heads, weights.n_kv_heads, weights.activation, weights.softcap
+        layers=layers,
+        unembedding=unembedding,
+        unembedding_bias=bias,
+        n_heads=weights.n_heads,
+        n_kv_heads=weights.n_kv_heads,
+        activation=weights.activation,
+        softcap=weights.softcap,
     )
 
 

@@ -1,7 +1,7 @@
 """What one forward pass leaves behind, and the linear model frozen from it.
 
-An adapter fills a `Recording`; `freeze` turns it into a `Frozen` prompt under a rule set. Frozen, a layer does this to the
-residual stream x (all positions p, q):
+An adapter fills a `Recording`; `freeze` turns it into a `FrozenModel` under a rule set. A frozen layer does this to the residual
+stream x (all positions p, q):
 
     x[p] += Σ_q mix[p,q] · out · value · x[q] + attention_constant[p]
     a[p]  = gate_factor[p] ∘ (gate x[p]) + up_factor[p] ∘ (up x[p]) + neuron_bias[p]      (equal to the recorded activation)
@@ -71,8 +71,8 @@ class FrozenLayer:
 
 
 @dataclass(frozen=True)
-class Frozen:
-    """One frozen prompt. `logit_ratio` [V] is soft-capped over raw logit, None without a cap."""
+class FrozenModel:
+    """The linear model of one prompt. `logit_ratio` [V] is soft-capped over raw logit, None without a cap."""
 
     token_ids: tuple[int, ...]
     embedded: Tensor
@@ -98,7 +98,7 @@ def activation_factor(name: Activation, x: Tensor) -> Tensor:
     return (x > 0).to(x.dtype)
 
 
-def freeze(model: FoldedModel, recording: Recording, rules: RuleSet) -> Frozen:
+def freeze(model: FoldedModel, recording: Recording, rules: RuleSet) -> FrozenModel:
     """The linear model of one prompt under a linear rule set."""
     if not rules.is_linear:
         raise ValueError(f"rule set {rules.identity} does not freeze the model")
@@ -110,7 +110,7 @@ def freeze(model: FoldedModel, recording: Recording, rules: RuleSet) -> Frozen:
         _freeze_layer(weights, layer, model, rules)
         for weights, layer in zip(model.layers, recording.layers, strict=True)
     )
-    return Frozen(recording.token_ids, recording.embedded, layers, recording.final_scale, recording.logits, ratio)
+    return FrozenModel(recording.token_ids, recording.embedded, layers, recording.final_scale, recording.logits, ratio)
 
 
 def _freeze_layer(weights: FoldedLayer, layer: LayerRecording, model: FoldedModel, rules: RuleSet) -> FrozenLayer:
@@ -180,7 +180,7 @@ def _sum(a: Tensor | None, b: Tensor | None) -> Tensor | None:
     return a + b
 
 
-def first_fault(recording: Recording) -> str | None:
+def first_non_finite(recording: Recording) -> str | None:
     """Where a number first stops being finite, in the order of the forward pass; None when all are finite."""
     parts: list[tuple[str, tuple[str, ...], Tensor]] = [("embedding", ("position", "coordinate"), recording.embedded)]
     for index, layer in enumerate(recording.layers):

@@ -1,4 +1,4 @@
-"""The frozen model run once more, with its sources kept apart.
+"""The frozen model run once more, with embeddings, neurons and constants kept apart; and how frozen attention carries vectors.
 
 The residual stream is a sum of what the embeddings, the neurons and the constants put there. Carrying the three apart
 through the frozen attention gives, for every target, the exact inflow from *all* neurons and from the constants: what the
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from neuron_atlas.core.attribution.linearisation.fold import FoldedModel
-from neuron_atlas.core.attribution.linearisation.freeze import Frozen
+from neuron_atlas.core.attribution.linearisation.freeze import FrozenModel
 
 Part: TypeAlias = Literal["embeddings", "neurons", "constants"]
 PARTS: tuple[Part, ...] = ("embeddings", "neurons", "constants")
@@ -30,8 +30,8 @@ class Replay:
     final: Tensor
 
 
-def replay(model: FoldedModel, frozen: Frozen, *, parts: tuple[Part, ...] = PARTS) -> Replay:
-    """Run the frozen prompt with its sources apart."""
+def replay(model: FoldedModel, frozen: FrozenModel, *, parts: tuple[Part, ...] = PARTS) -> Replay:
+    """Run the frozen model with its sources kept apart."""
     rows = frozen.embedded.new_zeros(len(parts), *frozen.embedded.shape)
     at: dict[Part, Tensor] = {part: rows[index] for index, part in enumerate(parts)}
     if "embeddings" in at:
@@ -49,8 +49,8 @@ def replay(model: FoldedModel, frozen: Frozen, *, parts: tuple[Part, ...] = PART
     return Replay(parts, before_mlp, rows)
 
 
-def has_constants(frozen: Frozen) -> bool:
-    """Whether the frozen prompt adds anything to the stream that is neither embedding nor neuron."""
+def has_constants(frozen: FrozenModel) -> bool:
+    """Whether the frozen model adds anything to the stream that is neither embedding nor neuron."""
     return any(layer.attention_constant is not None or layer.mlp_constant is not None for layer in frozen.layers)
 
 

@@ -1,4 +1,4 @@
-"""What a graph explains: traced logits, each with its weight in the goal.
+"""The goal of a graph: traced logits, each with its weight.
 
     goal        logits                             weights
     top_k       the k largest                      1 each
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from neuron_atlas.core.attribution.linearisation.fold import FoldedModel
-from neuron_atlas.core.attribution.linearisation.freeze import Frozen
+from neuron_atlas.core.attribution.linearisation.freeze import FrozenModel
 from neuron_atlas.core.records import Prompt
 from neuron_atlas.errors import BadInput
 
@@ -37,7 +37,7 @@ class Vocabulary(Protocol):
 
 @dataclass(frozen=True)
 class Goal:
-    """Traced logits of one prompt. `direction` [V] stands in for a single token id of -1."""
+    """LinearGoal logits of one prompt. `direction` [V] stands in for a single token id of -1."""
 
     kind: Literal["top_k", "tokens", "contrast", "direction"]
     token_ids: tuple[int, ...]
@@ -48,9 +48,9 @@ class Goal:
 
 
 @dataclass(frozen=True)
-class Traced:
-    """A goal on the frozen model: per target its vector on the final stream [k, D], value [k] and constant part [k]; and
-    the goal's value."""
+class LinearGoal:
+    """A goal as a linear function of the final residual stream: per target its vector [k, D], value [k] and constant part [k]; the
+    goal's vector [D] and value."""
 
     vectors: Tensor
     values: Tensor
@@ -89,8 +89,8 @@ def choose_goal(
     return Goal("top_k", ids, _texts(vocabulary, ids), (1.0,) * len(ids))
 
 
-def trace_goal(model: FoldedModel, frozen: Frozen, goal: Goal, *, centre: bool) -> Traced:
-    """Place a goal on the frozen model. `centre` measures every logit against the mean over the vocabulary."""
+def linearise_goal(model: FoldedModel, frozen: FrozenModel, goal: Goal, *, centre: bool) -> LinearGoal:
+    """A goal on a frozen model. `centre` measures every logit against the mean over the vocabulary."""
     logits, bias = frozen.logits, model.unembedding_bias
     share = torch.ones_like(logits) if frozen.logit_ratio is None else frozen.logit_ratio
     if goal.direction is not None:
@@ -112,7 +112,7 @@ def trace_goal(model: FoldedModel, frozen: Frozen, goal: Goal, *, centre: bool) 
         constants = constants if bias is None else constants - size * (mean @ bias)
     vectors = vectors * frozen.final_scale
     weights = torch.tensor(goal.weights, device=values.device)
-    return Traced(vectors, values, constants, weights @ vectors, float((weights * values).sum()))
+    return LinearGoal(vectors, values, constants, weights @ vectors, float((weights * values).sum()))
 
 
 def _resolve(vocabulary: Vocabulary, word: str, logits: Tensor) -> tuple[int, list[str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from neuron_atlas.core.attribution.view.edge_flow import link_flows
+from neuron_atlas.core.attribution.effects.edge_flow import edge_flows
 from neuron_atlas.core.records import NO_LABELS, AttributionGraph, NeuronLabels
 
 
@@ -30,7 +30,7 @@ def strongest_links(graph: AttributionGraph, limit: int, *, labels: NeuronLabels
     """The links of largest |flow|: source and target in words, weight (units of the target's value), flow (logits), and the ends'
     labels."""
     strongest = (
-        link_flows(graph).sort(pl.col("flow").abs(), "target", "source", descending=[True, False, False]).head(limit)
+        edge_flows(graph).sort(pl.col("flow").abs(), "target", "source", descending=[True, False, False]).head(limit)
     )
     ends = strongest["source"].append(strongest["target"]).unique().implode()
     described = _described(graph.nodes.filter(pl.col("node").is_in(ends)), graph, labels)

@@ -9,8 +9,8 @@ from functools import cache
 from html import escape
 from importlib.resources import files
 
-from neuron_atlas.core.attribution.exchange.rows import graph_rows
-from neuron_atlas.core.attribution.view.data import page_data
+from neuron_atlas.core.attribution.exchange.graph_rows import graph_rows
+from neuron_atlas.core.attribution.view.page_data import page_data
 from neuron_atlas.core.json_types import JsonValue
 from neuron_atlas.core.records import NO_LABELS, AttributionGraph, NeuronLabels
 

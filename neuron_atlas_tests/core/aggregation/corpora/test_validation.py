@@ -5,14 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import polars as pl
 import pytest
 
 from neuron_atlas.adapters.subject_model.load import load_model
 from neuron_atlas.core.aggregation.corpora.activations import activation_stats
 from neuron_atlas.core.aggregation.corpora.validation import TokenMeans
-from neuron_atlas.core.statistics import ranks, spearman
 from neuron_atlas.demo.planted import write_planted_model
 
 TEXTS = ["the cat", "dog the cat", "cat dog", "the the dog", "cat meow meow", "meow"]
@@ -85,17 +82,3 @@ def test_planted_neurons_are_believed_where_they_should_be(tmp_path: Path) -> No
             assert written == pytest.approx(1, abs=1e-3), planted.id
         else:  # later neurons answer, each a little, where its projection says nothing: ties are broken at random
             assert (written or 0) > 0.2, planted.id
-
-
-def test_equal_values_share_their_rank() -> None:
-    assert ranks(np.array([[3.0], [1.0], [3.0], [2.0]])).ravel().tolist() == [2.5, 0, 2.5, 1]
-
-
-def test_spearman_is_polars_own() -> None:
-    rng = np.random.default_rng(0)
-    a, b = rng.integers(0, 5, (30, 4)).astype(float), rng.normal(size=(30, 4))
-    expected = [
-        pl.DataFrame({"a": a[:, i], "b": b[:, i]}).select(pl.corr("a", "b", method="spearman")).item() for i in range(4)
-    ]
-    np.testing.assert_allclose(spearman(a, b), expected, rtol=1e-12)
-    assert np.isnan(spearman(np.ones((5, 1)), np.arange(5.0)[:, None])).all()

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from neuron_atlas.core.attribution.effects.direct_effects import direct_effects, node_vectors
-from neuron_atlas.core.attribution.effects.relevance import score_nodes
-from neuron_atlas.core.attribution.effects.sweep_plan import Ends, Machine, Sizes, make_plan
+from neuron_atlas.core.attribution.effects.relevance import relevance_to_goals
+from neuron_atlas.core.attribution.effects.sweep_plan import Endpoints, HardwareProfile, Sizes, plan_sweep
 from neuron_atlas.core.attribution.effects.total_effects import total_effects
 from neuron_atlas.core.attribution.linearisation.replay import replay
 from neuron_atlas.core.attribution.select_nodes import Nodes
@@ -59,13 +59,13 @@ def test_total_effects_equal_automatic_differentiation(world, slow) -> None:
     # The slow way also gives every neuron its effect on itself, which is no edge.
     expected[:, world.frozen.length :].fill_diagonal_(0.0)
     for cells in (2048, 11):
-        effects = total_effects(world.model, world.frozen, nodes, vectors, machine=Machine(cells=cells))
+        effects = total_effects(world.model, world.frozen, nodes, vectors, hardware=HardwareProfile(cells=cells))
         assert_close(effects, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_relevance_to_several_goals_equals_automatic_differentiation(world, slow) -> None:
     _, on_logits = slow(world, is_cut=False)
-    (scores,) = score_nodes(world.model, [world.frozen], [world.last_logits])
+    (scores,) = relevance_to_goals(world.model, [world.frozen], [world.last_logits])
     assert_close(scores.embeddings, on_logits[:, : world.frozen.length], rtol=1e-5, atol=1e-6)
     assert_close(scores.neurons.flatten(1), on_logits[:, world.frozen.length :], rtol=1e-5, atol=1e-6)
 
@@ -74,16 +74,16 @@ def test_prompts_of_unequal_length_are_scored_together_as_alone(make) -> None:
     prompts = [make(seed, length=length).frozen for seed, length in ((1, 3), (2, 6), (3, 1))]
     world = make(0)
     goals = [world.last_logits[start : start + 2] for start in range(3)]
-    together = score_nodes(world.model, prompts, goals)
+    together = relevance_to_goals(world.model, prompts, goals)
     for prompt, goal, scores in zip(prompts, goals, together, strict=True):
-        (alone,) = score_nodes(world.model, [prompt], [goal])
+        (alone,) = relevance_to_goals(world.model, [prompt], [goal])
         assert_close(scores.neurons, alone.neurons, rtol=1e-5, atol=1e-6)
         assert_close(scores.embeddings, alone.embeddings, rtol=1e-5, atol=1e-6)
         assert_close(scores.bias, alone.bias, rtol=1e-5, atol=1e-6)
 
 
 def test_relevance_of_embeddings_and_constants_is_the_goal(world) -> None:
-    (scores,) = score_nodes(world.model, [world.frozen], [world.last_logits])
+    (scores,) = relevance_to_goals(world.model, [world.frozen], [world.last_logits])
     assert_close(scores.embeddings.sum(1) + scores.bias, world.frozen.logits, rtol=1e-5, atol=1e-5)
 
 
@@ -92,7 +92,7 @@ def test_relevance_is_direct_effect_plus_flow_through_every_later_neuron(world) 
     nodes = everything(world)
     goal = world.last_logits[:1]
     effects = direct_effects(world.model, world.frozen, node_vectors(world.model, world.frozen, nodes, goal)).double()
-    (scores,) = score_nodes(world.model, [world.frozen], [goal])
+    (scores,) = relevance_to_goals(world.model, [world.frozen], [goal])
     relevance = scores.neurons[0].flatten().double()
     values = torch.stack([layer.activation for layer in world.frozen.layers]).flatten().double()
     sources = torch.cat([scores.embeddings[0].double(), relevance])
@@ -116,9 +116,9 @@ def test_every_cut_block_and_bundling_gives_the_same_effects(
     nodes, _ = some(world, seed, min(count, layers * length * world.model.n_neurons))
     vectors = node_vectors(world.model, world.frozen, nodes, world.last_logits[:2])
     expected = direct_effects(world.model, world.frozen, vectors)
-    machine = Machine(call_flops=call_flops, cells=cells)
+    hardware = HardwareProfile(call_flops=call_flops, cells=cells)
     for cut in range(layers + 1):
-        effects = direct_effects(world.model, world.frozen, vectors, machine=machine, cut=cut)
+        effects = direct_effects(world.model, world.frozen, vectors, hardware=hardware, cut=cut)
         assert_close(effects, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -138,21 +138,21 @@ def test_one_goal_does_not_share_memory_with_what_it_is_made_from(world) -> None
     """With k = 1 rows could alias the goal's vector and change it; a second run would then differ."""
     goal = world.last_logits[:1].clone()
     before = goal.clone()
-    first = score_nodes(world.model, [world.frozen], [goal])[0].neurons.clone()
+    first = relevance_to_goals(world.model, [world.frozen], [goal])[0].neurons.clone()
     nodes, _ = some(world, 1, 10)
     vectors = node_vectors(world.model, world.frozen, nodes, goal)
     effects = direct_effects(world.model, world.frozen, vectors)
     assert torch.equal(goal, before)
-    assert torch.equal(first, score_nodes(world.model, [world.frozen], [goal])[0].neurons)
+    assert torch.equal(first, relevance_to_goals(world.model, [world.frozen], [goal])[0].neurons)
     assert torch.equal(effects, direct_effects(world.model, world.frozen, vectors))
 
 
 SIZES = Sizes(width=64, value_width=32, head_width=64, n_layers=6)
 
 
-def ends(rng: np.random.Generator, count: int, low: int, high: int, length: int) -> Ends:
+def ends(rng: np.random.Generator, count: int, low: int, high: int, length: int) -> Endpoints:
     order = np.lexsort((positions := rng.integers(0, length, count), layers := rng.integers(low, high, count)))
-    return Ends(layers[order], positions[order])
+    return Endpoints(layers[order], positions[order])
 
 
 @settings(max_examples=50, deadline=None)
@@ -160,7 +160,7 @@ def ends(rng: np.random.Generator, count: int, low: int, high: int, length: int)
 def test_a_plan_places_every_row_once_and_where_its_cells_are(seed: int, length: int, call_flops: float) -> None:
     rng = np.random.default_rng(seed)
     sources, targets = ends(rng, 30, -1, 6, length), ends(rng, 30, 0, 7, length)
-    plan = make_plan(sources, targets, length=length, sizes=SIZES, machine=Machine(call_flops=call_flops))
+    plan = plan_sweep(sources, targets, length=length, sizes=SIZES, hardware=HardwareProfile(call_flops=call_flops))
     up = np.concatenate([bundle.rows for bundle in plan.up] or [np.array([], int)])
     down = np.concatenate([bundle.rows for bundle in plan.down] or [np.array([], int)])
     assert sorted(up) == np.flatnonzero(sources.layers < plan.cut - 1).tolist()
@@ -193,16 +193,16 @@ def test_the_closed_form_counts_the_work_of_a_cut(seed: int, cut: int) -> None:
         work += (min(layer, 5) - cut + 1) * (p + 1) * SIZES.attention(int(p) + 1)
     for (_, low), (_, high) in itertools.product(up, down):
         work += 2 * SIZES.width * (1 if cut == 6 else max(0, high - low + 1))
-    plan = make_plan(sources, targets, length=length, sizes=SIZES, machine=Machine(), cut=cut)
+    plan = plan_sweep(sources, targets, length=length, sizes=SIZES, hardware=HardwareProfile(), cut=cut)
     assert plan.flops == pytest.approx(work)
-    assert make_plan(sources, targets, length=length, sizes=SIZES, machine=Machine()).flops <= plan.flops
+    assert plan_sweep(sources, targets, length=length, sizes=SIZES, hardware=HardwareProfile()).flops <= plan.flops
 
 
 def test_a_meeting_that_does_not_fit_is_not_planned() -> None:
     rng = np.random.default_rng(0)
     sources, targets = ends(rng, 300, -1, 6, 20), ends(rng, 300, 0, 7, 20)
-    roomy = make_plan(sources, targets, length=20, sizes=SIZES, machine=Machine())
-    tight = make_plan(sources, targets, length=20, sizes=SIZES, machine=Machine(stored_bytes=1))
+    roomy = plan_sweep(sources, targets, length=20, sizes=SIZES, hardware=HardwareProfile())
+    tight = plan_sweep(sources, targets, length=20, sizes=SIZES, hardware=HardwareProfile(stored_bytes=1))
     assert 0 < roomy.cut < 6
     assert tight.cut in (0, 6)
     assert tight.flops > roomy.flops

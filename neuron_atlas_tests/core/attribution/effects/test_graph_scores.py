@@ -19,7 +19,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neuron_atlas.core.attribution.effects.graph_scores import Inflow, cumulative_rank, score_graph
+from neuron_atlas.core.attribution.effects.graph_scores import Inflow, score_graph
 
 LAYERS = np.array([0, 1, 2])
 ONE = np.array([1.0])
@@ -97,7 +97,3 @@ def test_kept_edges_error_and_bias_sum_to_the_inflow_and_scores_are_shares(seed:
         assert 0 <= share <= 1 + 1e-6
     order = list(zip(scores.edges.targets, scores.edges.sources, strict=True))
     assert order == sorted(order)
-
-
-def test_rank_without_any_influence_is_one() -> None:
-    assert cumulative_rank(np.zeros(3)).tolist() == [1, 1, 1]

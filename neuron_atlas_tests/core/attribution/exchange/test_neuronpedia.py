@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from neuron_atlas.core.attribution.exchange.ids import pair
-from neuron_atlas.core.attribution.exchange.neuronpedia import quoted
+from neuron_atlas.core.attribution.exchange.neuronpedia import quoted, to_neuronpedia
+from neuron_atlas.core.attribution.exchange.node_ids import pair
 from neuron_atlas.core.records import AttributionGraph, NeuronId
 from neuron_atlas.errors import BadInput
 
 
 @pytest.fixture
 def document(cat: AttributionGraph) -> dict[str, Any]:
-    return cat.to_neuronpedia()
+    return to_neuronpedia(cat)
 
 
 def test_nodes_come_as_neurons_errors_embeddings_logits_with_the_ids_that_others_read(document: dict[str, Any]) -> None:
@@ -81,18 +81,18 @@ def test_metadata_names_graph_and_model_and_never_asks_for_features_of_others(do
 
 def test_labels_become_texts_for_their_polarity_only(cat: AttributionGraph) -> None:
     labels = {(NeuronId(1, 7), -1): "verbs of sitting", (NeuronId(0, 3), -1): "of the other sign"}
-    nodes: Any = cat.to_neuronpedia(labels=labels)["nodes"]
+    nodes: Any = to_neuronpedia(cat, labels=labels)["nodes"]
     assert [n["clerp"] for n in nodes[:2]] == ["L0/N3", "L1/N7: verbs of sitting"]
 
 
 def test_the_same_graph_gives_the_same_document(cat: AttributionGraph) -> None:
-    assert cat.to_neuronpedia() == cat.to_neuronpedia()
+    assert to_neuronpedia(cat) == to_neuronpedia(cat)
 
 
 @pytest.mark.parametrize("slug", ["", "../up", "a/b", ".hidden", "a b", "x" * 129, "..", "a\n"])
 def test_a_slug_that_could_leave_its_folder_is_refused(cat: AttributionGraph, slug: str) -> None:
     with pytest.raises(BadInput, match="is not a slug"):
-        cat.to_neuronpedia(slug=slug)
+        to_neuronpedia(cat, slug=slug)
 
 
 @pytest.mark.parametrize(("layer", "neuron", "code"), [(3, 77, 3317), (1, 57794, 1670217704), (0, 0, 0)])

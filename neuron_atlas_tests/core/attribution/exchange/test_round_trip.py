@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import asdict
 
 import polars as pl
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from neuron_atlas.core.attribution.exchange.ids import pair, unpair
 from neuron_atlas.core.attribution.exchange.legacy import to_legacy
 from neuron_atlas.core.attribution.exchange.neuronpedia import to_neuronpedia
+from neuron_atlas.core.attribution.exchange.node_ids import pair, unpair
 from neuron_atlas.core.attribution.exchange.reading.checks import check_graph_json, same_graph
 from neuron_atlas.core.attribution.exchange.reading.parsing import parse_document
 from neuron_atlas.core.attribution.exchange.reading.read_document import read_document
 from neuron_atlas.core.attribution.exchange.slugs import SLUG, default_slug, scan_name
-from neuron_atlas.core.attribution.graph.tables import graph_frames, graph_of_tables
+from neuron_atlas.core.attribution.graph.tables import graph_frames
 from neuron_atlas.core.records import Arrangement, AttributionGraph, GraphSummary, Prompt, TraceOptions
 from neuron_atlas.core.tables import EDGES, NODES, TARGETS, Table
 
@@ -113,12 +114,13 @@ def test_the_older_form_loses_nothing_either(graph: AttributionGraph) -> None:
 @given(graphs())
 def test_tables_hold_the_same_graph(graph: AttributionGraph) -> None:
     frames = graph_frames([graph], prompt_set="some", kind="domain", code_version="1")
-    tables = {name: frame.lazy() for name, frame in frames.items()}
-    stored = graph_of_tables(tables, graph.prompt.prompt_id, prompt=graph.prompt)
-    for one, other in ((graph.nodes, stored.nodes), (graph.edges, stored.edges), (graph.logits, stored.logits)):
-        assert one.equals(other)
-    assert stored.summary.token_ids == graph.summary.token_ids
-    assert stored.summary.options == graph.summary.options
+    stored = {name: frame.filter(prompt_id=graph.prompt.prompt_id).drop("prompt_id") for name, frame in frames.items()}
+    for frame, name in ((graph.nodes, "nodes"), (graph.edges, "edges"), (graph.logits, "targets")):
+        assert frame.equals(stored[name])
+    row = stored["graphs"].row(0, named=True)
+    assert tuple(row["token_ids"]) == graph.summary.token_ids
+    options = {} if graph.summary.options is None else asdict(graph.summary.options)
+    assert json.loads(row["options"]) == json.loads(json.dumps(options))
 
 
 @given(st.integers(0, 10_000), st.integers(0, 2**31 - 1))

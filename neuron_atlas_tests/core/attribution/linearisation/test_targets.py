@@ -7,7 +7,7 @@ import torch
 from torch.testing import assert_close
 
 from neuron_atlas.core.attribution.linearisation.replay import replay
-from neuron_atlas.core.attribution.linearisation.targets import Goal, choose_goal, trace_goal
+from neuron_atlas.core.attribution.linearisation.targets import Goal, choose_goal, linearise_goal
 from neuron_atlas.core.records import Prompt
 from neuron_atlas.errors import BadInput
 
@@ -95,7 +95,7 @@ def test_vectors_and_constants_read_the_values_off_the_final_stream(world, centr
         (Goal("contrast", (2, 4), ("", ""), (1.0, -1.0)), logits[[2, 4]] - shift),
         (Goal("direction", (-1,), ("",), (1.0,), direction=direction), (direction @ (logits - shift))[None]),
     ):
-        traced = trace_goal(model, frozen, found, centre=centre)
+        traced = linearise_goal(model, frozen, found, centre=centre)
         assert_close(traced.values, expected)
         assert_close(traced.vectors @ final + traced.constants, expected, rtol=1e-4, atol=1e-5)
         assert traced.goal_value == pytest.approx(float(torch.tensor(found.weights) @ expected), abs=1e-5)

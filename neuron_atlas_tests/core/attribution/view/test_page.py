@@ -12,8 +12,8 @@ from html.parser import HTMLParser
 import polars as pl
 import pytest
 
-from neuron_atlas.core.attribution.exchange.rows import graph_rows
-from neuron_atlas.core.attribution.view.data import link_flows
+from neuron_atlas.core.attribution.effects.edge_flow import edge_flows
+from neuron_atlas.core.attribution.graph.traced_graph import TracedGraph
 from neuron_atlas.core.attribution.view.page import graph_cell, graph_page, script_safe
 from neuron_atlas.core.records import AttributionGraph, GraphSummary, NeuronId, Prompt
 from neuron_atlas.core.tables import EDGES, NODES, TARGETS, Table
@@ -120,12 +120,12 @@ def test_a_notebook_cell_is_readable_without_scripts_and_holds_the_page_in_a_clo
     assert frame["sandbox"] == "allow-scripts"
     assert frame["srcdoc"] == graph_page(hostile)
     assert [text for _, text in cell.named("td")] == ["L0/N7", HOSTILE, "-2", "4"]
-    assert hostile._repr_html_() == graph_cell(hostile)
+    assert TracedGraph.of(hostile)._repr_html_() == graph_cell(hostile)
 
 
 def test_flows_are_weight_times_the_slope_of_the_target(hostile: AttributionGraph) -> None:
     """Into the neuron: -2 · (4 / -2) = 4 logits; into the logit: 4 · 1."""
-    assert link_flows(graph_rows(hostile)).tolist() == [4.0, 4.0]
+    assert edge_flows(hostile)["flow"].to_list() == [4.0, 4.0]
 
 
 def test_data_cannot_end_its_script_element() -> None:

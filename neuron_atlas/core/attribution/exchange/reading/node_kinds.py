@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from neuron_atlas.core.attribution.exchange.ids import split_id, unpair
+from neuron_atlas.core.attribution.exchange.node_ids import split_id, unpair
 from neuron_atlas.core.attribution.exchange.schema import Document, Node
 from neuron_atlas.errors import BadInput
 

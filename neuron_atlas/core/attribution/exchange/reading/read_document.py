@@ -22,10 +22,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from neuron_atlas.core.attribution.exchange.ids import split_id
+from neuron_atlas.core.attribution.exchange.node_ids import split_id
 from neuron_atlas.core.attribution.exchange.own_metadata import read_own_block
 from neuron_atlas.core.attribution.exchange.pins_and_groups import read_arrangement
-from neuron_atlas.core.attribution.exchange.reading.estimates import LinkValues, NodeValues, fill_missing
+from neuron_atlas.core.attribution.exchange.reading.missing_values import LinkValues, NodeValues, fill_missing
 from neuron_atlas.core.attribution.exchange.reading.node_kinds import (
     HIGHEST_LAYER,
     PlacedLinks,

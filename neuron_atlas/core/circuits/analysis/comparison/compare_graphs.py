@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from neuron_atlas.core.attribution.view.edge_flow import link_flows
+from neuron_atlas.core.attribution.effects.edge_flow import edge_flows
 from neuron_atlas.core.circuits.analysis.comparison.alignment import Alignment, aligned_positions
 from neuron_atlas.core.circuits.analysis.modules.instances import GraphModules
 from neuron_atlas.core.records import AttributionGraph
@@ -187,7 +187,7 @@ def _keyed(graph: AttributionGraph, places: Mapping[int, str]) -> pl.DataFrame:
 def _keyed_links(graph: AttributionGraph, named: pl.DataFrame) -> pl.DataFrame:
     keys = named.select("node", "key")
     return (
-        link_flows(graph)
+        edge_flows(graph)
         .join(keys.rename({"node": "source", "key": "from"}), on="source")
         .join(keys.rename({"node": "target", "key": "to"}), on="target")
         .select(source="from", target="to", flow=pl.col("flow").cast(pl.Float64))

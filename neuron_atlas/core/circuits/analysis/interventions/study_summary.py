@@ -15,10 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from neuron_atlas.core.circuits.analysis.analysis_record import AnalysisRecord, Module, Part, Swap
+from neuron_atlas.core.statistics import wilson
 
 STRONGEST = "strongest"
 """The name under which the module of largest relevance is counted."""
-Z95 = 1.96
 
 
 class Rate(Part):
@@ -93,10 +93,8 @@ def rate(count: int, n: int) -> Rate | None:
     """A share with its Wilson interval; None of none."""
     if n == 0:
         return None
-    share, spread = count / n, Z95**2 / n
-    middle = (share + spread / 2) / (1 + spread)
-    half = Z95 * np.sqrt(share * (1 - share) / n + spread / (4 * n)) / (1 + spread)
-    return Rate(count=count, n=n, share=share, low=max(0.0, float(middle - half)), high=min(1.0, float(middle + half)))
+    low, high = wilson(count, n)
+    return Rate(count=count, n=n, share=count / n, low=low, high=high)
 
 
 def _is_answered(record: AnalysisRecord) -> bool:

@@ -26,7 +26,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from neuron_atlas.core.attribution.view.edge_flow import link_flows
+from neuron_atlas.core.attribution.effects.edge_flow import edge_flows
 from neuron_atlas.core.circuits.clustering.flow_graph import FlowGraph
 from neuron_atlas.core.circuits.clustering.modules import find_modules
 from neuron_atlas.core.records import AttributionGraph
@@ -127,7 +127,7 @@ def _reason(is_special: bool, is_linked: bool, min_size: int) -> str:
 
 def _flow_matrix(graph: AttributionGraph) -> _Floats:
     """Flows [nodes, nodes], source by target; nodes are dense."""
-    links = link_flows(graph)
+    links = edge_flows(graph)
     flows = np.zeros((graph.nodes.height, graph.nodes.height))
     flows[links["source"].to_numpy(), links["target"].to_numpy()] = links["flow"].to_numpy()
     return flows

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from neuron_atlas.core.attribution.view.edge_flow import link_flows
+from neuron_atlas.core.attribution.effects.edge_flow import edge_flows
 from neuron_atlas.core.records import AttributionGraph
 
 
@@ -40,7 +40,7 @@ def module_flows(graph: AttributionGraph, members: pl.DataFrame) -> pl.DataFrame
     )
     keys = ["source_kind", "source", "target_kind", "target"]
     return (
-        link_flows(graph)
+        edge_flows(graph)
         .join(parts.select(source="node", source_kind="kind", source_part="part"), on="source")
         .join(parts.select(target="node", target_kind="kind", target_part="part"), on="target")
         .select(

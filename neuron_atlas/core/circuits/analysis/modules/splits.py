@@ -18,7 +18,7 @@ from typing import Literal, TypeAlias, get_args
 
 import polars as pl
 
-from neuron_atlas.core.attribution.view.edge_flow import link_flows
+from neuron_atlas.core.attribution.effects.edge_flow import edge_flows
 from neuron_atlas.core.circuits.analysis.modules.instances import GraphModules
 from neuron_atlas.core.records import AttributionGraph
 from neuron_atlas.errors import BadInput
@@ -50,7 +50,7 @@ def sides(graph: AttributionGraph) -> pl.DataFrame:
     """What share of every neuron's |flow| in comes from tokens, and of its |flow| out goes to answers: node, from_tokens,
     to_answers (0..1; 0 without flow)."""
     kinds = graph.nodes.select("node", "kind")
-    links = link_flows(graph).with_columns(flow=pl.col("flow").abs().cast(pl.Float64))
+    links = edge_flows(graph).with_columns(flow=pl.col("flow").abs().cast(pl.Float64))
     ends = (("from_tokens", "target", "source", "embedding"), ("to_answers", "source", "target", "logit"))
     neurons = kinds.filter(pl.col("kind") == "neuron").select("node")
     for name, own, other, kind in ends:

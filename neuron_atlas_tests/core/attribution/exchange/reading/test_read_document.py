@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from neuron_atlas.core.attribution.exchange.neuronpedia import to_neuronpedia
 from neuron_atlas.core.attribution.exchange.reading.parsing import parse_document
 from neuron_atlas.core.attribution.exchange.reading.read_document import read_document
 from neuron_atlas.core.records import Arrangement, AttributionGraph
@@ -23,7 +24,7 @@ def read(document: dict[str, Any], **options: int) -> AttributionGraph:
 
 def circuit_tracer_form(graph: AttributionGraph) -> dict[str, Any]:
     """The graph as somebody else's tool would write it: no key of ours, and no value of the logit."""
-    document: dict[str, Any] = graph.to_neuronpedia(slug="cat", scan="tiny")
+    document: dict[str, Any] = to_neuronpedia(graph, slug="cat", scan="tiny")
     del document["metadata"]["neuron_atlas"]
     document["nodes"] = [{k: v for k, v in node.items() if k in FORMAT_KEYS} for node in document["nodes"]]
     for node in document["nodes"]:
@@ -98,7 +99,7 @@ def test_what_others_do_not_state_is_what_their_links_imply(cat: AttributionGrap
 
 
 def test_influence_and_scores_are_computed_as_for_our_own_graphs(cat: AttributionGraph) -> None:
-    document: dict[str, Any] = cat.to_neuronpedia()
+    document: dict[str, Any] = to_neuronpedia(cat)
     del document["metadata"]["neuron_atlas"]
     for node in document["nodes"]:
         node["influence"] = None  # `bias` and the rest stay: extra keys are read wherever they stand
@@ -229,7 +230,7 @@ def test_a_broken_reference_refuses_the_graph_in_one_line(
 
 
 def test_a_block_of_ours_that_is_newer_or_damaged_is_refused(cat: AttributionGraph) -> None:
-    document: Any = cat.to_neuronpedia()
+    document: Any = to_neuronpedia(cat)
     document["metadata"]["neuron_atlas"]["format"] = 2
     with pytest.raises(BadInput, match="newer neuron_atlas"):
         read(document)

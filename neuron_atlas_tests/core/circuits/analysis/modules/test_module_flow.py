@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neuron_atlas.core.attribution.view.edge_flow import link_flows
+from neuron_atlas.core.attribution.effects.edge_flow import edge_flows
 from neuron_atlas.core.circuits.analysis.modules.instances import cluster_graph
 from neuron_atlas.core.circuits.analysis.modules.module_flow import module_flows, module_traffic
 
@@ -34,7 +34,7 @@ def test_links_between_two_modules_add_up_with_their_signs(written) -> None:
 def test_neurons_in_no_module_are_the_rest(two_jobs) -> None:
     flows = module_flows(two_jobs, cluster_graph(two_jobs, special_ids={0}).members)
     assert set(flows.filter(pl.col("source_kind") == "rest")["target_kind"]) == {"answer"}
-    total = link_flows(two_jobs)["flow"]
+    total = edge_flows(two_jobs)["flow"]
     assert flows["flow_abs"].sum() == pytest.approx(total.abs().sum())
     assert flows["flow"].sum() == pytest.approx(total.sum())
     assert flows["n_links"].sum() == two_jobs.edges.height
@@ -46,7 +46,7 @@ def test_however_neurons_are_grouped_no_flow_is_lost(groups) -> None:
     nodes = graph.nodes.filter(pl.col("kind") == "neuron")["node"]
     members = pl.DataFrame({"node": nodes, "module": pl.Series([g or None for g in groups], dtype=pl.Int32)})
     flows = module_flows(graph, members)
-    assert flows["flow_abs"].sum() == pytest.approx(link_flows(graph)["flow"].abs().sum())
+    assert flows["flow_abs"].sum() == pytest.approx(edge_flows(graph)["flow"].abs().sum())
     modules = {g for g in groups if g}
     traffic = module_traffic(flows)
     assert set(traffic["module"]) <= modules

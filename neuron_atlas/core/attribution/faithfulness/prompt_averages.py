@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
+
+from neuron_atlas.core import statistics
 
 Floats = NDArray[np.float64]
 
@@ -51,7 +52,10 @@ def pearson(x: Floats, y: Floats) -> float | None:
 
 def spearman(x: Floats, y: Floats) -> float | None:
     """Rank correlation, ties at their mean rank; None as for `pearson`."""
-    return pearson(_ranks(x), _ranks(y))
+    if len(x) < FEWEST:
+        return None
+    (value,) = statistics.spearman(x[:, None], y[:, None])
+    return None if np.isnan(value) else float(np.clip(value, -1.0, 1.0))
 
 
 def mean_of(values: Sequence[float | None], *, seed: int) -> Estimate | None:
@@ -76,7 +80,3 @@ def _resampled(parts: Floats, wholes: Floats, seed: int) -> Estimate:
     ratios = above[below != 0] / below[below != 0]
     low, high = np.quantile(ratios, [0.025, 0.975])
     return Estimate(value, float(low), float(high))
-
-
-def _ranks(values: Floats) -> Floats:
-    return pl.Series(values).rank("average").cast(pl.Float64).to_numpy()

@@ -1,4 +1,4 @@
-"""Graph files: read back whole, a folder into tables, and a stranger's file never stops the others."""
+"""Graph files: read back whole, many at once, and a file that is no graph does not stop the others."""
 
 from __future__ import annotations
 
@@ -10,13 +10,21 @@ from typing import Any
 import polars as pl
 import pytest
 
-from neuron_atlas.adapters.graphs import neuronpedia_json
-from neuron_atlas.adapters.graphs.neuronpedia_json import check_graph_file, graphs_from_folder, read_graph, write_graph
+from neuron_atlas.adapters.graphs import graph_files
+from neuron_atlas.adapters.graphs.graph_files import (
+    check_graph_file,
+    list_graph_files,
+    read_graph,
+    read_graphs,
+    write_graph,
+)
 from neuron_atlas.core.aggregation.graphs.graph_stats import summarize
 from neuron_atlas.core.attribution.exchange.reading.checks import same_graph
 from neuron_atlas.core.attribution.exchange.reading.parsing import document_of
 from neuron_atlas.core.attribution.exchange.reading.read_document import read_document
-from neuron_atlas.core.records import AttributionGraph
+from neuron_atlas.core.attribution.graph.tables import graph_frames
+from neuron_atlas.core.attribution.graph.traced_graph import TracedGraph
+from neuron_atlas.core.records import AttributionGraph, Frames, Quarantined
 from neuron_atlas.errors import BadInput, UserError
 
 
@@ -45,12 +53,12 @@ def document(prompt: str = "the cat", *, neuron: int = 7) -> dict[str, Any]:
 
 
 @pytest.fixture
-def graph() -> AttributionGraph:
-    return read_document(document_of(document()))
+def graph() -> TracedGraph:
+    return TracedGraph.of(read_document(document_of(document())))
 
 
 @pytest.mark.parametrize("form", ["neuronpedia", "legacy"])
-def test_a_written_graph_is_read_back(graph: AttributionGraph, tmp_path: Path, form: Any) -> None:
+def test_a_written_graph_is_read_back(graph: TracedGraph, tmp_path: Path, form: Any) -> None:
     path = write_graph(graph, tmp_path / "new" / "cat.json", form=form)
     assert same_graph(read_graph(path), graph)
     assert json.loads(path.read_text())["metadata"]["slug"] == "cat"
@@ -58,7 +66,7 @@ def test_a_written_graph_is_read_back(graph: AttributionGraph, tmp_path: Path, f
     assert [p.name for p in path.parent.iterdir()] == ["cat.json"]
 
 
-def test_writing_again_gives_the_same_bytes_and_a_graph_saves_itself(graph: AttributionGraph, tmp_path: Path) -> None:
+def test_writing_again_gives_the_same_bytes_and_a_graph_saves_itself(graph: TracedGraph, tmp_path: Path) -> None:
     first, second = write_graph(graph, tmp_path / "cat.json"), graph.save(tmp_path / "other" / ".." / "cat.json")
     before = first.read_bytes()
     assert second.read_bytes() == before
@@ -67,13 +75,13 @@ def test_writing_again_gives_the_same_bytes_and_a_graph_saves_itself(graph: Attr
 
 
 @pytest.mark.parametrize("name", ["cat.txt", "cat", "..json", "a b.json"])
-def test_other_names_are_refused(graph: AttributionGraph, tmp_path: Path, name: str) -> None:
+def test_other_names_are_refused(graph: TracedGraph, tmp_path: Path, name: str) -> None:
     with pytest.raises(BadInput, match=r"expected"):
         write_graph(graph, tmp_path / name)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_place_that_cannot_be_written_is_named(graph: AttributionGraph, tmp_path: Path) -> None:
+def test_a_place_that_cannot_be_written_is_named(graph: TracedGraph, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="file"):
         write_graph(graph, tmp_path / "file" / "cat.json")
@@ -97,16 +105,21 @@ def folder(tmp_path: Path) -> Path:
     (good / "h-link.json").symlink_to(tmp_path / "secret")
     os.mkfifo(good / "i-pipe.json")
     (good / "j-folder.json").mkdir()
-    (good / neuronpedia_json.INDEX_NAME).write_text('{"graphs": []}')
+    (good / graph_files.INDEX_NAME).write_text('{"graphs": []}')
     (good / "notes.txt").write_text("no graph")
     return good
 
 
+def tables_of(items: list[AttributionGraph | Quarantined]) -> Frames:
+    """The tables of asset `raw_graphs` of what was read."""
+    return graph_frames(items, prompt_set="cats", kind="domain", code_version="1", model_revision="r1")
+
+
 def test_a_folder_becomes_tables_and_what_is_no_graph_says_why(folder: Path) -> None:
-    imported = graphs_from_folder(folder, prompt_set="cats", model_revision="r1")
-    graphs = imported.frames["graphs"]
+    items = list(read_graphs(list_graph_files(folder)))
+    graphs = tables_of(items)["graphs"]
     assert sorted(graphs.filter(pl.col("reason").is_null())["text"].to_list()) == ["the cat", "the dog"]
-    reasons = {q.prompt.tags["file"]: q.reason for q in imported.quarantined}
+    reasons = {item.prompt.tags["file"]: item.reason for item in items if isinstance(item, Quarantined)}
     assert list(reasons) == [
         "c-same.json", "d-torn.json", "e-dangling.json", "f-nan.json", "g-deep.json", "h-link.json", "i-pipe.json", "j-folder.json",
     ]  # fmt: skip
@@ -120,8 +133,8 @@ def test_a_folder_becomes_tables_and_what_is_no_graph_says_why(folder: Path) -> 
 
 
 def test_imported_graphs_feed_the_same_statistics_as_our_own(folder: Path) -> None:
-    imported = graphs_from_folder(folder, prompt_set="cats")
-    raw = {name: frame.lazy() for name, frame in imported.frames.items()}
+    frames = tables_of(list(read_graphs(list_graph_files(folder))))
+    raw = {name: frame.lazy() for name, frame in frames.items()}
     sums = summarize(raw, prompt_set="cats", kind="domain", special_ids=frozenset())
     assert sums["set_sums"].select("n_prompts", "n_quarantined").row(0) == (2, 8)
     assert sums["neuron_sums"].select("layer", "neuron", "polarity", "n").rows() == [(1, 7, -1, 1), (1, 8, -1, 1)]
@@ -129,7 +142,7 @@ def test_imported_graphs_feed_the_same_statistics_as_our_own(folder: Path) -> No
 
 
 def test_the_same_folder_gives_the_same_tables(folder: Path) -> None:
-    one, other = (graphs_from_folder(folder, prompt_set="cats").frames for _ in range(2))
+    one, other = (tables_of(list(read_graphs(list_graph_files(folder)))) for _ in range(2))
     assert all(one[name].equals(other[name]) for name in one)
 
 
@@ -137,15 +150,13 @@ def test_what_cannot_be_read_at_all_is_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"absent\.json: cannot be opened: No such file"):
         read_graph(tmp_path / "absent.json")
     with pytest.raises(BadInput, match="is not a folder"):
-        graphs_from_folder(tmp_path / "absent", prompt_set="cats")
+        list_graph_files(tmp_path / "absent")
     with pytest.raises(BadInput, match=r"holds no \.json file"):
-        graphs_from_folder(tmp_path, prompt_set="cats")
-    with pytest.raises(BadInput, match="cannot name a prompt set"):
-        graphs_from_folder(tmp_path, prompt_set="../cats")
+        list_graph_files(tmp_path)
 
 
 def test_a_file_too_large_is_refused_by_its_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "large.json").write_text(json.dumps(document()))
-    monkeypatch.setattr(neuronpedia_json, "MAX_BYTES", 100)
+    monkeypatch.setattr(graph_files, "MAX_BYTES", 100)
     with pytest.raises(BadInput, match="at most 100 are read"):
         read_graph(tmp_path / "large.json")

@@ -1,10 +1,10 @@
-"""What a document leaves out and its links imply, in our own definitions (see `scores.py` beside this package).
+"""What a document leaves out and its links imply, by our own definitions (see `effects/graph_scores.py`).
 
     value v          what flows in: Σ links + bias + error
     relevance R      slope · v, slope of a logit = its weight in the goal, of a neuron = Σ over targets t of w(s→t) · slope(t) / v
     direct           the part of R along links that end in a logit
-    influence        |inflow| of every target normalised to 1; one unit, shared among the logits by |weight · value|, walks down;
-                     ranked, cumulated, 0..1
+    influence        |inflow| of every target normalised to 1; one unit, shared among the logits by |weight · value|, is passed
+                     down; ranked, cumulated, 0..1
     replacement      embeddings / (embeddings + errors), by the influence that ends there
     completeness     influence-weighted mean over targets of 1 - error share
 
@@ -18,6 +18,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from neuron_atlas.core.statistics import cumulative_share
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -80,8 +82,10 @@ def _filled(nodes: NodeValues, links: LinkValues) -> Shares:
     at_logits = nodes.goal_weight * nodes.activation
     nodes.direct = _or(nodes.direct, np.where(is_logit, at_logits, _sums(links.source, to_logit, count)))
     nodes.relevance = _relevance(nodes, links, is_logit)
-    reach, shares = _influence(nodes, links, is_logit)
-    nodes.influence = _or(nodes.influence, np.where(is_logit, 0.0, _cumulative(np.where(is_logit, 0.0, reach))))
+    influence, shares = _influence(nodes, links, is_logit)
+    nodes.influence = _or(
+        nodes.influence, np.where(is_logit, 0.0, cumulative_share(np.where(is_logit, 0.0, influence)))
+    )
     return shares
 
 
@@ -103,16 +107,16 @@ def _influence(nodes: NodeValues, links: LinkValues, is_logit: NDArray[np.bool_]
     total = _sums(links.target, size, count) + np.abs(nodes.bias) + np.abs(nodes.error)
     share = np.divide(size, total[links.target], out=np.zeros_like(size), where=size > 0)
     part = np.where(is_logit, np.abs(nodes.goal_weight * nodes.activation), 0.0)
-    reach = part / part.sum() if part.sum() > 0 else is_logit / max(int(is_logit.sum()), 1)
+    influence = part / part.sum() if part.sum() > 0 else is_logit / max(int(is_logit.sum()), 1)
     for chosen, going in _from_the_top(nodes.layer, links, is_logit):
-        arriving = _sums(links.source[going], share[going] * reach[links.target[going]], count)
-        reach[chosen] = arriving[chosen]
+        arriving = _sums(links.source[going], share[going] * influence[links.target[going]], count)
+        influence[chosen] = arriving[chosen]
     below = nodes.layer >= 0
     error_share = np.divide(np.abs(nodes.error), total, out=np.zeros_like(total), where=total > 0)
-    lost = float(reach[below] @ error_share[below])
-    embedded, targets = float(reach[~below].sum()), float(reach[below].sum())
+    lost = float(influence[below] @ error_share[below])
+    embedded, targets = float(influence[~below].sum()), float(influence[below].sum())
     explained = 0.0 if targets == 0 else (targets - lost) / targets
-    return reach, Shares(explained, 0.0 if embedded + lost == 0 else embedded / (embedded + lost))
+    return influence, Shares(explained, 0.0 if embedded + lost == 0 else embedded / (embedded + lost))
 
 
 def _from_the_top(layer: Ints, links: LinkValues, is_logit: NDArray[np.bool_]) -> Iterator[tuple[Ints, Ints]]:
@@ -123,16 +127,6 @@ def _from_the_top(layer: Ints, links: LinkValues, is_logit: NDArray[np.bool_]) -
         first, last = np.searchsorted(layer[nodes_by_layer], [number, number + 1])
         begin, end = np.searchsorted(from_layer[links_by_layer], [number, number + 1])
         yield nodes_by_layer[first:last], links_by_layer[begin:end]
-
-
-def _cumulative(reach: Floats) -> Floats:
-    """Each node's place in the ranking: the share of all influence that it and the larger ones hold."""
-    order = np.argsort(-reach, kind="stable")
-    held = np.cumsum(reach[order])
-    ranked = np.ones_like(reach)
-    if len(held) and held[-1] > 0:
-        ranked[order] = np.minimum(held / held[-1], 1.0)
-    return ranked
 
 
 def _sums(where: Ints, values: Floats, count: int) -> Floats:

@@ -1,8 +1,8 @@
-"""Graph files: written and read one at a time, or a whole folder into the tables of our own graphs.
+"""Graph files: one graph is written or read, a file is checked, the graphs of many files are read one after the other.
 
 The forms are those of `core/attribution/exchange`: Neuronpedia's and circuit-tracer's JSON, the older viewer's, and a page.
-Files come from strangers: only regular files of a bounded size are opened, none is followed through a link, and one that
-cannot be read as a graph is set aside with one line that says why, never the folder it stands in.
+Files may come from anybody: only regular files of a bounded size are opened. Among many files, links are not followed, and a file
+that cannot be read as a graph is quarantined with one line that says why; the others are read all the same.
 """
 
 from __future__ import annotations
@@ -10,31 +10,19 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
 
 from neuron_atlas.adapters.files import make_folder, write_atomically
 from neuron_atlas.core.attribution.exchange.reading.checks import CheckedGraph, check_graph_json
 from neuron_atlas.core.attribution.exchange.reading.parsing import MAX_BYTES, parse_document
 from neuron_atlas.core.attribution.exchange.reading.read_document import read_document
 from neuron_atlas.core.attribution.graph.serialize import Form, document_text
-from neuron_atlas.core.attribution.graph.tables import graph_frames
 from neuron_atlas.core.attribution.graph.traced_graph import TracedGraph
-from neuron_atlas.core.records import NAME, NO_LABELS, AttributionGraph, Frames, NeuronLabels, Prompt, Quarantined
+from neuron_atlas.core.records import NO_LABELS, AttributionGraph, NeuronLabels, Prompt, Quarantined
 from neuron_atlas.errors import BadInput, UserError
 
 INDEX_NAME = "graph-metadata.json"
-"""The list of graphs that local viewers keep beside them; no graph itself."""
-
-
-@dataclass(frozen=True)
-class ImportedGraphs:
-    """A folder of graph files as the tables of asset `raw_graphs`, and what was set aside (which stands there too)."""
-
-    frames: Frames
-    quarantined: tuple[Quarantined, ...]
+"""The list of graphs that local viewers keep beside the graph files; it is no graph itself."""
 
 
 def read_graph(path: str | Path, *, n_layers: int | None = None) -> TracedGraph:
@@ -82,7 +70,7 @@ def check_graph_file(path: str | Path) -> CheckedGraph:
     return check_graph_json(content)
 
 
-def graph_files(folder: str | Path) -> list[Path]:
+def list_graph_files(folder: str | Path) -> list[Path]:
     """The `.json` files of a folder in the order of their names. Raises `BadInput` where there is no folder or no such file."""
     root = Path(folder)
     if not root.is_dir():
@@ -93,43 +81,21 @@ def graph_files(folder: str | Path) -> list[Path]:
     return files
 
 
-def read_graphs(files: Iterable[Path], *, n_layers: int | None = None) -> Iterator[AttributionGraph | Quarantined]:
-    """The graphs of files, in their order; one that is none, or repeats another's prompt, comes back quarantined."""
+def read_graphs(files: Iterable[Path]) -> Iterator[AttributionGraph | Quarantined]:
+    """The graphs of files, in their order; a file that is no graph, or repeats another's prompt, comes back quarantined."""
     seen: dict[str, str] = {}
     for file in files:
         try:
-            graph = read_document(parse_document(_content(file, follow_links=False)), n_layers=n_layers)
+            graph = read_document(parse_document(_content(file, follow_links=False)))
         except BadInput as error:
-            yield set_aside(file, str(error))
+            yield quarantined_file(file, str(error))
             continue
         first = seen.setdefault(graph.prompt.prompt_id, file.name)
-        yield graph if first == file.name else set_aside(file, f"the same prompt as {first}")
+        yield graph if first == file.name else quarantined_file(file, f"the same prompt as {first}")
 
 
-def graphs_from_folder(
-    folder: str | Path,
-    *,
-    prompt_set: str,
-    kind: Literal["domain", "baseline"] = "domain",
-    model_revision: str = "",
-    n_layers: int | None = None,
-) -> ImportedGraphs:
-    """A folder of graph files as one prompt set of asset `raw_graphs`.
-
-    `model_revision` and `n_layers` stand in where a file does not say. Raises `BadInput` as `graph_files`, or for a name that
-    no prompt set may have.
-    """
-    if not NAME.fullmatch(prompt_set):
-        raise BadInput(f"{prompt_set!r} cannot name a prompt set; expected lower-case letters, digits, - and _")
-    items = list(read_graphs(graph_files(folder), n_layers=n_layers))
-    frames = graph_frames(
-        items, prompt_set=prompt_set, kind=kind, code_version=version("neuron_atlas"), model_revision=model_revision
-    )
-    return ImportedGraphs(frames, tuple(item for item in items if isinstance(item, Quarantined)))
-
-
-def set_aside(file: Path, reason: str) -> Quarantined:
-    """A file instead of a prompt: its name stands where the prompt's text would."""
+def quarantined_file(file: Path, reason: str) -> Quarantined:
+    """A file that is left out, and why; its name stands where the prompt's text would."""
     return Quarantined(Prompt(f"file {file.name}", tags={"file": file.name}), reason)
 
 

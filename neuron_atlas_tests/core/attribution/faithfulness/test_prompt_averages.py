@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neuron_atlas.core.attribution.faithfulness.report import correlation_rows, share_rows
-from neuron_atlas.core.attribution.faithfulness.statistics import Comparison, mean_of, pearson, share_of, spearman
+from neuron_atlas.core.attribution.faithfulness.prompt_averages import Comparison, mean_of, pearson, share_of, spearman
+from neuron_atlas.core.attribution.faithfulness.table_rows import correlation_rows, share_rows
 
 LINE = np.array([0.0, 1.0, 2.0])
 

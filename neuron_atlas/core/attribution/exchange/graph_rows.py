@@ -6,7 +6,7 @@ A 32-bit float written as a 64-bit one takes 17 digits (0.30000001192092896); th
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 import numpy as np
@@ -79,11 +79,15 @@ class GraphRows:
 
 def graph_rows(graph: AttributionGraph) -> GraphRows:
     """Read a graph's frames. Raises `BadInput` for a graph without logits or with a number that is not finite."""
+    graph = with_short_floats(graph)
     layers = graph.nodes.filter(pl.col("kind") == "logit")["layer"].unique().to_list()
     if len(layers) != 1:
         raise BadInput(f"the graph has logits in layers {layers}; expected exactly one layer, above all neurons")
-    nodes = _exact(graph.nodes.with_columns(pl.col("neuron", "token_id").fill_null(-1)))
-    logits, edges = _exact(graph.logits), _exact(graph.edges)
+    nodes, logits, edges = (
+        graph.nodes.with_columns(pl.col("neuron", "token_id").fill_null(-1)),
+        graph.logits,
+        graph.edges,
+    )
     return GraphRows(
         n_layers=int(layers[0]),
         nodes=[NodeRow(*row) for row in nodes.select(f.name for f in fields(NodeRow)).iter_rows()],
@@ -94,7 +98,18 @@ def graph_rows(graph: AttributionGraph) -> GraphRows:
     )
 
 
-def _exact(frame: pl.DataFrame) -> pl.DataFrame:
+def with_short_floats(graph: AttributionGraph) -> AttributionGraph:
+    """The graph with 64-bit floats of fewest digits that round to its 32-bit ones. Raises `BadInput` for a number that is not
+    finite."""
+    return replace(
+        graph,
+        nodes=_short_floats(graph.nodes),
+        edges=_short_floats(graph.edges),
+        logits=_short_floats(graph.logits),
+    )
+
+
+def _short_floats(frame: pl.DataFrame) -> pl.DataFrame:
     """The frame with 32-bit floats as the 64-bit floats of fewest digits that round to them."""
     for name, dtype in frame.schema.items():
         if not dtype.is_float():

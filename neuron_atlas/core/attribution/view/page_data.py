@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from neuron_atlas.core.attribution.exchange.rows import GraphRows, NodeRow, graph_rows
+from neuron_atlas.core.attribution.effects.edge_flow import edge_flows
+from neuron_atlas.core.attribution.exchange.graph_rows import NodeRow, graph_rows, with_short_floats
 from neuron_atlas.core.json_types import JsonObject, JsonValue
 from neuron_atlas.core.records import AttributionGraph, NeuronLabels
 
@@ -16,8 +17,8 @@ MAX_LINKS = 20_000
 
 def page_data(graph: AttributionGraph, *, labels: NeuronLabels) -> JsonObject:
     """The page's data: `nodes` and `links` as columns, `answers`, `tokens`, `scores`, and what it says at the top."""
-    rows = graph_rows(graph)
-    flows = link_flows(rows)
+    graph = with_short_floats(graph)
+    rows, flows = graph_rows(graph), edge_flows(graph)["flow"].to_numpy()
     order = np.argsort(-np.abs(flows), kind="stable")[:MAX_LINKS].tolist()
     summary = graph.summary
     return {
@@ -55,17 +56,6 @@ def page_data(graph: AttributionGraph, *, labels: NeuronLabels) -> JsonObject:
         },
         "links_left_out": len(rows.weights) - len(order),
     }
-
-
-def link_flows(rows: GraphRows) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Flow of every link, [M] in logits: weight · slope of its target, slope = R / v, or the goal weight for a logit."""
-    slope = np.zeros(len(rows.nodes))
-    for row in rows.nodes:
-        if row.kind == "logit":
-            slope[row.node] = rows.logits[row.node].goal_weight
-        elif row.activation:
-            slope[row.node] = row.relevance / row.activation
-    return np.array(rows.weights, np.float64) * slope[np.array(rows.targets, np.int64)]
 
 
 def _name(row: NodeRow, graph: AttributionGraph) -> str:
