@@ -7,8 +7,8 @@ under the names `graph_nodes` and `graph_edges`) and, for people: `neurons` (one
 """
 
 from neuron_atlas.adapters.atlas_duckdb.build import AtlasReport, build_atlas
-from neuron_atlas.adapters.atlas_duckdb.card import NeuronCard
-from neuron_atlas.adapters.atlas_duckdb.edges import read_edges
+from neuron_atlas.adapters.atlas_duckdb.edge_statistics import read_edge_statistics
+from neuron_atlas.adapters.atlas_duckdb.neuron_card import NeuronCard
 from neuron_atlas.adapters.atlas_duckdb.reader import Atlas, open_atlas, query_lines
 from neuron_atlas.adapters.atlas_duckdb.schema import table_hashes
 
@@ -19,6 +19,6 @@ __all__ = [
     "build_atlas",
     "open_atlas",
     "query_lines",
-    "read_edges",
+    "read_edge_statistics",
     "table_hashes",
 ]

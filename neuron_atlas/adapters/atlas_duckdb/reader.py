@@ -7,7 +7,7 @@ Nothing here can write: the file is attached read-only, other files are out of r
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self, TypeAlias
@@ -15,12 +15,13 @@ from typing import Literal, Self, TypeAlias
 import duckdb
 import polars as pl
 
-from neuron_atlas.adapters.atlas_duckdb.card import NeuronCard
-from neuron_atlas.adapters.atlas_duckdb.known import known_of
+from neuron_atlas.adapters.atlas_duckdb.label_search import AtlasLabels
+from neuron_atlas.adapters.atlas_duckdb.neuron_card import NeuronCard
+from neuron_atlas.adapters.atlas_duckdb.neuron_facts import read_neuron_facts
+from neuron_atlas.adapters.atlas_duckdb.neuron_search import LayerSelection, search_neurons
 from neuron_atlas.adapters.atlas_duckdb.schema import Parameters, frame_of, open_read_only, statement
-from neuron_atlas.adapters.atlas_duckdb.search import AtlasLabels, search_neurons
 from neuron_atlas.core.ports import Embedder
-from neuron_atlas.core.publication.filters.neuron_facts import Known
+from neuron_atlas.core.publication.filters.neuron_facts import NeuronFacts
 from neuron_atlas.core.records import NeuronId
 from neuron_atlas.errors import BadInput, UnknownName
 
@@ -72,8 +73,10 @@ class Atlas:
         """Facts of the whole: model, revision, counts, atlas version, tables that were missing."""
         return dict(self._rows("SELECT key, value FROM metadata").iter_rows())
 
-    def search(self, text: str, limit: int = 20, *, layers: Sequence[int] | None = None) -> pl.DataFrame:
+    def search(self, text: str, limit: int = 20, *, layers: LayerSelection = None) -> pl.DataFrame:
         """Neurons whose labels, descriptions, promoted tokens, cluster or domain match, best first (BM25, see `search`).
+
+        `layers` keeps the search to some layers: a list such as `[2, 4]`, or a text such as `2..5` or `2,4..6`.
 
         Columns: neuron_id, layer, neuron, score, label, output_label, input_label, description, promotes, cluster_path,
         cluster_label, matched. Raises `BadInput` on a text without a letter or digit.
@@ -159,9 +162,9 @@ class Atlas:
         """The circuits of single prompts that were analysed, with their modules: by prompt, most relevant module first."""
         return self._rows(statement("queries/analyses"))
 
-    def known(self, *, corpus: str | None = None) -> Known:
+    def known(self, *, corpus: str | None = None) -> NeuronFacts:
         """What filters and `NeuronView` need to know of the neurons, with quantiles over `corpus` (default: the largest)."""
-        return known_of(self._cursor(), self.metadata, self.labels.embedded, corpus=corpus)
+        return read_neuron_facts(self._cursor(), self.metadata, self.labels.embedded, corpus=corpus)
 
     def sql(self, query: str, *, limit: int = MAX_ROWS, timeout_s: float = 30.0) -> pl.DataFrame:
         """Run one SELECT (or DESCRIBE, SHOW TABLES, SUMMARIZE) and return at most `limit` rows.

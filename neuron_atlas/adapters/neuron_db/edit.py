@@ -21,23 +21,29 @@ from psycopg.rows import class_row
 
 from neuron_atlas.adapters.neuron_db.load import COLUMNS, one_writer
 from neuron_atlas.adapters.neuron_db.nearest import Scope, statement
-from neuron_atlas.adapters.neuron_db.records import Description, LabelSet
 from neuron_atlas.adapters.neuron_db.schema import registered
+from neuron_atlas.adapters.neuron_db.stored_records import LabelRecord, LabelSet
 from neuron_atlas.adapters.postgres import Connection, copy_rows, escaped, unescape_text, unescaped
 from neuron_atlas.core.ports import Embedder
-from neuron_atlas.core.publication.search.bm25 import fields_of, index_words
-from neuron_atlas.core.publication.search.descriptions import DESCRIPTION, KEY, meant, numbered, preferred
+from neuron_atlas.core.publication.search.bm25 import bm25_index, label_fields
+from neuron_atlas.core.publication.search.label_records import (
+    LABEL_KEY,
+    LABEL_RECORD,
+    numbered_records,
+    text_to_embed,
+    with_preferred,
+)
 from neuron_atlas.errors import BadInput
 
-Key: TypeAlias = tuple[int, int, int, str, str]
+LabelKey: TypeAlias = tuple[int, int, int, str, str]
 """layer, neuron, polarity, side, labeler"""
 Change: TypeAlias = Literal["insert", "update", "upsert"]
-Held: TypeAlias = dict[Key, Description]
+Held: TypeAlias = dict[LabelKey, LabelRecord]
 _TEXTS: dict[str, pl.DataType] = {
     "document": pl.Int32(), "text_key": pl.Int32(), "label": pl.String(), "description": pl.String(),
     "tokens": pl.List(pl.String()),
 }  # fmt: skip
-STORED = ", ".join(field.name for field in fields(Description))
+STORED = ", ".join(field.name for field in fields(LabelRecord))
 GROUPS = (
     "(layer, neuron, polarity, side) in "
     "(select * from unnest(:layers::int2[], :neurons::int4[], :polarities::int2[], :sides::text[]))"
@@ -45,7 +51,7 @@ GROUPS = (
 
 
 def write(
-    connection: Connection, label_set: LabelSet, rows: Collection[Description], *, how: Change, embedder: Embedder
+    connection: Connection, label_set: LabelSet, rows: Collection[LabelRecord], *, how: Change, embedder: Embedder
 ) -> int:
     """Insert, update or upsert descriptions (see `NeuronDb`); returns how many rows changed."""
     new = _by_key(rows)
@@ -62,7 +68,7 @@ def write(
     return _replace(connection, label_set, list(new), changed, embedder)
 
 
-def delete(connection: Connection, label_set: LabelSet, keys: Collection[Key], *, embedder: Embedder) -> int:
+def delete(connection: Connection, label_set: LabelSet, keys: Collection[LabelKey], *, embedder: Embedder) -> int:
     """Delete descriptions; returns how many there were."""
     gone = set(keys)
     return _replace(
@@ -70,13 +76,13 @@ def delete(connection: Connection, label_set: LabelSet, keys: Collection[Key], *
     )
 
 
-def query(connection: Connection, scope: Scope, *, limit: int, condition: str = "true") -> tuple[Description, ...]:
+def query(connection: Connection, scope: Scope, *, limit: int, condition: str = "true") -> tuple[LabelRecord, ...]:
     """The descriptions of a scope, unlabeled ones as well, in key order."""
     text = (
         f"select {STORED} from neuron_db.descriptions where label_set = :label_set and ({scope.where.text}) and {condition} "
-        f"order by {', '.join(KEY)} limit :limit"
+        f"order by {', '.join(LABEL_KEY)} limit :limit"
     )
-    with connection.cursor(row_factory=class_row(Description)) as cursor:
+    with connection.cursor(row_factory=class_row(LabelRecord)) as cursor:
         rows = cursor.execute(statement(text), scope.values(limit=limit)).fetchall()
     return tuple(_readable(row) for row in rows)
 
@@ -85,7 +91,7 @@ def query(connection: Connection, scope: Scope, *, limit: int, condition: str = 
 def _replace(
     connection: Connection,
     label_set: LabelSet,
-    keys: Sequence[Key],
+    keys: Sequence[LabelKey],
     changed: Callable[[Held], Held],
     embedder: Embedder,
 ) -> int:
@@ -109,7 +115,7 @@ def _replace(
 class _Groups:
     """The groups of some keys in the database."""
 
-    def __init__(self, label_set: LabelSet, keys: Iterable[Key]) -> None:
+    def __init__(self, label_set: LabelSet, keys: Iterable[LabelKey]) -> None:
         layers, neurons, polarities, sides = zip(*sorted({key[:4] for key in keys}), strict=True)
         self.label_set = label_set
         self._values: dict[str, object] = {
@@ -119,10 +125,10 @@ class _Groups:
         self._terms: list[str] = []
         self._texts: list[int] = []
 
-    def rows(self, connection: Connection) -> list[Description]:
+    def rows(self, connection: Connection) -> list[LabelRecord]:
         """What they hold."""
         text = f"select {STORED} from neuron_db.descriptions where label_set = :label_set and {GROUPS}"
-        with connection.cursor(row_factory=class_row(Description)) as cursor:
+        with connection.cursor(row_factory=class_row(LabelRecord)) as cursor:
             return [_readable(row) for row in cursor.execute(statement(text), self._values).fetchall()]
 
     def clear(self, connection: Connection) -> None:
@@ -134,7 +140,7 @@ class _Groups:
         rows = pl.DataFrame(connection.execute(statement(gone), self._values).fetchall(), schema=_TEXTS, orient="row")
         labeled = unescaped(rows).drop_nulls("document")
         self._texts = labeled["text_key"].unique().sort().to_list()
-        self._terms = index_words(fields_of(labeled)).terms["term"].to_list()
+        self._terms = bm25_index(label_fields(labeled)).terms["term"].to_list()
         connection.execute(
             "delete from neuron_db.postings where label_set = %s and term = any(%s) and document = any(%s)",
             [self.label_set.label_set, self._terms, labeled["document"].to_list()],
@@ -150,16 +156,16 @@ class _Groups:
         _recount_terms(connection, self.label_set, self._terms)
 
 
-def _put(connection: Connection, label_set: LabelSet, rows: Sequence[Description], embedder: Embedder) -> None:
+def _put(connection: Connection, label_set: LabelSet, rows: Sequence[LabelRecord], embedder: Embedder) -> None:
     """Store whole groups with their words and vectors."""
     if not rows:
         return
-    frame = preferred(
-        pl.DataFrame([asdict(row) for row in rows], schema_overrides=DESCRIPTION, infer_schema_length=None)
+    frame = with_preferred(
+        pl.DataFrame([asdict(row) for row in rows], schema_overrides=LABEL_RECORD, infer_schema_length=None)
     )
     keys = _text_keys(connection, label_set, frame["label"].drop_nulls().unique().sort().to_list(), embedder)
     first = _next(connection, label_set, "descriptions", "document")
-    rows_in, words = numbered(frame, keys, first_document=first)
+    rows_in, words = numbered_records(frame, keys, first_document=first)
     held = label_set.label_set
     stored = ((held, *row) for row in escaped(rows_in.select(list(COLUMNS)[1:])).iter_rows())
     copy_rows(connection, sql.Identifier("neuron_db", "descriptions"), COLUMNS, stored)
@@ -188,7 +194,7 @@ def _text_keys(connection: Connection, label_set: LabelSet, texts: list[str], em
     keys = {unescape_text(label): int(key) for label, key in known}
     missing = [text for text in texts if text not in keys]
     first = _next(connection, label_set, "embeddings", "text_key")
-    rows = enumerate(embedder.embed([meant(text) for text in missing]), start=first) if missing else ()
+    rows = enumerate(embedder.embed([text_to_embed(text) for text in missing]), start=first) if missing else ()
     copy_rows(
         connection,
         sql.Identifier("neuron_db", "embeddings"),
@@ -230,7 +236,7 @@ def _recount(connection: Connection, label_set: LabelSet) -> None:
 
 
 # ------------------------------------------------------------------------------------------------------------------------ rows
-def _by_key(rows: Collection[Description]) -> Held:
+def _by_key(rows: Collection[LabelRecord]) -> Held:
     found = {row.key: row for row in rows}
     if len(found) < len(rows):
         raise BadInput(
@@ -239,7 +245,7 @@ def _by_key(rows: Collection[Description]) -> Held:
     return found
 
 
-def _refuse_bad_rows(rows: Iterable[Description], label_set: LabelSet, connection: Connection) -> None:
+def _refuse_bad_rows(rows: Iterable[LabelRecord], label_set: LabelSet, connection: Connection) -> None:
     size = connection.execute(
         "select n_layers, n_neurons from neuron_db.models where model = %s", [label_set.model]
     ).fetchone()
@@ -257,24 +263,24 @@ def _refuse_bad_rows(rows: Iterable[Description], label_set: LabelSet, connectio
             raise BadInput(f"{_name(row.key)}: the score is {row.score}; expected a finite number or None")
 
 
-def _same(one: Description | None, other: Description | None) -> bool:
-    """Whether two rows say the same; numbers in single precision, as they are stored, and who is preferred aside."""
+def _same(one: LabelRecord | None, other: LabelRecord | None) -> bool:
+    """Whether two rows say the same; numbers in single precision, as they are stored, and which one is preferred aside."""
     if one is None or other is None:
         return one is other
     return _stored(one) == _stored(other)
 
 
-def _stored(row: Description) -> dict[str, object]:
+def _stored(row: LabelRecord) -> dict[str, object]:
     values = asdict(row) | {"is_preferred": None}
     return {name: float(np.float32(v)) if isinstance(v, float) else v for name, v in values.items()}
 
 
-def _name(key: Key) -> str:
+def _name(key: LabelKey) -> str:
     layer, neuron, polarity, side, labeler = key
     return f"L{layer}/N{neuron}{'+' if polarity > 0 else '-'} ({side}, {labeler})"
 
 
-def _readable(row: Description) -> Description:
+def _readable(row: LabelRecord) -> LabelRecord:
     """The row with its texts as they were loaded."""
     return replace(
         row,

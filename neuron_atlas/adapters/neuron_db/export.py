@@ -20,7 +20,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from neuron_atlas.adapters.files import file_sha256, staged_folder
 from neuron_atlas.adapters.neuron_db.label_sets import find_label_set
 from neuron_atlas.adapters.postgres import Connection, unescaped
-from neuron_atlas.core.publication.search.label_set_contents import PARTS, Contents, SizedModel
+from neuron_atlas.core.publication.search.label_set_contents import (
+    PARTS,
+    LabelSetContents,
+    SizedModel,
+    checked_contents,
+)
 from neuron_atlas.core.tables import QUANTILE_LEVELS
 from neuron_atlas.errors import BadInput, DamagedData
 
@@ -54,7 +59,7 @@ class ExportManifest(BaseModel):
     files: dict[str, FileEntry]
 
 
-def read_contents(connection: Connection, *, model: str | None = None, version: str | None = None) -> Contents:
+def read_label_set(connection: Connection, *, model: str | None = None, version: str | None = None) -> LabelSetContents:
     """Everything stored of a label set. Raises as `find_label_set`."""
     held = find_label_set(connection, model=model, version=version)
     size = connection.execute(
@@ -64,10 +69,10 @@ def read_contents(connection: Connection, *, model: str | None = None, version: 
     sized = SizedModel(held.model_id, held.revision, int(size[0]), int(size[1]))
     owners = {name: ("model", held.model) for name in PARTS} | {"descriptions": ("label_set", held.label_set)}
     frames = {name: _table(connection, name, *owner) for name, owner in owners.items()}
-    return Contents(sized, held.version, **frames)
+    return LabelSetContents.of_frames(sized, held.version, frames)
 
 
-def write_contents(contents: Contents, folder: Path, *, form: Form = "parquet") -> ExportManifest:
+def write_export(contents: LabelSetContents, folder: Path, *, form: Form = "parquet") -> ExportManifest:
     """Write an export; `folder` must not exist yet, or be empty. Raises `BadInput` when it is there already."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise BadInput(f"{folder} exists already; choose a new folder for the export, or remove it")
@@ -88,7 +93,7 @@ def write_contents(contents: Contents, folder: Path, *, form: Form = "parquet") 
     return manifest
 
 
-def read_export(folder: Path) -> Contents:
+def read_export(folder: Path) -> LabelSetContents:
     """The contents of an export folder.
 
     Raises `BadInput` for a folder that is none, `DamagedData` naming the first file that is missing, cut short or changed.
@@ -105,7 +110,7 @@ def read_export(folder: Path) -> Contents:
         raise BadInput(f"{folder} has quantiles at other levels than this release; expected {list(QUANTILE_LEVELS)}")
     frames = {name: _read(folder, name, entry) for name, entry in manifest.files.items()}
     model = SizedModel(manifest.model_id, manifest.revision, manifest.n_layers, manifest.n_neurons)
-    return Contents(model, manifest.version, **frames).checked()
+    return checked_contents(model, manifest.version, frames)
 
 
 def _read(folder: Path, name: str, entry: FileEntry) -> pl.DataFrame:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from psycopg.rows import class_row
 
-from neuron_atlas.adapters.neuron_db.records import LabelSet
+from neuron_atlas.adapters.neuron_db.stored_records import LabelSet
 from neuron_atlas.adapters.postgres import Connection
-from neuron_atlas.core.publication.search.records import RECALL_NEEDED
+from neuron_atlas.core.publication.search.search_result import RECALL_NEEDED
 from neuron_atlas.errors import BadInput, Incomplete, UnknownName
 
 

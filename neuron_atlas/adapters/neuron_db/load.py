@@ -19,14 +19,14 @@ from psycopg import sql
 
 from neuron_atlas.adapters.neuron_db.label_sets import find_label_set, has_index
 from neuron_atlas.adapters.neuron_db.recall import check_recall
-from neuron_atlas.adapters.neuron_db.records import LabelSet, LoadReport
 from neuron_atlas.adapters.neuron_db.schema import migrate, registered
+from neuron_atlas.adapters.neuron_db.stored_records import LabelSet, LoadReport
 from neuron_atlas.adapters.postgres import Connection, Server, copy_rows, escaped
 from neuron_atlas.core.hashing import content_hash, frame_hash
 from neuron_atlas.core.ports import Embedder
-from neuron_atlas.core.publication.search.bm25 import LABEL_WEIGHTS, WordIndex
-from neuron_atlas.core.publication.search.descriptions import meant, numbered
-from neuron_atlas.core.publication.search.label_set_contents import Contents, SizedModel, contents_of
+from neuron_atlas.core.publication.search.bm25 import FIELD_WEIGHTS, Bm25Index
+from neuron_atlas.core.publication.search.label_records import numbered_records, text_to_embed
+from neuron_atlas.core.publication.search.label_set_contents import LabelSetContents, SizedModel, collect_label_set
 from neuron_atlas.core.records import ModelSpec, Tables
 from neuron_atlas.core.tables import QUANTILE_LEVELS
 from neuron_atlas.errors import Incomplete
@@ -64,7 +64,7 @@ _PARTS = {
 """Tables of a model, whatever its label versions, with their PostgreSQL types."""
 
 
-def load_descriptions(
+def load_labels(
     server: Server,
     *,
     model: ModelSpec,
@@ -73,17 +73,17 @@ def load_descriptions(
     embedder: Embedder,
     progress: Callable[[int, int], None] | None = None,
 ) -> LoadReport:
-    """Make our own `tables` (see `contents_of`) the label set `version` of `model`; the rest as `load_contents`.
+    """Make our own `tables` (see `collect_label_set`) the label set `version` of `model`; the rest as `load_label_set`.
 
     Raises `Incomplete` when there is no label table at all.
     """
-    contents = contents_of(tables, model=SizedModel.of(model), version=version)
-    return load_contents(server, contents, embedder=embedder, progress=progress)
+    contents = collect_label_set(tables, model=SizedModel.of(model), version=version)
+    return load_label_set(server, contents, embedder=embedder, progress=progress)
 
 
-def load_contents(
+def load_label_set(
     server: Server,
-    contents: Contents,
+    contents: LabelSetContents,
     *,
     embedder: Embedder,
     progress: Callable[[int, int], None] | None = None,
@@ -91,15 +91,14 @@ def load_contents(
     """Make `contents` what the database holds of their model and label version, in one transaction; other models and versions
     are not touched. `progress` counts embedded texts. The same input again changes nothing.
 
-    Raises `DamagedData` for contents that cannot be stored, `Incomplete` when they hold no description.
+    Raises `Incomplete` when they hold no label record.
     """
-    contents = contents.checked()
     frames = contents.frames()
     descriptions = frames.pop("descriptions")
     if descriptions.is_empty():
-        raise Incomplete(f"version {contents.version!r} of {contents.model.model_id} holds no descriptions to load")
+        raise Incomplete(f"version {contents.version!r} of {contents.model.model_id} holds no labels to load")
     hashes = [frame_hash(frame) for frame in (descriptions, *frames.values())]
-    digest = content_hash([*hashes, embedder.embedder_id, RULES, HNSW, LABEL_WEIGHTS])
+    digest = content_hash([*hashes, embedder.embedder_id, RULES, HNSW, FIELD_WEIGHTS])
     sizes = [frame.height for frame in frames.values()]
     server.run(migrate)
     held = server.run(lambda c: _held(c, contents, digest), read_only=True)
@@ -107,7 +106,7 @@ def load_contents(
         return LoadReport(held, 0, *sizes, is_new=False)
     texts = descriptions["label"].drop_nulls().unique().sort().to_list()
     vectors = embedded(embedder, texts, progress)
-    rows, words = numbered(descriptions, {text: key for key, text in enumerate(texts)})
+    rows, words = numbered_records(descriptions, {text: key for key, text in enumerate(texts)})
 
     def work(connection: Connection) -> LabelSet:
         registered(connection)
@@ -144,7 +143,7 @@ def embedded(
     vectors = np.empty((len(texts), embedder.dimension), np.float32)
     for start in range(0, len(order), EMBED_BATCH):
         rows = order[start : start + EMBED_BATCH]
-        vectors[rows] = embedder.embed([meant(texts[i]) for i in rows])
+        vectors[rows] = embedder.embed([text_to_embed(texts[i]) for i in rows])
         if progress is not None:
             progress(start + len(rows), len(order))
     return vectors
@@ -160,7 +159,7 @@ def _with(key: int, frame: pl.DataFrame) -> Iterator[tuple[object, ...]]:
     return ((key, *row) for row in frame.iter_rows())
 
 
-def _held(connection: Connection, contents: Contents, digest: str) -> LabelSet | None:
+def _held(connection: Connection, contents: LabelSetContents, digest: str) -> LabelSet | None:
     """The stored label set when it is this very one, with its index."""
     query = (
         "select 1 from neuron_db.label_sets join neuron_db.models using (model) "
@@ -190,7 +189,7 @@ def _label_set_key(
     embedder: Embedder,
     digest: str,
     descriptions: pl.DataFrame,
-    words: WordIndex,
+    words: Bm25Index,
 ) -> int:
     """The label set's number, the same at every load; its line says what is being loaded."""
     unlabeled = descriptions["label"].null_count()

@@ -19,10 +19,10 @@ from psycopg import sql
 from psycopg.rows import class_row
 
 from neuron_atlas.adapters.neuron_db.label_sets import index_problem
-from neuron_atlas.adapters.neuron_db.records import LabelSet
+from neuron_atlas.adapters.neuron_db.stored_records import LabelSet
 from neuron_atlas.adapters.postgres import Connection, escape_text, unescape_text
 from neuron_atlas.adapters.sql import Values, Where, for_postgres
-from neuron_atlas.core.publication.search.records import SELECTED, TIES, Found, Hit
+from neuron_atlas.core.publication.search.search_result import SELECTED, TIES, Hit, SearchResult
 
 EXACT_ROWS = 10_000
 """Up to this many rows an exact scan takes a few tens of milliseconds."""
@@ -55,12 +55,14 @@ class Scope:
         return {**given, "label_set": self.label_set.label_set, "model": self.label_set.model, **more}
 
 
-def nearest(connection: Connection, scope: Scope, vector: str, *, limit: int, exact_rows: int = EXACT_ROWS) -> Found:
+def nearest(
+    connection: Connection, scope: Scope, vector: str, *, limit: int, exact_rows: int = EXACT_ROWS
+) -> SearchResult:
     """The descriptions of a scope nearest to a vector (as pgvector writes it), nearest first; never fewer than `limit` where
     that many pass. Changes settings of the transaction."""
     few = max(exact_rows, limit)
     if count(connection, scope, bound=few + 1) <= few:
-        return Found(exactly(connection, scope, vector, limit=limit), "exact")
+        return SearchResult(exactly(connection, scope, vector, limit=limit), "exact")
     problem = index_problem(connection, scope.label_set)
     if problem is None:
         name = scope.label_set.version
@@ -68,13 +70,13 @@ def nearest(connection: Connection, scope: Scope, vector: str, *, limit: int, ex
             with connection.transaction():
                 hits, walked = _by_index(connection, scope, vector, limit=limit)
             if len(hits) == limit:
-                return Found(hits, "index")
+                return SearchResult(hits, "index")
             if walked < WALK:
                 problem = f"the index of label set {name!r} gave too few rows; searched exactly. Load the labels again"
         except DAMAGED as error:
             problem = f"the index of label set {name!r} is damaged ({error}); searched exactly. Load the labels again"
     hits = exactly(connection, scope, vector, limit=limit)
-    return Found(hits, "exact", () if problem is None else (problem,))
+    return SearchResult(hits, "exact", () if problem is None else (problem,))
 
 
 def nearest_texts(connection: Connection, label_set: LabelSet, vector: str) -> Generator[tuple[int, float]]:

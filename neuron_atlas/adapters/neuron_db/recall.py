@@ -13,8 +13,8 @@ from psycopg import sql
 
 from neuron_atlas.adapters.neuron_db.label_sets import has_index
 from neuron_atlas.adapters.neuron_db.nearest import DAMAGED, nearest_texts
-from neuron_atlas.adapters.neuron_db.records import LabelSet, RecallReport
 from neuron_atlas.adapters.neuron_db.schema import registered
+from neuron_atlas.adapters.neuron_db.stored_records import LabelSet, RecallReport
 from neuron_atlas.adapters.postgres import Connection
 
 SAME_SIMILARITY = 1e-6

@@ -32,10 +32,10 @@ from neuron_atlas.core.labeling.labelers.imported import ImportedLabel, as_label
 from neuron_atlas.core.publication.search.label_records import LABEL_RECORD
 from neuron_atlas.core.publication.search.label_set_contents import (
     EXEMPLAR,
-    NEURON,
     QUANTILE,
     LabelSetContents,
     SizedModel,
+    checked_contents,
 )
 from neuron_atlas.core.records import NeuronId
 from neuron_atlas.core.tables import QUANTILE_LEVELS
@@ -206,13 +206,15 @@ def read_fetched(folder: Path, fetched: Fetched) -> ConvertedSource:
         model = _model(str(model_id), mine)
         of_model = {name: frame.filter(pl.col("model_id") == model_id) for name, frame in joined.items()}
         for (version,), told in of_model["descriptions"].group_by("version", maintain_order=True):
-            contents.append(
-                LabelSetContents(
-                    model, f"{ORIGIN} {version}", _descriptions(told), mine.select(
-                        "layer", "neuron", cluster_path=pl.lit(None, pl.String), cluster_label=pl.lit(None, pl.String)
-                    ).select(list(NEURON)), _quantiles(of_model["quantiles"]), _exemplars(of_model["exemplars"]),
-                ).checked()
-            )  # fmt: skip
+            frames = {
+                "descriptions": _label_records(told),
+                "neurons": mine.select(
+                    "layer", "neuron", cluster_path=pl.lit(None, pl.String), cluster_label=pl.lit(None, pl.String)
+                ),
+                "quantiles": _quantiles(of_model["quantiles"]),
+                "exemplars": _exemplars(of_model["exemplars"]),
+            }
+            contents.append(checked_contents(model, f"{ORIGIN} {version}", frames))
     return ConvertedSource(tuple(contents), left_out)
 
 
@@ -232,7 +234,7 @@ def _foreign(row: dict[str, object]) -> ImportedLabel:
     return ImportedLabel(at, polarity, "input", text, ORIGIN, str(row["version"]), "" if text == long else long)
 
 
-def _descriptions(told: pl.DataFrame) -> pl.DataFrame:
+def _label_records(told: pl.DataFrame) -> pl.DataFrame:
     rows: list[dict[str, object]] = []
     for row in told.iter_rows(named=True):
         foreign, score = _foreign(row), _score(row["description_metadata"])

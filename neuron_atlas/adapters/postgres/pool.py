@@ -18,7 +18,7 @@ from contextlib import contextmanager
 
 import psycopg
 
-from neuron_atlas.adapters.postgres.server import Connection, Result, Server, again_when_busy
+from neuron_atlas.adapters.postgres.server import Connection, Result, Server, retry_transient
 from neuron_atlas.errors import TransientError
 
 SIZE = 8
@@ -76,7 +76,7 @@ class Pool:
             with self.connect(read_only=read_only, timeout_ms=timeout_ms) as connection:
                 return work(connection)
 
-        return again_when_busy(once, attempts=attempts, sleep=sleep, jitter=jitter)
+        return retry_transient(once, attempts=attempts, sleep=sleep, jitter=jitter)
 
     def close(self) -> None:
         """Close the idle connections; the pool opens new ones when it is used again."""

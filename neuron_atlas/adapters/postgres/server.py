@@ -135,10 +135,10 @@ class Server:
             with self.connect(read_only=read_only, timeout_ms=timeout_ms) as connection:
                 return work(connection)
 
-        return again_when_busy(once, attempts=attempts, sleep=sleep, jitter=jitter)
+        return retry_transient(once, attempts=attempts, sleep=sleep, jitter=jitter)
 
 
-def again_when_busy(
+def retry_transient(
     once: Callable[[], Result],
     *,
     attempts: int = 4,

@@ -4,7 +4,7 @@ Postgres and DuckDB hold the same descriptions under the same column names, so a
 both. What differs (parameter style, vectors) is translated here or stays in the adapter.
 """
 
-from neuron_atlas.adapters.sql.conditions import Values, Where, where
-from neuron_atlas.adapters.sql.dialects import for_duckdb, for_postgres, words_sql
+from neuron_atlas.adapters.sql.conditions import Values, Where, in_layers, where
+from neuron_atlas.adapters.sql.dialects import bm25_sql, for_duckdb, for_postgres
 
-__all__ = ["Values", "Where", "for_duckdb", "for_postgres", "where", "words_sql"]
+__all__ = ["Values", "Where", "bm25_sql", "for_duckdb", "for_postgres", "in_layers", "where"]

@@ -20,14 +20,14 @@ def for_duckdb(text: str, values: Mapping[str, object]) -> tuple[str, dict[str, 
     return _PARAMETER.sub(r"$\1", text), {name: values[name] for name in set(_PARAMETER.findall(text))}
 
 
-def words_sql(*, documents: str, terms: str, postings: str, then: str) -> str:
-    """The ranking by words (see `core/search/words.py`) over three relations, and the statement that reads its outcome, the
+def bm25_sql(*, documents: str, terms: str, postings: str, then: str) -> str:
+    """The ranking by words (see core/publication/search/bm25.py) over three relations, and the statement that reads its result, the
     relation `ranked` (document, words_score, matched, share_whole). Parameters: words, n_words, n_documents, mean_length."""
-    ranking = _words().format(documents=documents, terms=terms, postings=postings)
+    ranking = _bm25().format(documents=documents, terms=terms, postings=postings)
     return f"{ranking}\n{then}"
 
 
 @cache
-def _words() -> str:
-    text = (resources.files("neuron_atlas.adapters") / "sql" / "words.sql").read_text()
+def _bm25() -> str:
+    text = (resources.files("neuron_atlas.adapters") / "sql" / "bm25.sql").read_text()
     return "\n".join(line for line in text.splitlines() if not line.startswith("--"))

@@ -39,17 +39,17 @@ def export(
 
     `neuron-atlas import FOLDER` reads it back, here or elsewhere.
     """
-    from neuron_atlas.adapters.neuron_db.export import read_contents, write_contents
+    from neuron_atlas.adapters.neuron_db.export import read_label_set, write_export
 
     if duckdb is not None:
-        from neuron_atlas.adapters.atlas_duckdb.contents import read_atlas
+        from neuron_atlas.adapters.atlas_duckdb.label_set import read_atlas_label_set
 
-        contents = read_atlas(duckdb, version=version or "atlas")
+        contents = read_atlas_label_set(duckdb, version=version or "atlas")
     else:
         with neuron_db() as database:
             model, version = own_label_set(database, model, version)
-            contents = database.server.run(lambda c: read_contents(c, model=model, version=version), read_only=True)
-    manifest = write_contents(contents, folder, form=form)
+            contents = database.server.run(lambda c: read_label_set(c, model=model, version=version), read_only=True)
+    manifest = write_export(contents, folder, form=form)
     if as_json:
         print_json(manifest.model_dump())
         return

@@ -61,7 +61,7 @@ def _import_file(file: Path, kind: Kind | None, *, as_json: bool) -> None:
     settings = load_settings()
     lines: list[str] = []
     found, labels = read_labels(file, refused=lines.append, kind=kind)
-    model = Resources.of(settings).model.spec()
+    model = Resources.from_settings(settings).model.spec()
     with open_label_store(settings.labels) as store, progress.status(f"reading {file.name}") as status:
         done = store.add(labels, model=model, progress=lambda n: status.update(f"{n:,} labels read"))
     if as_json:

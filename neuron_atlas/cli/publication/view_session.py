@@ -19,7 +19,7 @@ from neuron_atlas.core.publication.view import NeuronView
 from neuron_atlas.errors import AtlasError, BadInput, UnknownName
 
 if TYPE_CHECKING:
-    from neuron_atlas.core.publication.filters.neuron_facts import Known
+    from neuron_atlas.core.publication.filters.neuron_facts import NeuronFacts
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "/filter": ("[FILTER]", "watch what the filter holds; without one, say what it is now"),
@@ -306,7 +306,7 @@ class Session:
         click.echo(json.dumps(plain, ensure_ascii=False))
 
 
-def _known(path: Path) -> Known:
+def _known(path: Path) -> NeuronFacts:
     from neuron_atlas.cli.open_stores import atlas
 
     return atlas(path).known()

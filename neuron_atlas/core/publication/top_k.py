@@ -12,7 +12,7 @@ BLOCK = 1 << 17
 """Values looked at together: half a megabyte stays in a core's cache."""
 
 
-def strongest(
+def top_k_instances(
     values: Iterable[NDArray[np.float32]], *, top_k: int | None, threshold: float = 0.0, sign: int | None = None
 ) -> tuple[Places, Places, Places]:
     """Layer, position and neuron of the instances of largest |value|, strongest first; `values` are the layers [T, I] in order.

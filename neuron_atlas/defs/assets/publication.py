@@ -1,4 +1,4 @@
-"""Publication: one file and one database to ask.
+"""PublishedContent: one file and one database to ask.
 
 What belongs here: putting everything together where people look. Atlas and database are built aside and become visible in
 one step, so whoever reads meanwhile keeps what was there.
@@ -13,13 +13,15 @@ import dagster as dg
 from neuron_atlas import __version__
 from neuron_atlas.core.hashing import content_hash
 from neuron_atlas.core.records import Frames, Tables
-from neuron_atlas.defs.asset_decorators import Publication, doorway, publication
-from neuron_atlas.defs.asset_registry import IN_ATLAS
+from neuron_atlas.defs.asset_decorators import PublishedContent, published_asset, stored_asset
+from neuron_atlas.defs.asset_registry import ASSETS_IN_ATLAS
 from neuron_atlas.defs.checks.before_storing import checks_of
-from neuron_atlas.defs.metadata.plots import markdown_table
-from neuron_atlas.defs.resources.inputs import AnalysesResource, EmbedderResource, ModelResource
-from neuron_atlas.defs.resources.labeling import LabelerResource
+from neuron_atlas.defs.metadata.drawing import markdown_table
+from neuron_atlas.defs.resources.datasets import AnalysesResource
+from neuron_atlas.defs.resources.embedder import EmbedderResource
+from neuron_atlas.defs.resources.labeler import LabelerResource
 from neuron_atlas.defs.resources.locations import AtlasFileResource, PostgresResource, PublishedResource
+from neuron_atlas.defs.resources.subject_model import ModelResource
 
 GROUP = "publication"
 OWNERS = ["team:interpretability"]
@@ -37,7 +39,7 @@ def publication_assets() -> list[dg.AssetsDefinition]:
         owners=OWNERS,
         code_version="1",
     )
-    @doorway
+    @stored_asset
     def analyses(context: dg.AssetExecutionContext, analyses_made: AnalysesResource, model: ModelResource) -> Frames:
         """The circuits of single prompts that `neuron-atlas analyze` has found: modules, members, flows and what tests said.
 
@@ -49,14 +51,14 @@ def publication_assets() -> list[dg.AssetsDefinition]:
 
     @dg.asset(
         group_name=GROUP,
-        ins={asset: dg.AssetIn(asset) for asset in IN_ATLAS},
+        ins={asset: dg.AssetIn(asset) for asset in ASSETS_IN_ATLAS},
         automation_condition=dg.AutomationCondition.eager(),
         pool="atlas",
         kinds={"duckdb"},
         owners=OWNERS,
         code_version="3",
     )
-    @publication
+    @published_asset
     def atlas(
         context: dg.AssetExecutionContext,
         atlas_file: AtlasFileResource,
@@ -64,14 +66,14 @@ def publication_assets() -> list[dg.AssetsDefinition]:
         embedder: EmbedderResource,
         published: PublishedResource,
         **assets: Tables,
-    ) -> Publication:
+    ) -> PublishedContent:
         """The atlas: one read-only DuckDB file with every table, one row per neuron, and search by words and by meaning.
 
         Open it with `neuron_atlas.open_atlas`, `neuron-atlas query`, or DuckDB itself.
         """
         from neuron_atlas.adapters.atlas_duckdb import build_atlas, table_hashes
 
-        tables = {name: table for asset in IN_ATLAS for name, table in assets[asset].items()}
+        tables = {name: table for asset in ASSETS_IN_ATLAS for name, table in assets[asset].items()}
         facts = {**model.facts(), "code_version": __version__}
         report = build_atlas(Path(atlas_file.path), tables, facts=facts, embedder=embedder.load())
         hashes = table_hashes(report.path)
@@ -79,7 +81,7 @@ def publication_assets() -> list[dg.AssetsDefinition]:
             "tables": dg.MetadataValue.md(markdown_table(["table", "rows"], sorted(report.rows.items()))),
             "bytes": dg.MetadataValue.int(report.bytes),
         }
-        return Publication(content_hash(hashes), dict(report.rows), str(report.path), shown)
+        return PublishedContent(content_hash(hashes), dict(report.rows), str(report.path), shown)
 
     @dg.asset(
         group_name=GROUP,
@@ -88,7 +90,7 @@ def publication_assets() -> list[dg.AssetsDefinition]:
         owners=OWNERS,
         code_version="2",
     )
-    @publication
+    @published_asset
     def neuron_db(
         context: dg.AssetExecutionContext,
         output_labels: Tables,
@@ -102,18 +104,18 @@ def publication_assets() -> list[dg.AssetsDefinition]:
         model: ModelResource,
         labeler: LabelerResource,
         published: PublishedResource,
-    ) -> Publication:
+    ) -> PublishedContent:
         """The search database: every label, to be found by meaning and by words, filtered by layer, sign, score or cluster.
 
         One label set per model revision and labeler version, loaded in one transaction; the vector index is built after the
         data, and the check `recall` compares it with an exact scan.
         """
-        from neuron_atlas.adapters.neuron_db import load_descriptions
+        from neuron_atlas.adapters.neuron_db import load_labels
 
         tables = {
             **output_labels, **input_labels, **label_scores, **activation_stats, **clusters, **cluster_labels,
         }  # fmt: skip
-        report = load_descriptions(
+        report = load_labels(
             postgres.server(), model=model.spec(), version=labeler.version(), tables=tables, embedder=embedder.load()
         )
         held = report.label_set
@@ -126,6 +128,6 @@ def publication_assets() -> list[dg.AssetsDefinition]:
             "embedder": dg.MetadataValue.text(f"{held.embedder}, {held.dimension} dimensions"),
             "was_new": dg.MetadataValue.bool(report.is_new),
         }
-        return Publication(held.content_hash, rows, postgres.place(), shown)
+        return PublishedContent(held.content_hash, rows, postgres.location(), shown)
 
     return [analyses, atlas, neuron_db]

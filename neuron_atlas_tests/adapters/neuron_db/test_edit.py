@@ -9,15 +9,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from neuron_atlas.adapters.neuron_db import Description, NeuronDb, load_descriptions, open_neuron_db
+from neuron_atlas.adapters.neuron_db import LabelRecord, NeuronDb, load_labels, open_neuron_db
 from neuron_atlas.adapters.postgres import Server
-from neuron_atlas.core.publication.search.records import Filters
+from neuron_atlas.core.publication.search.search_query import LabelConditions
 from neuron_atlas.core.records import ModelSpec, Tables
 from neuron_atlas.errors import BadInput, PermanentError
 from neuron_atlas_tests.adapters.neuron_db.conftest import WordEmbedder
 from neuron_atlas_tests.adapters.neuron_db.test_load import everything
 
-RAIN = Description(
+RAIN = LabelRecord(
     3, 9, 1, "output", "rules", "rain and snow", tokens=["rain", "\x00"], score=0.5, metric="intervention"
 )
 
@@ -25,13 +25,13 @@ RAIN = Description(
 @pytest.fixture
 def neuron_db(database: Server, tables: Tables, model: ModelSpec, embedder: WordEmbedder) -> Iterator[NeuronDb]:
     """Four labeled neurons (conftest), to be changed."""
-    load_descriptions(database, model=model, version="v1", tables=tables, embedder=embedder)
+    load_labels(database, model=model, version="v1", tables=tables, embedder=embedder)
     with open_neuron_db(database, embedder=embedder) as opened:
         yield opened
 
 
 def labels_of(neuron_db: NeuronDb, query: str, mode: str = "hybrid", **filters: object) -> list[str]:
-    found = neuron_db.search(query, mode=mode, filters=Filters(**filters))
+    found = neuron_db.search(query, mode=mode, filters=LabelConditions(**filters))
     assert found.warnings == ()
     return [hit.label for hit in found.hits]
 
@@ -40,8 +40,8 @@ def test_what_is_inserted_is_found_by_meaning_by_words_and_by_key(neuron_db: Neu
     assert neuron_db.insert([RAIN]) == 1
     for mode in ("hybrid", "meaning", "words"):
         assert labels_of(neuron_db, "rain", mode)[0] == "rain and snow"
-    assert neuron_db.query(Filters(layers=(3, 3))) == (
-        neuron_db.query(Filters(labeler="rules", layers=(3, 3)))[0],
+    assert neuron_db.query(LabelConditions(layers=(3, 3))) == (
+        neuron_db.query(LabelConditions(labeler="rules", layers=(3, 3)))[0],
         RAIN,
     )
     assert neuron_db.neuron("L3/N9").descriptions["tokens"].to_list() == [["rain", "\x00"]]
@@ -72,7 +72,9 @@ def test_an_upsert_replaces_what_is_there_and_adds_what_is_not(neuron_db: Neuron
     neuron_db.insert([RAIN])
     changed, new = replace(RAIN, label="hail", score=0.75), replace(RAIN, neuron=10, label="fog")
     assert neuron_db.upsert([changed, new]) == 2
-    assert {row.label: row.score for row in neuron_db.query(Filters(layers=(3, 3), neurons=[changed.id, new.id]))} == {
+    assert {
+        row.label: row.score for row in neuron_db.query(LabelConditions(layers=(3, 3), neurons=[changed.id, new.id]))
+    } == {
         "hail": 0.75,
         "fog": 0.5,
     }
@@ -99,7 +101,7 @@ def test_what_is_deleted_is_gone_everywhere(neuron_db: NeuronDb, database: Serve
 
 def test_the_preferred_labeler_is_found_anew(neuron_db: NeuronDb) -> None:
     assert labels_of(neuron_db, "names", layers=(0, 0)) == ["capital city names"]
-    person = Description(0, 1, 1, "output", "human", "seats of government")
+    person = LabelRecord(0, 1, 1, "output", "human", "seats of government")
     neuron_db.insert([person])
     assert labels_of(neuron_db, "names", layers=(0, 0)) == ["seats of government"]
     neuron_db.update([replace(person, label=None, unlabeled_reason="cannot tell")])
@@ -118,8 +120,8 @@ def test_a_load_of_the_same_labels_replaces_what_was_edited(
     neuron_db: NeuronDb, database: Server, tables: Tables, model: ModelSpec, embedder: WordEmbedder
 ) -> None:
     neuron_db.insert([RAIN])
-    assert load_descriptions(database, model=model, version="v1", tables=tables, embedder=embedder).is_new
-    assert neuron_db.query(Filters(neurons=[RAIN.id])) == ()
+    assert load_labels(database, model=model, version="v1", tables=tables, embedder=embedder).is_new
+    assert neuron_db.query(LabelConditions(neurons=[RAIN.id])) == ()
     assert neuron_db.neuron("L3/N9").descriptions.is_empty()
 
 
@@ -137,7 +139,7 @@ def test_a_load_of_the_same_labels_replaces_what_was_edited(
 def test_rows_that_cannot_be_are_refused(neuron_db: NeuronDb, changes: dict[str, object], words: str) -> None:
     with pytest.raises(BadInput, match=words):
         neuron_db.upsert([RAIN, replace(RAIN, **{"labeler": "other", **changes})])
-    assert neuron_db.query(Filters(neurons=[RAIN.id])) == ()
+    assert neuron_db.query(LabelConditions(neurons=[RAIN.id])) == ()
 
 
 def test_a_row_given_twice_is_refused(neuron_db: NeuronDb) -> None:
@@ -166,18 +168,20 @@ EDITS = st.lists(
 @given(edits=EDITS)
 def test_after_any_edits_the_database_is_as_if_loaded_so(neuron_db: NeuronDb, database: Server, edits) -> None:
     """Whatever was written and deleted before, the words, counts and preferences are those of the rows that are left."""
-    neuron_db.delete([row.key for row in neuron_db.query(Filters(only_preferred=False))])
-    left: dict[object, Description] = {}
+    neuron_db.delete([row.key for row in neuron_db.query(LabelConditions(only_preferred=False))])
+    left: dict[object, LabelRecord] = {}
     for what, neuron, labeler, label in edits:
         reason = None if label else "unclear"
-        row = Description(0, neuron, 1, "output", labeler, label, unlabeled_reason=reason)
+        row = LabelRecord(0, neuron, 1, "output", labeler, label, unlabeled_reason=reason)
         if what == "upsert":
             neuron_db.upsert([row])
             left[row.key] = row
         else:
             neuron_db.delete([row.key])
             left.pop(row.key, None)
-    stored = {row.key: replace(row, is_preferred=True) for row in neuron_db.query(Filters(only_preferred=False))}
+    stored = {
+        row.key: replace(row, is_preferred=True) for row in neuron_db.query(LabelConditions(only_preferred=False))
+    }
     assert stored == left
     documents = [row.label.split() for row in left.values() if row.label]
     expected = sorted(

@@ -15,7 +15,7 @@ import pytest
 
 from neuron_atlas.adapters.neuron_db import (
     find_label_set,
-    load_descriptions,
+    load_labels,
     migrate,
     open_neuron_db,
     schema_version,
@@ -23,7 +23,7 @@ from neuron_atlas.adapters.neuron_db import (
 )
 from neuron_atlas.adapters.neuron_db.load import graph_bytes
 from neuron_atlas.adapters.postgres import Server, ensure_database
-from neuron_atlas.core.publication.search.descriptions import described
+from neuron_atlas.core.publication.search.label_records import label_records
 from neuron_atlas.core.records import ModelSpec, Tables
 from neuron_atlas.core.tables import QUANTILE_LEVELS
 from neuron_atlas.errors import BadInput, Incomplete
@@ -56,7 +56,7 @@ def everything(server: Server) -> dict[str, list[tuple[object, ...]]]:
 
 # -------------------------------------------------------------------------------------------------------------- what is kept
 def test_the_hardest_metric_that_gave_a_number_scores_a_label(tables: Tables) -> None:
-    found = described(tables).filter(pl.col("labeler") == "rules").select("neuron", "metric", "score", "measured")
+    found = label_records(tables).filter(pl.col("labeler") == "rules").select("neuron", "metric", "score", "measured")
     assert found.rows() == [
         (1, "intervention", 0.25, 0.5),  # before projection_rank, though that is higher
         (2, "intervention", 1.0, 1.0),
@@ -66,26 +66,26 @@ def test_the_hardest_metric_that_gave_a_number_scores_a_label(tables: Tables) ->
 
 
 def test_a_persons_label_is_preferred_to_a_machines(tables: Tables) -> None:
-    found = described(tables).filter(pl.col("neuron") == 2).select("labeler", "is_preferred")
+    found = label_records(tables).filter(pl.col("neuron") == 2).select("labeler", "is_preferred")
     assert sorted(found.rows()) == [("human", True), ("rules", False)]
 
 
 def test_a_labeler_nobody_knows_comes_last() -> None:
     both = [{"layer": 0, "neuron": 1, "labeler": name, "label": name} for name in ("abacus", "rules")]
-    found = described({"output_labels": labels(both).lazy()}).select("labeler", "is_preferred")
+    found = label_records({"output_labels": labels(both).lazy()}).select("labeler", "is_preferred")
     assert sorted(found.rows()) == [("abacus", False), ("rules", True)]
 
 
 def test_a_machines_label_is_preferred_to_a_person_who_gave_none() -> None:
     given = labels([{"layer": 0, "neuron": 1, "labeler": "human"}, {"layer": 0, "neuron": 1, "label": "cities"}])
-    found = described({"output_labels": given.lazy()}).select("labeler", "is_preferred")
+    found = label_records({"output_labels": given.lazy()}).select("labeler", "is_preferred")
     assert sorted(found.rows()) == [("human", False), ("rules", True)]
 
 
 def test_all_that_was_loaded_of_a_neuron_comes_back(
     database: Server, tables: Tables, model: ModelSpec, embedder: WordEmbedder
 ) -> None:
-    report = load_descriptions(database, model=model, version="v1", tables=tables, embedder=embedder)
+    report = load_labels(database, model=model, version="v1", tables=tables, embedder=embedder)
     assert (report.label_set.n_descriptions, report.label_set.n_unlabeled) == (4, 1)
     assert (report.n_texts, report.n_quantiles, report.n_exemplars, report.is_new) == (4, 1, 2, True)
     assert report.label_set.recall == 1.0
@@ -105,7 +105,7 @@ def test_all_that_was_loaded_of_a_neuron_comes_back(
 def test_equal_texts_are_embedded_once(
     database: Server, many: Tables, model: ModelSpec, embedder: WordEmbedder
 ) -> None:
-    report = load_descriptions(database, model=model, version="v1", tables=many, embedder=embedder)
+    report = load_labels(database, model=model, version="v1", tables=many, embedder=embedder)
     n_different = many["output_labels"].select("label").unique().collect().height
     assert report.n_texts == embedder.n_embedded == n_different < 400
     assert len(rows_of(database, "embeddings")) == n_different
@@ -152,7 +152,7 @@ def test_where_processes_cannot_share_memory_one_builds_the_index(
 ) -> None:
     database.run(lambda c: c.execute(NO_SHARED_MEMORY))
     assert database.run(lambda c: c.execute("show max_parallel_maintenance_workers").fetchone()) != ("0",)
-    report = load_descriptions(database, model=model, version="v1", tables=tables, embedder=embedder)
+    report = load_labels(database, model=model, version="v1", tables=tables, embedder=embedder)
     assert report.label_set.recall == 1.0  # with its index: without one it would be 0
 
 
@@ -160,7 +160,7 @@ def test_progress_counts_embedded_texts(
     database: Server, tables: Tables, model: ModelSpec, embedder: WordEmbedder
 ) -> None:
     seen: list[tuple[int, int]] = []
-    load_descriptions(
+    load_labels(
         database, model=model, version="v1", tables=tables, embedder=embedder, progress=lambda *n: seen.append(n)
     )
     assert seen == [(4, 4)]
@@ -168,16 +168,16 @@ def test_progress_counts_embedded_texts(
 
 def test_without_labels_there_is_nothing_to_load(database: Server, model: ModelSpec, embedder: WordEmbedder) -> None:
     with pytest.raises(Incomplete, match="materialize output_labels or input_labels"):
-        load_descriptions(database, model=model, version="v1", tables={}, embedder=embedder)
+        load_labels(database, model=model, version="v1", tables={}, embedder=embedder)
 
 
 # ---------------------------------------------------------------------------------------------------- again, anew, and beside
 def test_the_same_input_again_writes_nothing(
     database: Server, tables: Tables, model: ModelSpec, embedder: WordEmbedder
 ) -> None:
-    first = load_descriptions(database, model=model, version="v1", tables=tables, embedder=embedder)
+    first = load_labels(database, model=model, version="v1", tables=tables, embedder=embedder)
     before, n_embedded = everything(database), embedder.n_embedded
-    second = load_descriptions(database, model=model, version="v1", tables=tables, embedder=embedder)
+    second = load_labels(database, model=model, version="v1", tables=tables, embedder=embedder)
     assert (second.is_new, second.label_set) == (False, first.label_set)
     assert (everything(database), embedder.n_embedded) == (before, n_embedded)
 
@@ -185,10 +185,10 @@ def test_the_same_input_again_writes_nothing(
 def test_a_load_forced_by_a_lost_index_gives_the_same_rows(
     database: Server, tables: Tables, model: ModelSpec, embedder: WordEmbedder
 ) -> None:
-    load_descriptions(database, model=model, version="v1", tables=tables, embedder=embedder)
+    load_labels(database, model=model, version="v1", tables=tables, embedder=embedder)
     before = everything(database)
     drop_index(database)
-    assert load_descriptions(database, model=model, version="v1", tables=tables, embedder=embedder).is_new
+    assert load_labels(database, model=model, version="v1", tables=tables, embedder=embedder).is_new
     assert everything(database) == before
 
 
@@ -203,9 +203,9 @@ def test_a_new_load_replaces_its_version_and_no_other(
     database: Server, tables: Tables, model: ModelSpec, embedder: WordEmbedder
 ) -> None:
     for version in ("v1", "v2"):
-        load_descriptions(database, model=model, version=version, tables=tables, embedder=embedder)
+        load_labels(database, model=model, version=version, tables=tables, embedder=embedder)
     only = {"output_labels": labels([{"layer": 0, "neuron": 9, "label": "rain"}]).lazy()}
-    load_descriptions(database, model=model, version="v1", tables=only, embedder=embedder)
+    load_labels(database, model=model, version="v1", tables=only, embedder=embedder)
     neuron_db = open_neuron_db(database, embedder=embedder)
     assert [(s.version, s.n_descriptions) for s in neuron_db.label_sets()] == [("v1", 1), ("v2", 4)]
     assert [hit.label for hit in neuron_db.search("city", version="v1").hits] == ["rain"]
@@ -215,8 +215,8 @@ def test_a_new_load_replaces_its_version_and_no_other(
 def test_models_do_not_mix(database: Server, tables: Tables, model: ModelSpec, embedder: WordEmbedder) -> None:
     other = ModelSpec("other", "revision-2", "gpt2", 4, 1000, 16, 50, "float32")
     only = {"output_labels": labels([{"layer": 0, "neuron": 1, "label": "rain"}]).lazy()}
-    load_descriptions(database, model=model, version="v1", tables=tables, embedder=embedder)
-    load_descriptions(database, model=other, version="v1", tables=only, embedder=embedder)
+    load_labels(database, model=model, version="v1", tables=tables, embedder=embedder)
+    load_labels(database, model=other, version="v1", tables=only, embedder=embedder)
     neuron_db = open_neuron_db(database, embedder=embedder)
     assert neuron_db.neuron("L0/N1", model="other").descriptions["label"].to_list() == ["rain"]
     assert neuron_db.neuron("L0/N1", model="other").exemplars.is_empty()
@@ -228,9 +228,7 @@ def test_models_do_not_mix(database: Server, tables: Tables, model: ModelSpec, e
 def test_two_loads_at_once_end_in_one_of_them(database: Server, model: ModelSpec, embedder: WordEmbedder) -> None:
     def load(text: str) -> None:
         given = labels([{"layer": 0, "neuron": n, "label": f"{text} {n}"} for n in range(50)])
-        load_descriptions(
-            database, model=model, version="v1", tables={"output_labels": given.lazy()}, embedder=embedder
-        )
+        load_labels(database, model=model, version="v1", tables={"output_labels": given.lazy()}, embedder=embedder)
 
     threads = [threading.Thread(target=load, args=(text,)) for text in ("rain", "snow", "hail")]
     for thread in threads:
@@ -246,7 +244,7 @@ def test_two_loads_at_once_end_in_one_of_them(database: Server, model: ModelSpec
 LOADER = """
 import sys
 import polars as pl
-from neuron_atlas.adapters.neuron_db import load_descriptions
+from neuron_atlas.adapters.neuron_db import load_labels
 from neuron_atlas.adapters.postgres import Server, ensure_database
 from neuron_atlas.core.records import ModelSpec
 from neuron_atlas_tests.adapters.neuron_db.conftest import WordEmbedder, labels
@@ -255,7 +253,7 @@ given = labels([{"layer": 0, "neuron": n, "label": f"new {n}"} for n in range(80
 model = ModelSpec("demo", "revision-1", "llama", 4, 1000, 16, 50, "float32")
 print("loading", flush=True)
 tables = {"output_labels": given.lazy()}
-load_descriptions(Server(host, database=database), model=model, version="v1", tables=tables, embedder=WordEmbedder())
+load_labels(Server(host, database=database), model=model, version="v1", tables=tables, embedder=WordEmbedder())
 print("loaded", flush=True)
 """
 
@@ -286,7 +284,7 @@ def seconds(server: Server) -> float:
 def test_a_load_killed_at_any_instant_leaves_all_or_nothing(
     database: Server, tables: Tables, model: ModelSpec, embedder: WordEmbedder, seed: int, seconds: float
 ) -> None:
-    load_descriptions(database, model=model, version="v1", tables=tables, embedder=embedder)
+    load_labels(database, model=model, version="v1", tables=tables, embedder=embedder)
     with loading(database) as loader:
         try:
             loader.wait(timeout=random.Random(seed).uniform(0, 1.1) * seconds)
@@ -311,7 +309,7 @@ def test_a_database_of_a_newer_release_is_refused(database: Server, tables: Tabl
     database.run(migrate)
     database.run(lambda c: c.execute("insert into neuron_db.schema_version values (99)"))
     with pytest.raises(BadInput, match=r"schema 99, made by a newer release.*Upgrade"):
-        load_descriptions(database, model=model, version="v1", tables=tables, embedder=WordEmbedder())
+        load_labels(database, model=model, version="v1", tables=tables, embedder=WordEmbedder())
     with pytest.raises(BadInput, match="schema 99"):
         open_neuron_db(database)
 

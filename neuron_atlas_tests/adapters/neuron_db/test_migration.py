@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from psycopg import sql
 
-from neuron_atlas.adapters.neuron_db import load_descriptions, migrate, open_neuron_db
+from neuron_atlas.adapters.neuron_db import load_labels, migrate, open_neuron_db
 from neuron_atlas.adapters.neuron_db.schema import steps
 from neuron_atlas.adapters.postgres import Server, ensure_vector
 from neuron_atlas.core.records import ModelSpec, Tables
@@ -60,7 +60,7 @@ def test_nothing_is_lost_on_the_way_and_what_is_new_is_said_to_be_missing(old: S
 
 
 def test_the_next_load_makes_an_older_label_set_whole(old: Server, tables: Tables, model: ModelSpec) -> None:
-    report = load_descriptions(old, model=model, version="v1", tables=tables, embedder=WordEmbedder())
+    report = load_labels(old, model=model, version="v1", tables=tables, embedder=WordEmbedder())
     assert report.is_new
     with open_neuron_db(old, embedder=WordEmbedder()) as neuron_db:
         found = neuron_db.search("city", mode="words")

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from neuron_atlas.adapters.neuron_db import load_contents, load_descriptions, open_neuron_db
+from neuron_atlas.adapters.neuron_db import load_label_set, load_labels, open_neuron_db
 from neuron_atlas.adapters.neuron_db import transluce as transluce_module
-from neuron_atlas.adapters.neuron_db.export import Form, read_contents, read_export, write_contents
+from neuron_atlas.adapters.neuron_db.export import Form, read_export, read_label_set, write_export
 from neuron_atlas.adapters.neuron_db.transluce import Fetched, fetch, foreign_labels, read_fetched
 from neuron_atlas.adapters.postgres import Server, ensure_database, ensure_vector
-from neuron_atlas.core.publication.search.records import Filters
+from neuron_atlas.core.publication.search.search_query import LabelConditions
 from neuron_atlas.core.records import ModelSpec, Tables
 from neuron_atlas.core.tables import QUANTILE_LEVELS
 from neuron_atlas.errors import BadInput, DamagedData, Incomplete
@@ -23,7 +23,7 @@ from neuron_atlas_tests.adapters.neuron_db.test_load import everything
 # ------------------------------------------------------------------------------------------------------------- export and back
 @pytest.fixture
 def loaded(database: Server, tables: Tables, model: ModelSpec, embedder: WordEmbedder) -> Server:
-    load_descriptions(database, model=model, version="v1", tables=tables, embedder=embedder)
+    load_labels(database, model=model, version="v1", tables=tables, embedder=embedder)
     return database
 
 
@@ -32,7 +32,7 @@ def test_what_is_exported_and_imported_is_what_was_there(
     server: Server, loaded: Server, tmp_path: Path, embedder: WordEmbedder, form: Form
 ) -> None:
     with loaded.connect(read_only=True) as connection:
-        manifest = write_contents(read_contents(connection), tmp_path / "out", form=form)
+        manifest = write_export(read_label_set(connection), tmp_path / "out", form=form)
     assert {name: entry.rows for name, entry in manifest.files.items()} == {
         "descriptions": 5,
         "neurons": 4,
@@ -40,19 +40,19 @@ def test_what_is_exported_and_imported_is_what_was_there(
         "exemplars": 2,
     }
     other = ensure_database(server, f"imported_{form}")
-    load_contents(other, read_export(tmp_path / "out"), embedder=embedder)
+    load_label_set(other, read_export(tmp_path / "out"), embedder=embedder)
     assert everything(other) == everything(loaded)
 
 
 def test_an_import_of_what_is_there_changes_nothing(loaded: Server, tmp_path: Path, embedder: WordEmbedder) -> None:
     with loaded.connect(read_only=True) as connection:
-        write_contents(read_contents(connection), tmp_path / "out")
-    assert not load_contents(loaded, read_export(tmp_path / "out"), embedder=embedder).is_new
+        write_export(read_label_set(connection), tmp_path / "out")
+    assert not load_label_set(loaded, read_export(tmp_path / "out"), embedder=embedder).is_new
 
 
 def test_a_damaged_or_unfinished_copy_is_named(loaded: Server, tmp_path: Path) -> None:
     with loaded.connect(read_only=True) as connection:
-        write_contents(read_contents(connection), tmp_path / "out")
+        write_export(read_label_set(connection), tmp_path / "out")
     file = tmp_path / "out" / "descriptions.parquet"
     whole = file.read_bytes()
     file.write_bytes(whole[:-10])
@@ -70,16 +70,16 @@ def test_folders_that_are_no_place_for_an_export_or_no_export_are_refused(loaded
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("mine")
     with loaded.connect(read_only=True) as connection:
-        contents = read_contents(connection)
+        contents = read_label_set(connection)
     with pytest.raises(BadInput, match="exists already"):
-        write_contents(contents, tmp_path / "full")
+        write_export(contents, tmp_path / "full")
     with pytest.raises(BadInput, match="is no export of a label set"):
         read_export(tmp_path / "full")
 
 
 def test_a_manifest_cannot_lead_out_of_its_folder(loaded: Server, tmp_path: Path) -> None:
     with loaded.connect(read_only=True) as connection:
-        write_contents(read_contents(connection), tmp_path / "out")
+        write_export(read_label_set(connection), tmp_path / "out")
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     manifest["files"]["neurons"]["name"] = "../out/neurons.parquet"
     (tmp_path / "out" / "manifest.json").write_text(json.dumps(manifest))
@@ -132,7 +132,7 @@ def imported(foreign: Server, database: Server, tmp_path: Path, embedder: WordEm
     taken = read_fetched(tmp_path, fetch(foreign, tmp_path))
     assert taken.left_out == 1
     for contents in taken.contents:
-        load_contents(database, contents, embedder=embedder)
+        load_label_set(database, contents, embedder=embedder)
     return database
 
 
@@ -157,7 +157,7 @@ def test_descriptions_keep_their_words_and_scores(imported: Server) -> None:
         assert link.label is None
         assert "cannot be taken over" in str(link.unlabeled_reason)
         assert {row.side for row in (rivers, verbs, link)} == {"input"}
-        hits = neuron_db.search("rivers", version="transluce v1", filters=Filters(min_score=0.4)).hits
+        hits = neuron_db.search("rivers", version="transluce v1", filters=LabelConditions(min_score=0.4)).hits
         assert [str(hit.id) for hit in hits] == ["L0/N1"]
 
 

@@ -67,7 +67,9 @@ def test_a_database_of_other_models_leaves_the_labels_alone(tmp_path: Path) -> N
 
 def test_what_was_left_out_is_counted_and_shown(capsys: pytest.CaptureFixture[str]) -> None:
     print_joined(
-        "neuronpedia", ImportResult(added=2, unchanged=1, refused=1, reasons=("L9/N9 is no neuron",)), ["line 4: no JSON"]
+        "neuronpedia",
+        ImportResult(added=2, unchanged=1, refused=1, reasons=("L9/N9 is no neuron",)),
+        ["line 4: no JSON"],
     )
     said = capsys.readouterr().out
     assert "2 labels added, 1 were there already" in said

@@ -14,7 +14,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from neuron_atlas.core.publication.filters.neuron_facts import DESCRIPTIONS, MODULES, Known, Reading, no_quantiles
+from neuron_atlas.core.publication.filters.neuron_facts import (
+    LABEL_COLUMNS,
+    MODULE_COLUMNS,
+    NeuronFacts,
+    Reading,
+    no_quantiles,
+)
 from neuron_atlas.core.tables import QUANTILE_LEVELS
 
 TOKENS = ("<s>", "the", " capital", " of", " the", " state", " containing", " Bend", " is", " Salem", ".")
@@ -43,7 +49,7 @@ class WordAxes:
 
 
 @pytest.fixture(scope="session")
-def known() -> Known:
+def known() -> NeuronFacts:
     quantiles = no_quantiles(LAYERS, NEURONS)
     for place, level in enumerate(
         QUANTILE_LEVELS
@@ -52,10 +58,10 @@ def known() -> Known:
         quantiles[place] = 0.0 if share == 0.5 else (1 if level > 0.5 else -1) * (2 - np.log10(share) - 1)
     quantiles[:, 2, 0] = np.nan
     modules = pl.DataFrame(
-        [(0, 0, "3.1", "capitals"), (0, 1, "3.2", "names"), (1, 2, "31", None)], schema=MODULES, orient="row"
+        [(0, 0, "3.1", "capitals"), (0, 1, "3.2", "names"), (1, 2, "31", None)], schema=MODULE_COLUMNS, orient="row"
     )
-    descriptions = pl.DataFrame(ROWS, schema=DESCRIPTIONS, orient="row")
-    return Known("r" * 64, LAYERS, NEURONS, descriptions, quantiles, modules, WordAxes())
+    descriptions = pl.DataFrame(ROWS, schema=LABEL_COLUMNS, orient="row")
+    return NeuronFacts("r" * 64, LAYERS, NEURONS, descriptions, quantiles, modules, WordAxes())
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from neuron_atlas.core.publication.top_k import strongest
+from neuron_atlas.core.publication.top_k import top_k_instances
 
 
 @given(
@@ -26,6 +26,6 @@ def test_they_are_the_first_of_all_when_sorted(seed, top_k, sign, threshold, blo
     passing = [place for place, s in size.items() if s > 0 and s >= np.float32(threshold)]
     expected = sorted(passing, key=lambda place: (-size[place], place))[:top_k]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(f"{strongest.__module__}.BLOCK", block)
-        found = strongest(values, top_k=top_k, threshold=threshold, sign=sign)
+        patch.setattr(f"{top_k_instances.__module__}.BLOCK", block)
+        found = top_k_instances(values, top_k=top_k, threshold=threshold, sign=sign)
     assert list(zip(*(part.tolist() for part in found), strict=True)) == expected

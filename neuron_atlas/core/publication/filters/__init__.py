@@ -3,7 +3,8 @@
 `algebra` is what filters are, `selection` how sets of items are held, `evaluate` what a filter finds, `words` the form people type.
 """
 
-from neuron_atlas.core.publication.filters.algebra import (
+from neuron_atlas.core.publication.filters.evaluate import found_by, select
+from neuron_atlas.core.publication.filters.filter_classes import (
     EVERYTHING,
     And,
     Attribution,
@@ -22,7 +23,6 @@ from neuron_atlas.core.publication.filters.algebra import (
     parts_of,
     read_filter,
 )
-from neuron_atlas.core.publication.filters.evaluate import found_by, select
 from neuron_atlas.core.publication.filters.selection import Selection, Size
 from neuron_atlas.core.publication.filters.text_form import TERMS, filter_of, words_of
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from neuron_atlas.core.publication.filters.algebra import (
+from neuron_atlas.core.publication.filters.filter_classes import (
     DEFAULT_NEAREST,
     DEFAULT_STRONGEST,
     And,
@@ -30,14 +30,14 @@ from neuron_atlas.core.publication.filters.algebra import (
     Tokens,
 )
 from neuron_atlas.core.publication.filters.selection import POLARITIES, Mask, Selection, Size
-from neuron_atlas.core.publication.top_k import strongest
+from neuron_atlas.core.publication.top_k import top_k_instances
 from neuron_atlas.errors import BadInput, Incomplete
 
 if TYPE_CHECKING:
-    from neuron_atlas.core.publication.filters.neuron_facts import Known, Reading
+    from neuron_atlas.core.publication.filters.neuron_facts import NeuronFacts, Reading
 
 
-def select(wanted: Filter, known: Known, reading: Reading | None = None) -> Selection:
+def select(wanted: Filter, known: NeuronFacts, reading: Reading | None = None) -> Selection:
     """The items that pass. Without a text there is one imagined position.
 
     Raises `BadInput` for a filter that needs a text where there is none, or names a token, position or neuron outside; and
@@ -98,7 +98,7 @@ def _needed(reading: Reading | None, kind: str) -> Reading:
 
 
 # -------------------------------------------------------------------------------------------------------- of what is known
-def found_by(wanted: Filter, known: Known) -> pl.DataFrame:
+def found_by(wanted: Filter, known: NeuronFacts) -> pl.DataFrame:
     """The descriptions (rows of `known.descriptions`) for which a filter holds their neurons, those it asks for most closely
     first; none where it says nothing of descriptions."""
     match wanted:
@@ -110,7 +110,7 @@ def found_by(wanted: Filter, known: Known) -> pl.DataFrame:
             return known.descriptions.clear()
 
 
-def _described(wanted: Description, known: Known, size: Size) -> Selection:
+def _described(wanted: Description, known: NeuronFacts, size: Size) -> Selection:
     found = _passing(wanted, known)
     mask = np.zeros((2, size.n_layers, size.n_neurons), np.bool_)
     mask[(found["polarity"].to_numpy() < 0).astype(np.intp), found["layer"].to_numpy(), found["neuron"].to_numpy()] = (
@@ -119,7 +119,7 @@ def _described(wanted: Description, known: Known, size: Size) -> Selection:
     return Selection.of_mask(size, mask)
 
 
-def _passing(wanted: Description, known: Known) -> pl.DataFrame:
+def _passing(wanted: Description, known: NeuronFacts) -> pl.DataFrame:
     """The descriptions that pass; the nearest first where it asks for a meaning."""
     rows = known.descriptions
     passes = pl.lit(True)
@@ -139,7 +139,7 @@ def _passing(wanted: Description, known: Known) -> pl.DataFrame:
     return found if wanted.similar_to is None else _nearest(found, wanted, wanted.similar_to, known)
 
 
-def _nearest(rows: pl.DataFrame, wanted: Description, question: str, known: Known) -> pl.DataFrame:
+def _nearest(rows: pl.DataFrame, wanted: Description, question: str, known: NeuronFacts) -> pl.DataFrame:
     """The rows near in meaning, one of each neuron and polarity, the nearest first, ties by layer and neuron: those of a least
     similarity, and at most `top_k`."""
     if known.meaning is None:
@@ -158,7 +158,7 @@ def _nearest(rows: pl.DataFrame, wanted: Description, question: str, known: Know
     return best if top_k is None else best.head(top_k)
 
 
-def _in_module(path: str, known: Known, size: Size) -> Selection:
+def _in_module(path: str, known: NeuronFacts, size: Size) -> Selection:
     members = known.modules.filter((pl.col("path") == path) | pl.col("path").str.starts_with(f"{path}."))
     mask = np.zeros((1, size.n_layers, size.n_neurons), np.bool_)
     mask[0, members["layer"].to_numpy(), members["neuron"].to_numpy()] = True
@@ -198,7 +198,7 @@ def _at_tokens(wanted: Tokens, reading: Reading) -> Selection:
     return Selection.of_positions(reading.size, chosen)
 
 
-def _in_tail(level: float, polarity: int, known: Known, reading: Reading) -> Selection:
+def _in_tail(level: float, polarity: int, known: NeuronFacts, reading: Reading) -> Selection:
     limits = known.tail(level, polarity=polarity)
     if np.isnan(limits).all():
         raise Incomplete(
@@ -211,6 +211,8 @@ def _in_tail(level: float, polarity: int, known: Known, reading: Reading) -> Sel
 def _attributed(wanted: Attribution, reading: Reading) -> Selection:
     relevance = reading.relevance(wanted.goal)
     top_k = wanted.top_k or (DEFAULT_STRONGEST if wanted.threshold is None else None)
-    layer, position, neuron = strongest(relevance, top_k=top_k, threshold=wanted.threshold or 0.0, sign=wanted.sign)
+    layer, position, neuron = top_k_instances(
+        relevance, top_k=top_k, threshold=wanted.threshold or 0.0, sign=wanted.sign
+    )
     polarity = np.where(reading.activations[layer, position, neuron] >= 0, 1, -1)
     return Selection.of_instances(reading.size, polarity=polarity, layer=layer, neuron=neuron, position=position)

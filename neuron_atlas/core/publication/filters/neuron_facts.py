@@ -1,4 +1,4 @@
-"""What filters and views need to know: of a model's neurons (`Known`, from an atlas or a NeuronDB) and of the text at hand
+"""What filters and views need to know: of a model's neurons (`NeuronFacts`, from an atlas or a NeuronDB) and of the text at hand
 (`Reading`, from the model)."""
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from neuron_atlas.core.labeling.evidence.precedence import LABELERS
+from neuron_atlas.core.labeling.evidence.precedence import labeler_rank
 from neuron_atlas.core.ports import Array, Embedder
-from neuron_atlas.core.publication.filters.algebra import TAILS, Goal
+from neuron_atlas.core.publication.filters.filter_classes import TAILS, Goal
 from neuron_atlas.core.publication.filters.selection import Size
-from neuron_atlas.core.publication.search.descriptions import meant
+from neuron_atlas.core.publication.search.label_records import text_to_embed
 from neuron_atlas.core.tables import QUANTILE_LEVELS
 from neuron_atlas.errors import BadInput, DamagedData
 
-DESCRIPTIONS = pl.Schema(
+LABEL_COLUMNS = pl.Schema(
     {
         "layer": pl.Int16(),
         "neuron": pl.Int32(),
@@ -37,11 +37,11 @@ DESCRIPTIONS = pl.Schema(
     }
 )
 """One row per neuron, polarity, side and labeler that has a label; `score` is corrected for chance, missing where not measured."""
-MODULES = pl.Schema({"layer": pl.Int16(), "neuron": pl.Int32(), "path": pl.String(), "name": pl.String()})
+MODULE_COLUMNS = pl.Schema({"layer": pl.Int16(), "neuron": pl.Int32(), "path": pl.String(), "name": pl.String()})
 """The finest module of a neuron, and what it is called (missing when unlabeled)."""
 
 
-class Meaning(Protocol):
+class LabelSimilarity(Protocol):
     """Texts compared by meaning."""
 
     def similarities(self, question: str, labels: pl.Series) -> Array:
@@ -54,7 +54,7 @@ class Meaning(Protocol):
 
 
 @dataclass(frozen=True)
-class Known:
+class NeuronFacts:
     """What is known of a model's neurons.
 
     `descriptions` and `modules` have the columns above; `quantiles` [15, L, I] are activations at `QUANTILE_LEVELS`, NaN where no
@@ -68,7 +68,7 @@ class Known:
     descriptions: pl.DataFrame
     quantiles: Array
     modules: pl.DataFrame
-    meaning: Meaning | None = None
+    meaning: LabelSimilarity | None = None
 
     def __post_init__(self) -> None:
         for name, frame in (("description", self.descriptions), ("module", self.modules)):
@@ -82,15 +82,15 @@ class Known:
                 )
 
     @classmethod
-    def nothing(cls, *, model_revision: str, n_layers: int, n_neurons: int) -> Known:
+    def nothing(cls, *, model_revision: str, n_layers: int, n_neurons: int) -> NeuronFacts:
         """A model of which nothing is known but its sizes."""
         return cls(
             model_revision,
             n_layers,
             n_neurons,
-            DESCRIPTIONS.to_frame(),
+            LABEL_COLUMNS.to_frame(),
             no_quantiles(n_layers, n_neurons),
-            MODULES.to_frame(),
+            MODULE_COLUMNS.to_frame(),
         )
 
     @cached_property
@@ -113,11 +113,8 @@ class Known:
     @cached_property
     def best(self) -> pl.DataFrame:
         """One description per neuron and polarity: output side before input, then the most trusted labeler, then by version."""
-        order = pl.col("labeler").replace_strict(
-            {name: place for place, name in enumerate(LABELERS)}, default=len(LABELERS), return_dtype=pl.Int32
-        )
         key = ("layer", "neuron", "polarity")
-        return self.descriptions.sort(*key, pl.col("side") == "input", order, "labeler", "version").unique(
+        return self.descriptions.sort(*key, pl.col("side") == "input", labeler_rank(), "labeler", "version").unique(
             key, keep="first", maintain_order=True
         )
 
@@ -154,7 +151,7 @@ class Reading:
 
 
 class EmbeddedLabels:
-    """Meaning by a sentence embedder: every distinct label is embedded once, when it is first needed.
+    """LabelSimilarity by a sentence embedder: every distinct label is embedded once, when it is first needed.
 
     `progress(done, total)` is told of long work.
     """
@@ -175,7 +172,9 @@ class EmbeddedLabels:
         fresh = [label for label in dict.fromkeys(labels) if label not in self._places]
         found: list[Array] = []
         for start in range(0, len(fresh), EMBEDDED_AT_ONCE):
-            found.append(self._embedder.embed([meant(label) for label in fresh[start : start + EMBEDDED_AT_ONCE]]))
+            found.append(
+                self._embedder.embed([text_to_embed(label) for label in fresh[start : start + EMBEDDED_AT_ONCE]])
+            )
             if self._progress is not None:
                 self._progress(min(start + EMBEDDED_AT_ONCE, len(fresh)), len(fresh))
         self._vectors = np.concatenate([self._vectors, *found])

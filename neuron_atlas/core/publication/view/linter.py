@@ -16,7 +16,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from neuron_atlas.core.ports import Array
-from neuron_atlas.core.publication.filters.neuron_facts import Known
+from neuron_atlas.core.publication.filters.neuron_facts import NeuronFacts
 
 FAR = 0.6
 """Mean cosine distance at which two groups are no longer one."""
@@ -41,7 +41,7 @@ class Finding:
     tokens: tuple[str, ...]
 
 
-def lint(found: pl.DataFrame, known: Known, *, least: int = LEAST, far: float = FAR) -> list[Finding]:
+def lint(found: pl.DataFrame, known: NeuronFacts, *, least: int = LEAST, far: float = FAR) -> list[Finding]:
     """Groups among neurons (rows of `listing.neurons`, strongest first): modules first, then meanings, larger ones first.
 
     Without an embedder only modules are found.
@@ -57,7 +57,7 @@ def lint(found: pl.DataFrame, known: Known, *, least: int = LEAST, far: float = 
     return [*sorted(modules, key=_size), *sorted(_by_meaning(rows, known, least, far), key=_size)]
 
 
-def _by_meaning(rows: pl.DataFrame, known: Known, least: int, far: float) -> list[Finding]:
+def _by_meaning(rows: pl.DataFrame, known: NeuronFacts, least: int, far: float) -> list[Finding]:
     told = rows.drop_nulls("label")
     if known.meaning is None or told.height < least:
         return []

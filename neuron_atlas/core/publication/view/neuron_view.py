@@ -24,11 +24,11 @@ import polars as pl
 
 from neuron_atlas.core.ports import Array
 from neuron_atlas.core.publication.filters import EVERYTHING, Attribution, Filter, Selection, parts_of, select
-from neuron_atlas.core.publication.filters.algebra import Goal
-from neuron_atlas.core.publication.filters.neuron_facts import Known, Reading
-from neuron_atlas.core.publication.view import listing
+from neuron_atlas.core.publication.filters.filter_classes import Goal
+from neuron_atlas.core.publication.filters.neuron_facts import NeuronFacts, Reading
+from neuron_atlas.core.publication.view import view_tables as listing
 from neuron_atlas.core.publication.view.linter import FAR, LEAST, MOST, Finding, lint
-from neuron_atlas.core.publication.view.saved import VERSION, SavedTurn, SavedView, read_saved, saved_steering
+from neuron_atlas.core.publication.view.saved_view import VERSION, SavedTurn, SavedView, read_saved, saved_steering
 from neuron_atlas.core.publication.view.steering import LEVEL as STEERING_LEVEL
 from neuron_atlas.core.publication.view.steering import How, Steering, steer
 from neuron_atlas.core.publication.view.viewed_model import ViewedModel
@@ -46,7 +46,7 @@ class NeuronView:
     def __init__(
         self,
         model: ViewedModel,
-        known: Known | None = None,
+        known: NeuronFacts | None = None,
         *,
         system: str | None = None,
         text: str | None = None,
@@ -65,7 +65,7 @@ class NeuronView:
                 "open the atlas of this model, or load the model of that atlas"
             )
         self.model = model
-        self.known = known or Known.nothing(
+        self.known = known or NeuronFacts.nothing(
             model_revision=spec.revision, n_layers=spec.n_layers, n_neurons=spec.n_neurons
         )
         self.filter = filter
@@ -349,7 +349,9 @@ class NeuronView:
         return beside.replace(target)
 
     @classmethod
-    def load(cls, path: str | Path, model: ViewedModel, known: Known | None = None, *, rules: str = "relp") -> Self:
+    def load(
+        cls, path: str | Path, model: ViewedModel, known: NeuronFacts | None = None, *, rules: str = "relp"
+    ) -> Self:
         """The view saved at `path`. Raises `BadInput` when there is none or it belongs to another revision of the model."""
         try:
             text = Path(path).read_text(encoding="utf-8")

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuron_atlas.core.publication.filters import Filter, Selection
-from neuron_atlas.core.publication.filters.neuron_facts import Known, Reading
+from neuron_atlas.core.publication.filters.neuron_facts import NeuronFacts, Reading
 from neuron_atlas.core.records import Edit
 from neuron_atlas.errors import BadInput
 
@@ -46,7 +46,7 @@ def steer(
     wanted: Filter,
     selection: Selection,
     reading: Reading | None,
-    known: Known,
+    known: NeuronFacts,
     *,
     strength: float,
     how: How = "set",

@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 
 from benchmarks.search_quality import CONCEPTS, Key, judge, ndcg
-from neuron_atlas.core.publication.search.bm25 import words_in
-from neuron_atlas.core.publication.search.descriptions import meant
+from neuron_atlas.core.publication.search.bm25 import query_terms
+from neuron_atlas.core.publication.search.label_records import text_to_embed
 
 
 def key(neuron: int) -> Key:
@@ -45,15 +45,15 @@ def test_there_are_sixty_questions_at_least() -> None:
 
 
 def test_the_opening_and_the_quotes_of_a_label_are_not_embedded() -> None:
-    assert meant("promotes “Ohio”, “Texas” and “run”") == "Ohio, Texas and run"
-    assert meant("fires on “is” after “capital”") == "is after capital"
-    assert meant("promotes capital-related words: Salem, Boise") == "capital-related words: Salem, Boise"
-    assert meant("names of US states") == "names of US states"
-    assert meant("promotes “”") == "promotes “”"  # nothing would be left
+    assert text_to_embed("promotes “Ohio”, “Texas” and “run”") == "Ohio, Texas and run"
+    assert text_to_embed("fires on “is” after “capital”") == "is after capital"
+    assert text_to_embed("promotes capital-related words: Salem, Boise") == "capital-related words: Salem, Boise"
+    assert text_to_embed("names of US states") == "names of US states"
+    assert text_to_embed("promotes “”") == "promotes “”"  # nothing would be left
 
 
 def test_function_words_are_looked_for_only_where_there_are_no_others() -> None:
-    assert words_in("the names of cities in this state") == ["name", "city", "state"]
-    assert words_in("is, has, does") == ["is", "has", "doe"]
-    assert words_in("of") == ["of"]
-    assert words_in("...") == []
+    assert query_terms("the names of cities in this state") == ["name", "city", "state"]
+    assert query_terms("is, has, does") == ["is", "has", "doe"]
+    assert query_terms("of") == ["of"]
+    assert query_terms("...") == []

@@ -11,10 +11,10 @@ import pytest
 
 from neuron_atlas.core.publication import filters as f
 from neuron_atlas.core.publication.filters.neuron_facts import (
-    DESCRIPTIONS,
-    MODULES,
+    LABEL_COLUMNS,
+    MODULE_COLUMNS,
     EmbeddedLabels,
-    Known,
+    NeuronFacts,
     no_quantiles,
 )
 from neuron_atlas.core.publication.view import NeuronView
@@ -36,14 +36,16 @@ def is_reader(name: str) -> bool:
 
 
 @pytest.fixture
-def known(model) -> Known:
+def known(model) -> NeuronFacts:
     """Top limits 10, 4, 2 and bottom limits -4 of the first three neurons; L1/N1 has no quantiles."""
     quantiles = no_quantiles(2, 2)
     quantiles[8:, 0, 0], quantiles[8:, 0, 1], quantiles[8:, 1, 0] = 10.0, 4.0, 2.0
     for layer, neuron in ((0, 0), (0, 1), (1, 0)):
         quantiles[:8, layer, neuron] = -4.0
-    modules = pl.DataFrame([(0, 0, "1.1", "counters"), (1, 0, "1.1", "counters")], schema=MODULES, orient="row")
-    return Known(model.spec.revision, 2, 2, pl.DataFrame(ROWS, schema=DESCRIPTIONS, orient="row"), quantiles, modules)
+    modules = pl.DataFrame([(0, 0, "1.1", "counters"), (1, 0, "1.1", "counters")], schema=MODULE_COLUMNS, orient="row")
+    return NeuronFacts(
+        model.spec.revision, 2, 2, pl.DataFrame(ROWS, schema=LABEL_COLUMNS, orient="row"), quantiles, modules
+    )
 
 
 @pytest.fixture
@@ -184,20 +186,20 @@ def test_neurons_come_with_their_strongest_token_label_and_module(view) -> None:
 
 def test_reference_the_best_label_speaks_whatever_the_order_of_rows(known) -> None:
     """With several versions the last row won."""
-    again = Known(known.model_revision, 2, 2, known.descriptions.reverse(), known.quantiles, known.modules)
+    again = NeuronFacts(known.model_revision, 2, 2, known.descriptions.reverse(), known.quantiles, known.modules)
     for told in (known, again):
         assert told.best.filter(layer=0, neuron=0)["label"].to_list() == ["counts the words"]
 
 
 def test_reference_a_neuron_without_quantiles_keeps_its_description(model) -> None:
     """Descriptions and quantiles were inner-joined."""
-    bare = Known(
+    bare = NeuronFacts(
         model.spec.revision,
         2,
         2,
-        pl.DataFrame(ROWS, schema=DESCRIPTIONS, orient="row"),
+        pl.DataFrame(ROWS, schema=LABEL_COLUMNS, orient="row"),
         no_quantiles(2, 2),
-        MODULES.to_frame(),
+        MODULE_COLUMNS.to_frame(),
     )
     view = NeuronView(model, bare, text="a bbb")
     assert view.neurons().filter(pl.col("neuron_id") == "L0/N0")["label"].to_list() == ["counts the words", None]
@@ -321,7 +323,7 @@ def test_reference_another_models_knowledge_or_view_is_refused(view, model, know
     with pytest.raises(BadInput, match="no saved view can be read"):
         NeuronView.load(tmp_path / "nowhere.json", model)
     with pytest.raises(BadInput, match="open the atlas of this model"):
-        NeuronView(model, Known.nothing(model_revision="other", n_layers=2, n_neurons=2))
+        NeuronView(model, NeuronFacts.nothing(model_revision="other", n_layers=2, n_neurons=2))
 
 
 def test_a_view_of_a_model_of_which_nothing_is_known(model) -> None:
@@ -372,7 +374,7 @@ class ByFirstWord:
 
 def test_the_linter_groups_by_module_and_meaning_and_names_both(model, known) -> None:
     embedder = ByFirstWord()
-    told = Known(**{**known.__dict__, "meaning": EmbeddedLabels(embedder)})
+    told = NeuronFacts(**{**known.__dict__, "meaning": EmbeddedLabels(embedder)})
     view = NeuronView(model, told, text="a bbb cc d")
     findings = view.linter(least=1)
     assert [(x.by, x.name, x.path) for x in findings if x.by == "module"] == [("module", "counters", "1.1")]

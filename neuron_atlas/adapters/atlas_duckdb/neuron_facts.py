@@ -9,17 +9,22 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from neuron_atlas.adapters.atlas_duckdb.index import NO_EMBEDDER
 from neuron_atlas.adapters.atlas_duckdb.schema import REBUILD, frame_of, statement
-from neuron_atlas.core.publication.filters.neuron_facts import DESCRIPTIONS, MODULES, Known, quantile_array
+from neuron_atlas.adapters.atlas_duckdb.search_index import NO_EMBEDDER
+from neuron_atlas.core.publication.filters.neuron_facts import (
+    LABEL_COLUMNS,
+    MODULE_COLUMNS,
+    NeuronFacts,
+    quantile_array,
+)
 from neuron_atlas.errors import BadInput, UnknownName
 
 Embed = Callable[[str], NDArray[np.float32]]
 
 
-def known_of(
+def read_neuron_facts(
     connection: duckdb.DuckDBPyConnection, metadata: Mapping[str, str], embed: Embed, *, corpus: str | None = None
-) -> Known:
+) -> NeuronFacts:
     """Everything that filters ask for: descriptions, modules, quantiles of a corpus (default: the one with most tokens) and,
     where the atlas holds vectors of its labels, their meaning; `embed` makes a question's vector.
 
@@ -41,19 +46,19 @@ def known_of(
         "SELECT layer, neuron, quantiles FROM activation_stats WHERE corpus = $corpus AND len(quantiles) > 0",
         {"corpus": wanted},
     )
-    return Known(
+    return NeuronFacts(
         model_revision=metadata["model_revision"],
         n_layers=n_layers,
         n_neurons=n_neurons,
-        descriptions=_typed(frame_of(connection, statement("queries/known_descriptions")), DESCRIPTIONS),
+        descriptions=_typed(frame_of(connection, statement("queries/label_records")), LABEL_COLUMNS),
         quantiles=quantile_array(stats, n_layers=n_layers, n_neurons=n_neurons),
-        modules=_typed(frame_of(connection, statement("queries/known_modules")), MODULES),
-        meaning=None if metadata.get("embedder", NO_EMBEDDER) == NO_EMBEDDER else AtlasMeaning(connection, embed),
+        modules=_typed(frame_of(connection, statement("queries/neuron_modules")), MODULE_COLUMNS),
+        meaning=None if metadata.get("embedder", NO_EMBEDDER) == NO_EMBEDDER else AtlasSimilarity(connection, embed),
     )
 
 
-class AtlasMeaning:
-    """`Meaning` by the vectors that the atlas holds of every label."""
+class AtlasSimilarity:
+    """`LabelSimilarity` by the vectors that the atlas holds of every label."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, embed: Embed) -> None:
         self._connection, self._embed = connection, embed

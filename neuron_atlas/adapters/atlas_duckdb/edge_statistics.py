@@ -32,7 +32,7 @@ FROM given.main.edges WHERE count > 0
 """
 
 
-def read_edges(path: str | Path) -> Tables:
+def read_edge_statistics(path: str | Path) -> Tables:
     """Table edge_stats, and where there neuron_profiles, and graphs, nodes and edges to draw prompts from.
 
     A file with `edges` only counts instances where an atlas counts prompts, and knows no flow. Raises `BadInput` when there is no

@@ -15,13 +15,14 @@ from neuron_atlas.adapters.neuron_db import (
     LabelSet,
     check_recall,
     find_label_set,
-    load_descriptions,
+    load_labels,
     nearest,
     open_neuron_db,
     search,
 )
 from neuron_atlas.adapters.postgres import Connection, Server, ensure_database, start_embedded, stop_embedded
-from neuron_atlas.core.publication.search.records import Filters, Found, Mode
+from neuron_atlas.core.publication.search.search_query import LabelConditions, Mode
+from neuron_atlas.core.publication.search.search_result import SearchResult
 from neuron_atlas.core.records import ModelSpec, NeuronId, Tables
 from neuron_atlas.errors import BadInput, PermanentError, UnknownName
 from neuron_atlas_tests.adapters.neuron_db.conftest import WordEmbedder
@@ -35,7 +36,7 @@ USE_INDEX = 0
 def cities(server: Server, tables: Tables, model: ModelSpec) -> Server:
     """Four labeled neurons, to be read only."""
     database = ensure_database(server, "cities")
-    load_descriptions(database, model=model, version="v1", tables=tables, embedder=WordEmbedder())
+    load_labels(database, model=model, version="v1", tables=tables, embedder=WordEmbedder())
     return database
 
 
@@ -43,7 +44,7 @@ def cities(server: Server, tables: Tables, model: ModelSpec) -> Server:
 def thousand(server: Server, many: Tables, model: ModelSpec) -> Server:
     """1,200 labeled neurons, to be read only."""
     database = ensure_database(server, "thousand")
-    load_descriptions(database, model=model, version="v1", tables=many, embedder=WordEmbedder())
+    load_labels(database, model=model, version="v1", tables=many, embedder=WordEmbedder())
     return database
 
 
@@ -64,9 +65,9 @@ def ask(
     exact_rows: int = 10_000,
     limit: int = 20,
     **filters: object,
-) -> Found:
-    def work(connection: Connection) -> Found:
-        chosen = Filters(**filters)  # pyright: ignore[reportArgumentType]
+) -> SearchResult:
+    def work(connection: Connection) -> SearchResult:
+        chosen = LabelConditions(**filters)  # pyright: ignore[reportArgumentType]
         return search(
             connection, label_set(connection), query, mode=mode, embedder=WordEmbedder(), filters=chosen, limit=limit,
             exact_rows=exact_rows,

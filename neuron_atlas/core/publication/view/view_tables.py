@@ -17,21 +17,21 @@ from numpy.typing import NDArray
 
 from neuron_atlas.core.ports import Array
 from neuron_atlas.core.publication.filters import Filter, Selection, found_by
-from neuron_atlas.core.publication.filters.neuron_facts import Known, Reading
-from neuron_atlas.core.publication.top_k import strongest
+from neuron_atlas.core.publication.filters.neuron_facts import NeuronFacts, Reading
+from neuron_atlas.core.publication.top_k import top_k_instances
 
 Order: TypeAlias = Literal["normalised", "activation", "relevance"]
 LEVEL = 1e-5
 """Share of tokens beyond the limit that activations are compared with."""
 
 
-def scales(known: Known, level: float = LEVEL) -> tuple[Array, Array]:
+def scales(known: NeuronFacts, level: float = LEVEL) -> tuple[Array, Array]:
     """What activations [L, I] of each sign are divided by: the tail of that sign, NaN where it has the other."""
     top, bottom = known.tail(level, polarity=1), -known.tail(level, polarity=-1)
     return np.where(top > 0, top, np.nan), np.where(bottom > 0, bottom, np.nan)
 
 
-def normalised(reading: Reading, known: Known, *, level: float = LEVEL) -> Array:
+def normalised(reading: Reading, known: NeuronFacts, *, level: float = LEVEL) -> Array:
     """Activations [L, T, I] as signed shares of their neuron's tail of the same sign."""
     top, bottom = scales(known, level)
     return _shares(reading, slice(None), top[:, None], bottom[:, None])
@@ -46,7 +46,7 @@ def _shares(reading: Reading, layer: int | slice, top: Array, bottom: Array) -> 
 def instances(
     selection: Selection,
     reading: Reading,
-    known: Known,
+    known: NeuronFacts,
     *,
     order: Order,
     limit: int | None,
@@ -72,7 +72,7 @@ def instances(
         is_in, activation = selection.of_layer(layer), reading.activations[layer]
         return np.where(np.where(activation >= 0, is_in[:, 0], is_in[:, 1]), values[order](layer), np.float32(0))
 
-    layer, position, neuron = strongest(map(masked, range(known.n_layers)), top_k=limit)
+    layer, position, neuron = top_k_instances(map(masked, range(known.n_layers)), top_k=limit)
     activation = reading.activations[layer, position, neuron]
     scale = np.where(activation >= 0, top[layer, neuron], bottom[layer, neuron])
     share = np.where(reading.is_counted[position], activation / scale, np.nan)
@@ -99,7 +99,7 @@ def instances(
 def neurons(
     selection: Selection,
     reading: Reading | None,
-    known: Known,
+    known: NeuronFacts,
     *,
     limit: int,
     level: float = LEVEL,
@@ -159,7 +159,7 @@ def neurons(
     )  # fmt: skip
 
 
-def _peaks(selection: Selection, reading: Reading, known: Known) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _peaks(selection: Selection, reading: Reading, known: NeuronFacts) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Where each neuron and polarity fires strongest among the ordinary tokens that are in (special ones where it fires at no
     other), and at how many tokens it fires: two [2, L, I]."""
     shape = (2, known.n_layers, known.n_neurons)
@@ -178,7 +178,7 @@ def _peaks(selection: Selection, reading: Reading, known: Known) -> tuple[NDArra
     return position, count
 
 
-def described(found: pl.DataFrame, known: Known, wanted: Filter | None = None) -> pl.DataFrame:
+def described(found: pl.DataFrame, known: NeuronFacts, wanted: Filter | None = None) -> pl.DataFrame:
     """Rows (layer, neuron, polarity) in their order with neuron_id and the label and description of each that a filter found it by,
     else the best."""
     key = ["layer", "neuron", "polarity"]

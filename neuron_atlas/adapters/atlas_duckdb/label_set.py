@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from neuron_atlas.adapters.atlas_duckdb.schema import PUBLISHED, frame_of, open_read_only
-from neuron_atlas.core.publication.search.label_set_contents import Contents, SizedModel, contents_of
+from neuron_atlas.core.publication.search.label_set_contents import LabelSetContents, SizedModel, collect_label_set
 from neuron_atlas.errors import BadInput
 
 TABLES = (
@@ -13,7 +13,7 @@ TABLES = (
 )  # fmt: skip
 
 
-def read_atlas(path: Path, *, version: str = "atlas") -> Contents:
+def read_atlas_label_set(path: Path, *, version: str = "atlas") -> LabelSetContents:
     """The contents of an atlas file, under the name `version`.
 
     Raises as `open_atlas`, and `BadInput` when the file does not say which model it is of.
@@ -28,4 +28,6 @@ def read_atlas(path: Path, *, version: str = "atlas") -> Contents:
     if missing:
         raise BadInput(f"{path} does not say its {', '.join(missing)}; expected an atlas that neuron-atlas published")
     model = SizedModel(facts["model_id"], facts["model_revision"], int(facts["n_layers"]), int(facts["n_neurons"]))
-    return contents_of({PUBLISHED[name].name: frame for name, frame in frames.items()}, model=model, version=version)
+    return collect_label_set(
+        {PUBLISHED[name].name: frame for name, frame in frames.items()}, model=model, version=version
+    )

@@ -11,10 +11,16 @@ from numpy.typing import NDArray
 from pgvector import HalfVector
 from psycopg import sql
 
-from neuron_atlas.adapters.neuron_db.records import LabelSet
+from neuron_atlas.adapters.neuron_db.stored_records import LabelSet
 from neuron_atlas.adapters.postgres import Connection, escape_text, unescaped
 from neuron_atlas.core.ports import Embedder
-from neuron_atlas.core.publication.filters.neuron_facts import DESCRIPTIONS, MODULES, Known, Meaning, quantile_array
+from neuron_atlas.core.publication.filters.neuron_facts import (
+    LABEL_COLUMNS,
+    MODULE_COLUMNS,
+    LabelSimilarity,
+    NeuronFacts,
+    quantile_array,
+)
 from neuron_atlas.core.tables import QUANTILE_LEVELS
 from neuron_atlas.errors import BadInput, UnknownName
 
@@ -22,7 +28,9 @@ Read: TypeAlias = Callable[[Callable[[Connection], "list[tuple[object, ...]]"]],
 """Runs one piece of reading on a connection of its own."""
 
 
-def known_of(connection: Connection, label_set: LabelSet, meaning: Meaning, *, corpus: str | None = None) -> Known:
+def read_neuron_facts(
+    connection: Connection, label_set: LabelSet, meaning: LabelSimilarity, *, corpus: str | None = None
+) -> NeuronFacts:
     """Everything that filters ask for: descriptions and modules of a label set, its model's quantiles over a corpus (default: the
     one with most tokens). Raises `UnknownName` for a corpus that was not read."""
     (n_layers, n_neurons), *_ = connection.execute(
@@ -45,15 +53,15 @@ def known_of(connection: Connection, label_set: LabelSet, meaning: Meaning, *, c
         [label_set.model, _corpus(connection, label_set, corpus)],
     ).fetchall()
     schema = {"layer": pl.Int16(), "neuron": pl.Int32(), "quantiles": pl.List(pl.Float32())}
-    return Known(
+    return NeuronFacts(
         model_revision=label_set.revision,
         n_layers=n_layers,
         n_neurons=n_neurons,
-        descriptions=unescaped(pl.DataFrame(descriptions, schema=DESCRIPTIONS, orient="row")),
+        descriptions=unescaped(pl.DataFrame(descriptions, schema=LABEL_COLUMNS, orient="row")),
         quantiles=quantile_array(
             pl.DataFrame(quantiles, schema=schema, orient="row"), n_layers=n_layers, n_neurons=n_neurons
         ),
-        modules=unescaped(pl.DataFrame(modules, schema=MODULES, orient="row")),
+        modules=unescaped(pl.DataFrame(modules, schema=MODULE_COLUMNS, orient="row")),
         meaning=meaning,
     )
 
@@ -73,8 +81,8 @@ def _corpus(connection: Connection, label_set: LabelSet, wanted: str | None) -> 
     return wanted or (names[0] if names else "")
 
 
-class NeuronDbMeaning:
-    """`Meaning` by the vectors that a NeuronDB holds of every label."""
+class NeuronDbSimilarity:
+    """`LabelSimilarity` by the vectors that a NeuronDB holds of every label."""
 
     def __init__(self, read: Read, label_set: LabelSet, embedder: Callable[[LabelSet], Embedder]) -> None:
         self._read, self._label_set, self._embedder = read, label_set, embedder

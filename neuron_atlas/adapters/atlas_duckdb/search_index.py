@@ -13,39 +13,43 @@ import polars as pl
 
 from neuron_atlas.adapters.atlas_duckdb.schema import frame_of, statement
 from neuron_atlas.core.ports import Embedder
-from neuron_atlas.core.publication.search.bm25 import index_words
-from neuron_atlas.core.publication.search.descriptions import described, meant, numbered
+from neuron_atlas.core.publication.search.bm25 import bm25_index
+from neuron_atlas.core.publication.search.label_records import label_records, numbered_records, text_to_embed
 from neuron_atlas.core.records import Tables
 from neuron_atlas.core.tables import INPUT_LABELS, OUTPUT_LABELS
 
 NO_EMBEDDER = "none"
 
 
-def write_neuron_words(connection: duckdb.DuckDBPyConnection) -> None:
+def write_neuron_index(connection: duckdb.DuckDBPyConnection) -> None:
     """The index of what `search_fields.sql` selects."""
     fields = frame_of(connection, statement("build/search_fields"))
     neurons = fields.select("layer", "neuron").unique().sort("layer", "neuron").with_row_index("document")
     neurons = neurons.with_columns(pl.col("document").cast(pl.Int32))
-    words = index_words(fields.join(neurons, on=["layer", "neuron"]))
+    words = bm25_index(fields.join(neurons, on=["layer", "neuron"]))
     documents = neurons.join(words.documents, on="document").sort("document")
     _write(connection, "search_documents", documents.select("document", "layer", "neuron", "length"))
     _write(connection, "search_terms", words.terms)
     _write(connection, "search_postings", words.postings)
 
 
-def write_labels(connection: duckdb.DuckDBPyConnection, tables: Tables, embedder: Embedder | None) -> dict[str, str]:
+def write_label_index(
+    connection: duckdb.DuckDBPyConnection, tables: Tables, embedder: Embedder | None
+) -> dict[str, str]:
     """Every description, with the words and, given an embedder, the vectors of labels; returns facts for `metadata`."""
     labels = {table.name: tables.get(table.name, table.empty().lazy()) for table in (OUTPUT_LABELS, INPUT_LABELS)}
-    rows = described({**tables, **labels})
+    rows = label_records({**tables, **labels})
     texts = rows["label"].drop_nulls().unique().sort().to_list()
-    descriptions, words = numbered(rows, {text: key for key, text in enumerate(texts)})
+    descriptions, words = numbered_records(rows, {text: key for key, text in enumerate(texts)})
     _write(connection, "descriptions", descriptions)
     _write(connection, "label_terms", words.terms)
     _write(connection, "label_postings", words.postings)
     if embedder is None:
         return {"embedder": NO_EMBEDDER, "embedder_dimension": "0"}
     vectors = (
-        embedder.embed([meant(text) for text in texts]) if texts else np.empty((0, embedder.dimension), np.float32)
+        embedder.embed([text_to_embed(text) for text in texts])
+        if texts
+        else np.empty((0, embedder.dimension), np.float32)
     )
     embeddings = pl.Series("embedding", vectors, dtype=pl.Array(pl.Float32, embedder.dimension))
     keys = pl.Series("text_key", range(len(texts)), dtype=pl.Int32)

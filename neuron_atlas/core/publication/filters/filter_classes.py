@@ -132,7 +132,7 @@ class Quantile(_Filter):
     """Instances in a tail of their neuron's own activations over the corpus.
 
     At or above the quantile 1 - `level` (top, polarity +), or at or below `level` (bottom, polarity -). Quantiles are of ordinary
-    tokens: special ones of a text never pass, nor do neurons without quantiles (`Known.missing_quantiles` counts them).
+    tokens: special ones of a text never pass, nor do neurons without quantiles (`NeuronFacts.missing_quantiles` counts them).
     """
 
     kind: Literal["quantile"] = "quantile"

@@ -12,14 +12,14 @@ import polars as pl
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
-from neuron_atlas.adapters.neuron_db.edit import Change, Key, delete, query, write
-from neuron_atlas.adapters.neuron_db.known import NeuronDbMeaning, known_of
+from neuron_atlas.adapters.neuron_db.edit import Change, LabelKey, delete, query, write
+from neuron_atlas.adapters.neuron_db.label_search import NEURONS, search
 from neuron_atlas.adapters.neuron_db.label_sets import find_label_set, list_label_sets
 from neuron_atlas.adapters.neuron_db.nearest import Scope
+from neuron_atlas.adapters.neuron_db.neuron_facts import NeuronDbSimilarity, read_neuron_facts
 from neuron_atlas.adapters.neuron_db.recall import check_recall
-from neuron_atlas.adapters.neuron_db.records import Description, LabelSet, RecallReport
 from neuron_atlas.adapters.neuron_db.schema import check_schema
-from neuron_atlas.adapters.neuron_db.search import NEURONS, search
+from neuron_atlas.adapters.neuron_db.stored_records import LabelRecord, LabelSet, RecallReport
 from neuron_atlas.adapters.postgres import (
     Connection,
     Pool,
@@ -31,8 +31,9 @@ from neuron_atlas.adapters.postgres import (
 )
 from neuron_atlas.adapters.sql import where
 from neuron_atlas.core.ports import Embedder
-from neuron_atlas.core.publication.filters.neuron_facts import Known
-from neuron_atlas.core.publication.search.records import EVERYTHING, Filters, Found, Mode, Question
+from neuron_atlas.core.publication.filters.neuron_facts import NeuronFacts
+from neuron_atlas.core.publication.search.search_query import ANY_LABEL, LabelConditions, Mode, SearchQuery
+from neuron_atlas.core.publication.search.search_result import SearchResult
 from neuron_atlas.core.records import NeuronId
 from neuron_atlas.core.tables import ACTIVATION_STATS, EXEMPLARS
 
@@ -64,7 +65,7 @@ class NeuronDb:
     restarted or busy, and stopped when a statement takes longer than `timeout_ms`. Searches are read-only. `model` (id or
     revision) and `version` choose the label set, and may be left out where there is only one.
 
-    `insert`, `update`, `upsert` and `delete` change single descriptions; whole label sets are loaded by `load_descriptions`.
+    `insert`, `update`, `upsert` and `delete` change single descriptions; whole label sets are loaded by `load_labels`.
     """
 
     def __init__(
@@ -100,21 +101,21 @@ class NeuronDb:
 
     def search(
         self,
-        query: Question = None,
+        query: SearchQuery = None,
         *,
         mode: Mode = "hybrid",
-        filters: Filters = EVERYTHING,
+        filters: LabelConditions = ANY_LABEL,
         limit: int = 20,
         model: str | None = None,
         version: str | None = None,
-    ) -> Found:
+    ) -> SearchResult:
         """The descriptions that pass the filters and answer `query` best, best first; without one, those that pass, best score
         first (see `ports.LabelSearch`).
 
         Raises `BadInput`, `UnknownName` or `Incomplete` for a question that cannot be answered.
         """
 
-        def work(connection: Connection) -> Found:
+        def work(connection: Connection) -> SearchResult:
             label_set = find_label_set(connection, model=model, version=version)
             needed = isinstance(query, str) and mode != "words"
             embedder = self._embedder_of(label_set) if needed else None
@@ -124,34 +125,34 @@ class NeuronDb:
 
     def query(
         self,
-        filters: Filters = EVERYTHING,
+        filters: LabelConditions = ANY_LABEL,
         *,
         limit: int = 10_000,
         model: str | None = None,
         version: str | None = None,
-    ) -> tuple[Description, ...]:
+    ) -> tuple[LabelRecord, ...]:
         """The descriptions that pass the filters, unlabeled ones as well, by layer, neuron, polarity, side and labeler."""
 
-        def work(connection: Connection) -> tuple[Description, ...]:
+        def work(connection: Connection) -> tuple[LabelRecord, ...]:
             label_set = find_label_set(connection, model=model, version=version)
             return query(connection, Scope(label_set, where(filters, neurons=NEURONS)), limit=limit)
 
         return self._read(work)
 
-    def insert(self, rows: Collection[Description], *, model: str | None = None, version: str | None = None) -> int:
+    def insert(self, rows: Collection[LabelRecord], *, model: str | None = None, version: str | None = None) -> int:
         """Add descriptions that are not there yet, all or none; returns how many. Raises `BadInput` when another description of
         that neuron, polarity, side and labeler is there."""
         return self._write(rows, "insert", model, version)
 
-    def update(self, rows: Collection[Description], *, model: str | None = None, version: str | None = None) -> int:
+    def update(self, rows: Collection[LabelRecord], *, model: str | None = None, version: str | None = None) -> int:
         """Replace descriptions that are there, all or none; returns how many changed. Raises `BadInput` when one is not."""
         return self._write(rows, "update", model, version)
 
-    def upsert(self, rows: Collection[Description], *, model: str | None = None, version: str | None = None) -> int:
+    def upsert(self, rows: Collection[LabelRecord], *, model: str | None = None, version: str | None = None) -> int:
         """Add what is not there and replace what is; returns how many rows changed."""
         return self._write(rows, "upsert", model, version)
 
-    def delete(self, keys: Collection[Key], *, model: str | None = None, version: str | None = None) -> int:
+    def delete(self, keys: Collection[LabelKey], *, model: str | None = None, version: str | None = None) -> int:
         """Delete descriptions by (layer, neuron, polarity, side, labeler); returns how many there were."""
 
         def work(connection: Connection) -> int:
@@ -160,7 +161,7 @@ class NeuronDb:
 
         return self._pool.run(work, timeout_ms=self.timeout_ms)
 
-    def _write(self, rows: Collection[Description], how: Change, model: str | None, version: str | None) -> int:
+    def _write(self, rows: Collection[LabelRecord], how: Change, model: str | None, version: str | None) -> int:
         def work(connection: Connection) -> int:
             label_set = find_label_set(connection, model=model, version=version)
             return write(connection, label_set, rows, how=how, embedder=self._embedder_of(label_set))
@@ -188,13 +189,13 @@ class NeuronDb:
 
         return self._read(work)
 
-    def known(self, *, corpus: str | None = None, model: str | None = None, version: str | None = None) -> Known:
+    def known(self, *, corpus: str | None = None, model: str | None = None, version: str | None = None) -> NeuronFacts:
         """What filters and `NeuronView` need to know of the neurons, with quantiles over `corpus` (default: the largest)."""
 
-        def work(connection: Connection) -> Known:
+        def work(connection: Connection) -> NeuronFacts:
             label_set = find_label_set(connection, model=model, version=version)
-            meaning = NeuronDbMeaning(self._read, label_set, self._embedder_of)
-            return known_of(connection, label_set, meaning, corpus=corpus)
+            meaning = NeuronDbSimilarity(self._read, label_set, self._embedder_of)
+            return read_neuron_facts(connection, label_set, meaning, corpus=corpus)
 
         return self._pool.run(work, read_only=True, timeout_ms=KNOWN_TIMEOUT_MS)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from neuron_atlas.core.publication.search.records import RECALL_NEEDED
+from neuron_atlas.core.publication.search.search_result import RECALL_NEEDED
 from neuron_atlas.core.records import NeuronId
 
 
@@ -36,7 +36,7 @@ class LabelSet:
 
 
 @dataclass(frozen=True, slots=True)
-class Description:
+class LabelRecord:
     """One description as it is stored: what `labeler` says of one polarity of a neuron, on one side.
 
     `label` is None when the labeler gave none; `unlabeled_reason` says why. `score` is corrected for chance, `measured` is the

@@ -5,23 +5,23 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from neuron_atlas.adapters.neuron_db import NeuronDb, load_descriptions
+from neuron_atlas.adapters.neuron_db import NeuronDb, load_labels
 from neuron_atlas.adapters.postgres import Server, ensure_database
 from neuron_atlas.core.publication import filters as f
-from neuron_atlas.core.publication.filters.neuron_facts import Known
+from neuron_atlas.core.publication.filters.neuron_facts import NeuronFacts
 from neuron_atlas.core.records import ModelSpec, Tables
 from neuron_atlas.errors import UnknownName
 from neuron_atlas_tests.adapters.neuron_db.conftest import WordEmbedder
 
 
-def neurons(wanted: f.Filter, known: Known) -> set[tuple[int, int, int]]:
+def neurons(wanted: f.Filter, known: NeuronFacts) -> set[tuple[int, int, int]]:
     place, layer, neuron = np.nonzero(f.select(wanted, known).anywhere)
     return {(1 - 2 * p, at, n) for p, at, n in zip(place.tolist(), layer.tolist(), neuron.tolist(), strict=True)}
 
 
 def test_filters_find_what_the_database_says(server: Server, tables: Tables, model: ModelSpec) -> None:
     place = ensure_database(server, "known")
-    load_descriptions(place, model=model, version="v1", tables=tables, embedder=WordEmbedder())
+    load_labels(place, model=model, version="v1", tables=tables, embedder=WordEmbedder())
     with NeuronDb(place, embedder=WordEmbedder()) as database:
         known = database.known()
         assert (known.model_revision, known.n_layers, known.n_neurons) == ("revision-1", 4, 1000)

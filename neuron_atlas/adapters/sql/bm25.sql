@@ -1,4 +1,4 @@
--- Ranking by words (BM25), for Postgres and DuckDB alike; core/search/words.py has the formula.
+-- Ranking by words (BM25), for Postgres and DuckDB alike; core/publication/search/bm25.py has the formula.
 with asked as (
     select unnest(cast(:words as text[])) as word
 ),
