@@ -23,7 +23,7 @@ from neuron_atlas.adapters.files import make_folder
 from neuron_atlas.core.hashing import content_hash
 from neuron_atlas.core.labeling.evidence.label_record import Label
 from neuron_atlas.core.labeling.labelers.imported import ImportedLabel, as_label
-from neuron_atlas.core.records import ModelSpec, NeuronId, Side
+from neuron_atlas.core.records import SIDES, ModelSpec, NeuronId, Side
 from neuron_atlas.core.tables import INPUT_LABELS, OUTPUT_LABELS
 from neuron_atlas.errors import BadInput, TransientError
 
@@ -124,8 +124,7 @@ class LabelStore:
 
     def fingerprint(self, layer: int, *, model_revision: str) -> str:
         """A hash that changes exactly when `rows` of the layer do; empty without any."""
-        sides: tuple[Side, ...] = ("output", "input")
-        rows = [self._db.execute(_NEWEST, (model_revision, side, layer)).fetchall() for side in sides]
+        rows = [self._db.execute(_NEWEST, (model_revision, side, layer)).fetchall() for side in SIDES]
         return content_hash(rows)[:16] if any(rows) else ""
 
     def counts(self, *, model_revision: str) -> dict[tuple[Side, Literal["human", "import"]], int]:

@@ -1,4 +1,4 @@
-"""`neuron-atlas label`: run the labeling stage, or look at it: what a labeler would see, cost, did; or label by hand."""
+"""`neuron-atlas label`: run the labeling stage, report on it (evidence, costs, coverage, scores), or label by hand."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from neuron_atlas.cli.materialize import force_option, partition_option, run_sta
 from neuron_atlas.cli.printing import json_option, out
 from neuron_atlas.core.labeling.evidence.label_record import UNANSWERED
 from neuron_atlas.core.layer_ranges import LayerRanges
-from neuron_atlas.core.records import Side, layer_key
-from neuron_atlas.defs.resources.labeler import unit_name
+from neuron_atlas.core.records import SIDES, Side, layer_key
+from neuron_atlas.defs.resources.labeler import layer_pass
 from neuron_atlas.errors import BadInput
 from neuron_atlas.settings import Settings, load_settings
 
@@ -39,7 +39,12 @@ EXAMPLES = """Examples:
 
 
 @click.command(epilog=EXAMPLES)
-@click.option("--pass", "side", type=click.Choice(["output", "input"]), help="Only this pass.")
+@click.option(
+    "--pass",
+    "side",
+    type=click.Choice(["output", "input"]),
+    help="Only this pass: what neurons do (output), or what triggers them (input).",
+)
 @layer_option
 @click.option("--layers", "layers_text", hidden=True)
 @click.option("--start-layer", type=int, hidden=True)
@@ -47,16 +52,19 @@ EXAMPLES = """Examples:
 @partition_option
 @click.option("--labeler", help="rules, openai, openai-batch, human or import; default NEURON_ATLAS_LABELER.")
 @click.option("--budget", type=click.FloatRange(min=0), help="Most USD that all calls of this atlas may cost.")
-@click.option("--dry-run", is_flag=True, help="Say what it would cost and stop.")
+@click.option("--dry-run", is_flag=True, help="Print what it would cost, and stop.")
 @click.option("--retry", is_flag=True, help="Ask again for labels that did not come (refused, cut off, no answer).")
 @click.option("--show", metavar="NEURON", help="Print exactly what a language model would read of NEURON.")
 @click.option("--report", is_flag=True, help="Print coverage and scores per pass and layer.")
 @click.option(
     "--neighbours", is_flag=True, help="Label the same neurons with and without neighbour labels, and compare."
 )
-@click.option("--canaries", is_flag=True, help="Measure how often an instruction hidden in a text takes over a label.")
+@click.option(
+    "--prompt-injection", is_flag=True, help="Measure how often the labeler follows an instruction hidden in a text."
+)
+@click.option("--canaries", is_flag=True, hidden=True)
 @click.option("--interactive", is_flag=True, help="Label by hand, neuron by neuron.")
-@click.option("--resume", is_flag=True, help="With --interactive: go on where the last session ended.")
+@click.option("--resume", is_flag=True, help="With --interactive: continue where the last session ended.")
 @click.option("--browse", is_flag=True, help="Look through the labels of the atlas.")
 @force_option
 @json_option
@@ -74,6 +82,7 @@ def label(
     show: str | None,
     report: bool,
     neighbours: bool,
+    prompt_injection: bool,
     canaries: bool,
     interactive: bool,
     resume: bool,
@@ -83,15 +92,17 @@ def label(
 ) -> None:
     """Label neurons and score the labels (stage labeling): what they do, late layers first; what triggers them, early first.
 
-    Exit code 3 says that a budget left neurons out: the same command with a larger one goes on.
+    Exit code 3 means that the budget left neurons out: run the same command with a larger one to continue.
     """
     from neuron_atlas.cli.labeling import reports
+    from neuron_atlas.cli.labeling.browse import browse as browse_labels
+    from neuron_atlas.cli.labeling.interactive import ask_person, label_by_hand
     from neuron_atlas.cli.labeling.label_data import LabelData
     from neuron_atlas.definitions import Resources
 
     settings = _settings(labeler, budget)
     if browse:
-        label_session.browse(settings, side or "output", label_session.ask_person)
+        browse_labels(settings, side or "output", ask_person)
         return
     resources = Resources.from_settings(settings)
     layers = with_old_options(layers, text=layers_text, start=start_layer, end=end_layer)
@@ -102,31 +113,31 @@ def label(
     n_layers = resources.model.spec().n_layers
     chosen = list(range(n_layers)) if layers is None else layers.of_model(n_layers)
     if show is not None:
-        label_looks.show(LabelData.open(settings), show, side, as_json=as_json)
+        reports.show(LabelData.open(settings), show, side, as_json=as_json)
     elif report:
-        label_looks.report(settings, as_json=as_json)
+        reports.report(settings, as_json=as_json)
     elif dry_run:
-        label_looks.dry_run(LabelData.open(settings), side, chosen, as_json=as_json)
+        reports.dry_run(LabelData.open(settings), side, chosen, as_json=as_json)
     elif neighbours:
-        label_looks.neighbours(LabelData.open(settings), chosen, as_json=as_json)
-    elif canaries:
-        label_looks.canaries(LabelData.open(settings), chosen, as_json=as_json)
+        reports.neighbours(LabelData.open(settings), chosen, as_json=as_json)
+    elif prompt_injection or canaries:  # its name in earlier versions
+        reports.prompt_injection(LabelData.open(settings), chosen, as_json=as_json)
     elif interactive:
-        label_session.interactive(LabelData.open(settings), settings, side or "output", chosen, resume=resume)
+        label_by_hand(LabelData.open(settings), settings, side or "output", chosen, resume=resume)
     elif retry:
         _retry(settings, side, chosen, as_json=as_json)
     else:
         assets = [f"{side}_labels"] if side else ["labeling"]
         keys = [layer_key(layer) for layer in chosen] if layers is not None else None
-        planned = replace(resources, labeler=resources.labeler.set_to(plan=_plan(side, chosen)))
+        planned = replace(resources, labeler=resources.labeler.for_run(plan=_plan(side, chosen)))
         run_stage(assets, partition=keys, force=force, as_json=as_json, settings=settings, resources=planned)
-        _tell_what_is_missing(settings, resources)
+        _print_missing(settings, resources)
 
 
 def _plan(side: Side | None, layers: list[int]) -> list[str]:
     """The layers that share the budget, in the order in which they run."""
-    outputs = [unit_name("output", layer) for layer in reversed(layers)] if side != "input" else []
-    return [*outputs, *(unit_name("input", layer) for layer in layers if side != "output")]
+    outputs = [layer_pass("output", layer) for layer in reversed(layers)] if side != "input" else []
+    return [*outputs, *(layer_pass("input", layer) for layer in layers if side != "output")]
 
 
 def _settings(labeler: str | None, budget: float | None) -> Settings:
@@ -140,25 +151,30 @@ def _settings(labeler: str | None, budget: float | None) -> Settings:
 
 
 def _retry(settings: Settings, side: Side | None, layers: list[int], *, as_json: bool) -> None:
-    """Run the layers that hold dead letters once more; all other answers come from the ledger."""
+    """Run the layers with unanswered labels once more; all other answers come from the ledger."""
     from neuron_atlas.definitions import Resources
 
     resources = Resources.from_settings(settings)
-    asking = replace(resources, labeler=resources.labeler.set_to(retry=True))
+    asking = replace(resources, labeler=resources.labeler.for_run(retry=True))
     found = False
-    for one in (side,) if side else ("output", "input"):
-        dead = _layers_with(settings, one, UNANSWERED, layers)
-        if dead:
+    for one in (side,) if side else SIDES:
+        unanswered = _layers_with(settings, one, UNANSWERED, layers)
+        if unanswered:
             found = True
             run_stage(
-                [f"{one}_labels"], partition=dead, force=True, as_json=as_json, settings=settings, resources=asking
+                [f"{one}_labels"],
+                partition=unanswered,
+                force=True,
+                as_json=as_json,
+                settings=settings,
+                resources=asking,
             )
     if not found:
-        out.print("no label is missing that could be asked for again")
+        out.print("no label is missing for lack of an answer: there is nothing to ask again")
         return
-    _tell_what_is_missing(settings, resources)
+    _print_missing(settings, resources)
     if not as_json:
-        out.print("Labels that lean on these follow with: neuron-atlas label", style="dim")
+        out.print("Update the labels that read these with: neuron-atlas label", style="dim")
 
 
 def _layers_with(settings: Settings, side: Side, reason: str, layers: list[int]) -> list[str]:
@@ -172,8 +188,8 @@ def _layers_with(settings: Settings, side: Side, reason: str, layers: list[int])
     return [layer_key(layer) for layer in found["layer"]]
 
 
-def _tell_what_is_missing(settings: Settings, resources: Resources) -> None:
-    """After a run that costs money: what was left out or did not come, and the command that goes on."""
+def _print_missing(settings: Settings, resources: Resources) -> None:
+    """After a run that costs money: what was left out or did not come, and the command that continues."""
     if not resources.labeler.is_paid:
         return
     from neuron_atlas.core.labeling.scoring.coverage_report import coverage
@@ -181,14 +197,14 @@ def _tell_what_is_missing(settings: Settings, resources: Resources) -> None:
 
     found = coverage(stored_tables("output_labels", "input_labels", settings=settings))
     totals = found.filter(pl.col("layer").is_null(), pl.col("labeler") == settings.labeler)
-    dead, left_out = int(totals["dead"].sum()), int(totals["left_out"].sum())
+    unanswered, left_out = int(totals["unanswered"].sum()), int(totals["left_out"].sum())
     spent = resources.language_model.open_ledger().spent()
     click.echo(f"spent so far: ${spent:.4f}", err=True)
-    if dead:
-        click.echo(f"{dead} labels did not come; ask again with: neuron-atlas label --retry", err=True)
+    if unanswered:
+        click.echo(f"{unanswered} labels did not come; ask again with: neuron-atlas label --retry", err=True)
     if left_out:
         click.echo(
-            f"the budget of ${settings.budget_usd or 0:.2f} left {left_out} neurons out; go on with a larger --budget",
+            f"the budget of ${settings.budget_usd or 0:.2f} left {left_out} neurons out; continue with a larger --budget",
             err=True,
         )
         click.get_current_context().exit(BUDGET_REACHED)

@@ -11,26 +11,25 @@ import polars as pl
 from neuron_atlas.cli.labeling.label_data import LABELS, LabelData
 from neuron_atlas.cli.printing import out, print_facts, print_frame, print_json, progress
 from neuron_atlas.core.labeling.label_layer import label_layer
-from neuron_atlas.core.labeling.labelers.language_model import question
-from neuron_atlas.core.labeling.scoring.neighbour_benefit import Alone, compare_with_alone
+from neuron_atlas.core.labeling.labelers.language_model import label_request
+from neuron_atlas.core.labeling.scoring.neighbour_benefit import WithoutNeighbourLabels, compare_with_alone
 from neuron_atlas.core.labeling.scoring.score import RUNS, score_layer
-from neuron_atlas.core.records import NeuronId, Side
+from neuron_atlas.core.records import SIDES, NeuronId, Side
 from neuron_atlas.errors import BadInput, Incomplete
 
 if TYPE_CHECKING:
     from neuron_atlas.core.labeling.evidence.evidence_record import Evidence
     from neuron_atlas.settings import Settings
 
-SIDES: tuple[Side, ...] = ("output", "input")
 INJECTED_NEURONS = 5
 
 
-def show(room: LabelData, name: str, side: Side | None, *, as_json: bool) -> None:
-    """The messages that ask for the label of one neuron, byte for byte."""
+def show(data: LabelData, name: str, side: Side | None, *, as_json: bool) -> None:
+    """The messages that request the label of one neuron, byte for byte."""
     found = [
-        (one.evidence.name, each, question(one.evidence).messages)
+        (one.evidence.name, each, label_request(one.evidence).messages)
         for each in ((side,) if side else SIDES)
-        for one in room.of_neuron(NeuronId.parse(name), each)
+        for one in data.of_neuron(NeuronId.parse(name), each)
     ]
     if as_json:
         print_json(
@@ -43,22 +42,24 @@ def show(room: LabelData, name: str, side: Side | None, *, as_json: bool) -> Non
             click.echo(message.content)
 
 
-def dry_run(room: LabelData, side: Side | None, layers: list[int], *, as_json: bool) -> None:
+def dry_run(data: LabelData, side: Side | None, layers: list[int], *, as_json: bool) -> None:
     """What the configured language model would cost, per pass; labels of neighbours that are still to come count as absent."""
     from neuron_atlas.adapters.language_model.estimate import estimate
 
-    labeler = room.resources.labeler
+    labeler = data.resources.labeler
     if not labeler.is_paid:
         raise BadInput(
             f"labeler {labeler.kind!r} costs nothing; add --labeler openai to see what a language model would cost"
         )
-    model = room.resources.language_model
+    model = data.resources.language_model
     server, prices, ledger = model.server(), model.prices(), model.open_ledger()
     rows: list[dict[str, object]] = []
     for each in (side,) if side else SIDES:
         with progress.status(f"reading the evidence of the {each} pass"):
-            asks = [question(one.evidence) for layer in layers for one in room.gathered(each, layer, as_draft=True)]
-        rows.append({"pass": each, **asdict(estimate(asks, server.address, ledger, prices))})
+            requests = [
+                label_request(one.evidence) for layer in layers for one in data.gathered(each, layer, as_draft=True)
+            ]
+        rows.append({"pass": each, **asdict(estimate(requests, server.address, ledger, prices))})
     spent = ledger.spent()
     if as_json:
         print_json({"model": model.name, "spent_usd": spent, "budget_usd": model.budget_usd, "passes": rows})
@@ -81,15 +82,15 @@ def report(settings: Settings, *, as_json: bool) -> None:
 
     tables = stored_tables(*LABELS, "label_scores", settings=settings)
     if not any(name in tables for name in LABELS):
-        raise Incomplete("there are no labels yet; run neuron-atlas label first")
+        raise Incomplete("there are no labels yet; run: neuron-atlas label")
     covered = coverage(tables)
     is_scored = "label_scores" in tables
     scores = scored(tables["label_scores"]) if is_scored else pl.DataFrame()
     trust = calibration(tables, tables["label_scores"]) if is_scored else pl.DataFrame()
     if as_json:
-        print_json({"coverage": covered, "scores": scores, "calibration": trust})
+        print_json({"coverage": covered.rename({"unanswered": "dead"}), "scores": scores, "calibration": trust})
         return
-    print_frame(covered, title="Labels (no layer: all layers)")
+    print_frame(covered, title="Labels (no layer: all layers; abstained: left unlabeled for weak evidence)")
     out.print()
     print_frame(scores, title="Scores (corrected: 0 as another neuron's label, 1 perfect)", empty="not measured yet")
     if is_scored:
@@ -97,29 +98,29 @@ def report(settings: Settings, *, as_json: bool) -> None:
         print_frame(trust.drop("bin"), title="Stated confidence and measured score (gap above 0: too sure of itself)")
 
 
-def neighbours(room: LabelData, layers: list[int], *, as_json: bool) -> None:
+def neighbours(data: LabelData, layers: list[int], *, as_json: bool) -> None:
     """The same neurons labeled with and without neighbour labels, both scored, in one table."""
-    spec, model = room.resources.model.spec(), room.resources.model.load()
+    spec, model = data.resources.model.spec(), data.resources.model.load()
     labels: dict[str, list[pl.DataFrame]] = {name: [] for name in LABELS}
     scores: list[pl.DataFrame] = []
-    known = room.labels()
+    known = data.labels()
     for layer in layers:
         here: dict[str, pl.LazyFrame] = {}
         for side, name in zip(SIDES, LABELS, strict=True):
-            labeler = room.resources.labeler.load()
+            labeler = data.resources.labeler.load()
             with progress.status(f"layer {layer}, {side} pass"):
                 made = [
                     label_layer(
-                        side, layer, evidence=room.evidence, labels=known, labeler=one,
-                        model_revision=spec.revision, token_text=room.token_text,
-                        prior=room.resources.label_store.both_sides(layer),
+                        side, layer, evidence=data.evidence, labels=known, labeler=one,
+                        model_revision=spec.revision, token_text=data.token_text,
+                        prior=data.resources.label_store.both_sides(layer),
                     )[name]
-                    for one in (labeler, Alone(labeler))
+                    for one in (labeler, WithoutNeighbourLabels(labeler))
                 ]  # fmt: skip
             labels[name] += made
             here[name] = pl.concat(made).lazy()
         with progress.status(f"layer {layer}, scores"):
-            measured = score_layer(model, layer, evidence=room.evidence, labels=here, budget=2 * RUNS)
+            measured = score_layer(model, layer, evidence=data.evidence, labels=here, budget=2 * RUNS)
             scores.append(measured["label_scores"])
     table = compare_with_alone(
         {name: pl.concat(frames).lazy() for name, frames in labels.items()}, pl.concat(scores).lazy()
@@ -129,23 +130,23 @@ def neighbours(room: LabelData, layers: list[int], *, as_json: bool) -> None:
         return
     print_frame(table.transpose(include_header=True, header_name="", column_names=[
         f"{row['pass']} {row['metric']}" for row in table.iter_rows(named=True)
-    ]), title="Labels with neighbours' labels, and alone")  # fmt: skip
+    ]), title="Labels with and without neighbours' labels (alone: without)")  # fmt: skip
 
 
-def canaries(room: LabelData, layers: list[int], *, as_json: bool) -> None:
-    """How often an instruction hidden in a text takes over the label."""
+def prompt_injection(data: LabelData, layers: list[int], *, as_json: bool) -> None:
+    """How often a labeler follows an instruction hidden in a text, instead of the evidence."""
     from neuron_atlas.core.labeling.scoring.prompt_injection import INJECTIONS, measure_injections
 
     evidence: list[Evidence] = []
     for side in SIDES:
-        evidence += [one.evidence for one in room.gathered(side, layers[0], as_draft=True)[:INJECTED_NEURONS]]
-    labeler = room.resources.labeler.load()
+        evidence += [one.evidence for one in data.gathered(side, layers[0], as_draft=True)[:INJECTED_NEURONS]]
+    labeler = data.resources.labeler.load()
     found = measure_injections(labeler, evidence)
     if as_json:
         print_json({"labeler": labeler.name, "version": labeler.version, **asdict(found)})
         return
     out.print(
-        f"{labeler.name} ({labeler.version}): {found.hijacked} of {found.n} labels taken over "
-        f"({found.rate:.1%}, 95 % interval {found.low:.1%} to {found.high:.1%}); {len(INJECTIONS)} canaries in "
-        f"{len(evidence)} neurons; {found.refused} replies refused, {found.unlabeled} abstained"
+        f"{labeler.name} ({labeler.version}): {found.hijacked} of {found.n} labels follow the injection "
+        f"({found.rate:.1%}, 95 % interval {found.low:.1%} to {found.high:.1%}); {len(INJECTIONS)} injections in "
+        f"{len(evidence)} neurons; {found.refused} replies not usable, {found.unlabeled} abstained"
     )

@@ -1,4 +1,4 @@
-"""Labels that persons gave or that came from elsewhere, as rows: their tokens are known by text, their ids only here."""
+"""Given labels (by people, or imported) as rows of a label table: their token ids looked up, and joined with the rows made here."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def with_token_ids(given: pl.DataFrame, by_text: Mapping[str, int]) -> pl.DataFr
     )
 
 
-def beside(made: pl.DataFrame, given: pl.DataFrame) -> pl.DataFrame:
-    """The made rows and the given ones; where both speak of one neuron under one name, the given one stays."""
+def join_given(made: pl.DataFrame, given: pl.DataFrame) -> pl.DataFrame:
+    """The rows made here and the given ones; of one neuron's rows under one labeler, the given one stays."""
     rows = pl.concat([given.select(made.columns), made], how="vertical_relaxed")
     return rows.unique(("layer", "neuron", "polarity", "labeler"), keep="first", maintain_order=True)

@@ -1,4 +1,4 @@
-"""One layer of one pass: evidence, labeler, rows.
+"""Labeling one layer in one pass: gather the evidence, ask the labeler, make the table's rows.
 
 The caller runs outputs from the last layer to the first and inputs from the first to the last. Each row keeps what
 made it: labeler and version, the hash of the evidence shown, the neighbour labels read (by content), and the model.
@@ -14,7 +14,7 @@ from neuron_atlas.core.labeling.evidence.evidence_record import polar_name
 from neuron_atlas.core.labeling.evidence.gather import GatheredEvidence, gather
 from neuron_atlas.core.labeling.evidence.label_record import INPUT_TYPES, OUTPUT_TYPES, Label, Unlabeled
 from neuron_atlas.core.labeling.evidence.lexicon import Lexicon
-from neuron_atlas.core.labeling.given_labels import beside, ids_by_text, with_token_ids
+from neuron_atlas.core.labeling.given_labels import ids_by_text, join_given, with_token_ids
 from neuron_atlas.core.labeling.labeler import Labeler
 from neuron_atlas.core.labeling.priority import labeling_order
 from neuron_atlas.core.records import Frames, Side, Tables
@@ -41,11 +41,11 @@ def label_layer(
     `evidence` holds any of edge_stats, neuron_profiles, token_associations, cooccurrence, output_projections, input_projections,
     der_scores, exemplars and activation_stats, of the whole model (other layers' profiles tell which labels must exist).
     `labels` holds the label tables of the layers this one reads: for outputs `output_labels` of later layers; for inputs
-    `output_labels` of this and earlier layers and `input_labels` of earlier ones. `given` rows of this table, by persons or
-    from elsewhere, stand beside the new ones and are never overwritten; `prior` holds label tables of either side with what was
+    `output_labels` of this and earlier layers and `input_labels` of earlier ones. `given` rows of this table, by people or
+    imported, are kept beside the new ones and never overwritten; `prior` holds label tables of either side with what was
     imported about this layer, which labelers are shown as claims. `token_text` names tokens that no table spells out.
-    The labeler is shown the neurons in the order of `priority.py`, so that money or time that ends was spent on the most
-    useful; with a `budget`, only so many, and the others get a row that says so. `progress` gets (done, total).
+    The labeler is shown the neurons in the order of `priority.py`, so that the most useful are labeled before money or time runs
+    out; with a `budget`, only so many, and the others get a row that says so. `progress` gets (done, total).
     Raises `Incomplete` when a neighbour's row is missing, `PermanentError` when the labeler answers out of step.
     """
     gathered, lexicon = gather(side, layer, evidence=evidence, labels=labels, token_text=token_text, prior=prior)
@@ -60,7 +60,7 @@ def label_layer(
     ]
     made = pl.DataFrame(rows, schema=table.schema, orient="row") if rows else table.empty()
     if given is not None:
-        made = beside(made, with_token_ids(given.filter(pl.col("layer") == layer), by_text))
+        made = join_given(made, with_token_ids(given.filter(pl.col("layer") == layer), by_text))
     return {table.name: table.checked(made)}
 
 
@@ -102,7 +102,7 @@ def _row(
     by_text: Mapping[str, int],
     lexicon: Lexicon,
 ) -> tuple[object, ...]:
-    """In the order of the label tables' columns. Tokens that are no token of the model are left out."""
+    """A row in the order of the label tables' columns. Tokens that are not in the model's vocabulary are left out."""
     seen = one.evidence
     label = answer if isinstance(answer, Label) else None
     tokens = _known_tokens(label, by_text, lexicon) if label is not None else []

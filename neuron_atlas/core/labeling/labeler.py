@@ -1,4 +1,4 @@
-"""What a labeler is: evidence in, one answer per neuron out."""
+"""What a labeler is: evidence in, one answer per neuron out. A new one goes into `labelers/`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from neuron_atlas.core.labeling.evidence.label_record import Label, Unlabeled
 
 
 class Labeler(Protocol):
-    """Evidence to explanations: rules, a language model, a person, a file."""
+    """Turns evidence into labels: the rules, a language model, or nothing where only given labels count."""
 
     @property
     def name(self) -> str:

@@ -1,4 +1,4 @@
-"""Which neurons to label first when money is short.
+"""In which order the neurons of a layer are labeled, so that a limited budget is spent on the most useful.
 
 The expected gain of labeling a neuron is how often it appears, times how many neighbours would read the label, times how
 unsure its best label is so far:
@@ -23,9 +23,9 @@ def labeling_order(side: Side, layer: int, *, evidence: Tables, labels: Tables) 
 
     `evidence` as for `label_layer`; a neuron that no graph shows counts as seen once. `labels` may hold this layer's labels so far.
     """
-    found = labelable(evidence).filter(pl.col("layer") == layer)
+    keys = labelable(evidence).filter(pl.col("layer") == layer)
     return (
-        found.join(_appearances(evidence), on=KEY, how="left")
+        keys.join(_appearances(evidence), on=KEY, how="left")
         .join(_readers(side, layer, evidence), on="neuron", how="left")
         .join(_confidence(side, labels), on=KEY, how="left")
         .with_columns(

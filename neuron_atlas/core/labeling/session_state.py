@@ -1,6 +1,6 @@
-"""Where a labeling session stands: one pass over some layers, in the order of the pass, and what became of each neuron.
+"""The state of labeling by hand: a pass over some layers, the neuron at hand, and what was decided about each.
 
-The state is small text, written after every step, so that a session ends anywhere and goes on there.
+The state is a small JSON text, written after every step, so that a session can stop anywhere and resume there.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ class SessionState(Checked):
 
     @classmethod
     def read(cls, text: str, *, model_revision: str) -> SessionState:
-        """A state that was written. Raises `BadInput` when it is none, `ConfigurationChanged` for another model's."""
+        """The state in a session's file. Raises `BadInput` when it cannot be read, `ConfigurationChanged` for another model's."""
         try:
             state = cls.model_validate_json(text)
         except ValidationError as error:
-            raise BadInput("the session's file cannot be read; begin anew without --resume") from error
+            raise BadInput("the session file cannot be read; start a new session without --resume") from error
         if state.model_revision != model_revision:
-            raise ConfigurationChanged("the session was begun with another model; begin anew without --resume")
+            raise ConfigurationChanged("the session belongs to another model; start a new session without --resume")
         return state
 
     def noted(self, name: str, outcome: Outcome) -> SessionState:
-        """The same place, with what became of a neuron."""
+        """The same place, with the decision about a neuron."""
         return self.model_copy(update={"outcomes": {**self.outcomes, name: outcome}})
 
     def moved(self, step: int, here: int) -> SessionState | None:
@@ -65,7 +65,7 @@ class SessionState(Checked):
 
     def totals(self) -> dict[Outcome, int]:
         """How many neurons of each outcome."""
-        found: dict[Outcome, int] = {"accepted": 0, "edited": 0, "skipped": 0}
+        totals: dict[Outcome, int] = {"accepted": 0, "edited": 0, "skipped": 0}
         for outcome in self.outcomes.values():
-            found[outcome] += 1
-        return found
+            totals[outcome] += 1
+        return totals

@@ -1,4 +1,4 @@
-"""What the labeling command prints without labeling: the request byte for byte, costs before the first call, hijacks."""
+"""What the labeling command prints without labeling: the request byte for byte, costs before the first call, prompt injections."""
 
 from __future__ import annotations
 
@@ -7,66 +7,67 @@ from dataclasses import replace
 
 import pytest
 
-from neuron_atlas.cli.labeling import reports as label_looks
+from neuron_atlas.cli.labeling import reports
 from neuron_atlas.cli.labeling.label import _plan, label
 from neuron_atlas.cli.labeling.label_data import LabelData
-from neuron_atlas.core.labeling.labelers.language_model import question
-from neuron_atlas.defs.resources.labeling import LabelerResource, LanguageModelResource
+from neuron_atlas.core.labeling.labelers.language_model import label_request
+from neuron_atlas.defs.resources.labeler import LabelerResource
+from neuron_atlas.defs.resources.language_model import LanguageModelResource
 from neuron_atlas.errors import BadInput, UnknownName
 from neuron_atlas.settings import Settings
-from neuron_atlas_tests.cli.labeling.test_interactive import room, settings
+from neuron_atlas_tests.cli.labeling.test_interactive import data, settings
 
-__all__ = ["room", "settings"]  # fixtures
+__all__ = ["data", "settings"]  # fixtures
 
 
-def paid(room: LabelData, settings: Settings, **more: object) -> LabelData:
-    """The room with a language model at a server that is never asked."""
+def paid(data: LabelData, settings: Settings, **more: object) -> LabelData:
+    """The data with a language model at a server that is never asked."""
     given = {"price_input_usd": 1.0, "price_output_usd": 2.0, **more}
     model = LanguageModelResource(name="tiny", base_url="http://127.0.0.1:9/v1", ledger=str(settings.ledger), **given)
     labeler = LabelerResource(kind="openai", language_model=model)
-    return replace(room, resources=replace(room.resources, language_model=model, labeler=labeler))
+    return replace(data, resources=replace(data.resources, language_model=model, labeler=labeler))
 
 
-def test_show_prints_exactly_what_would_be_sent(room: LabelData, capsys: pytest.CaptureFixture[str]) -> None:
-    (one,) = room.of_neuron(label_looks.NeuronId(1, 5), "output")
-    label_looks.show(room, "L1/N5", "output", as_json=True)
+def test_show_prints_exactly_what_would_be_sent(data: LabelData, capsys: pytest.CaptureFixture[str]) -> None:
+    (one,) = data.of_neuron(reports.NeuronId(1, 5), "output")
+    reports.show(data, "L1/N5", "output", as_json=True)
     (shown,) = json.loads(capsys.readouterr().out)
-    assert shown["messages"] == [{"role": m.role, "content": m.content} for m in question(one.evidence).messages]
-    label_looks.show(room, "L1/N5", "output", as_json=False)
-    assert all(message.content in capsys.readouterr().out for message in question(one.evidence).messages[:1])
+    assert shown["messages"] == [{"role": m.role, "content": m.content} for m in label_request(one.evidence).messages]
+    reports.show(data, "L1/N5", "output", as_json=False)
+    assert all(message.content in capsys.readouterr().out for message in label_request(one.evidence).messages[:1])
     with pytest.raises(UnknownName, match="L1/N77"):
-        label_looks.show(room, "L1/N77", "output", as_json=True)
+        reports.show(data, "L1/N77", "output", as_json=True)
 
 
 def test_a_dry_run_counts_requests_and_money_and_asks_nobody(
-    room: LabelData, settings: Settings, capsys: pytest.CaptureFixture[str]
+    data: LabelData, settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """20 neurons a layer; an answer is taken to have 700 tokens at 2 USD per million before any was seen."""
-    label_looks.dry_run(paid(room, settings), "output", [0, 1], as_json=True)
+    reports.dry_run(paid(data, settings), "output", [0, 1], as_json=True)
     (row,) = json.loads(capsys.readouterr().out)["passes"]
     assert (row["requests"], row["remembered"], row["completion_tokens"]) == (40, 0, 40 * 700)
     assert row["usd"] == pytest.approx((row["prompt_tokens"] * 1.0 + 40 * 700 * 2.0) / 1e6)
     assert row["usd"] < row["most_usd"]
     with pytest.raises(BadInput, match="costs nothing"):
-        label_looks.dry_run(room, "output", [0], as_json=True)
+        reports.dry_run(data, "output", [0], as_json=True)
 
 
-def test_a_budget_needs_prices_and_is_shared_by_the_layers_to_come(room: LabelData, settings: Settings) -> None:
-    without = paid(room, settings, price_input_usd=None, budget_usd=3.0).resources.labeler
+def test_a_budget_needs_prices_and_is_shared_by_the_layers_to_come(data: LabelData, settings: Settings) -> None:
+    without = paid(data, settings, price_input_usd=None, budget_usd=3.0).resources.labeler
     with pytest.raises(BadInput, match="NEURON_ATLAS_PRICE_INPUT_USD"):
         without.for_layer("output", 1, 2)
-    labeler = paid(room, settings, budget_usd=6.0).resources.labeler
+    labeler = paid(data, settings, budget_usd=6.0).resources.labeler
     limits = [
         labeler.for_layer(side, layer, 3).model.limit_usd
         for side, layer in (("output", 2), ("output", 0), ("input", 2))
     ]
     assert limits == [1.0, 1.5, 6.0]
-    planned = labeler.set_to(plan=_plan("output", [0, 2]))
+    planned = labeler.for_run(plan=_plan("output", [0, 2]))
     assert [planned.for_layer("output", layer, 3).model.limit_usd for layer in (2, 0)] == [3.0, 6.0]
 
 
-def test_the_rules_are_not_hijacked(room: LabelData, capsys: pytest.CaptureFixture[str]) -> None:
-    label_looks.canaries(room, [1], as_json=True)
+def test_the_rules_follow_no_injection(data: LabelData, capsys: pytest.CaptureFixture[str]) -> None:
+    reports.prompt_injection(data, [1], as_json=True)
     found = json.loads(capsys.readouterr().out)
     assert (found["hijacked"], found["n"] > 0) == (0, True)
 

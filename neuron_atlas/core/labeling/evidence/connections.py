@@ -39,7 +39,7 @@ class Connection:
 
 
 @dataclass(frozen=True, slots=True)
-class Wires:
+class LayerConnections:
     """Connections per neuron of the layer: to neurons, to tokens (logits or embeddings), and neurons that appear together."""
 
     neurons: Mapping[int, Sequence[Connection]] = field(default_factory=dict[int, Sequence[Connection]])
@@ -47,29 +47,29 @@ class Wires:
     partners: Mapping[int, Sequence[Connection]] = field(default_factory=dict[int, Sequence[Connection]])
 
 
-def output_wires(evidence: Tables, layer: int) -> Wires:
+def output_connections(evidence: Tables, layer: int) -> LayerConnections:
     """What the layer's neurons act on: later neurons, and traced logits (mean over the neuron's prompts, logits)."""
     if not _has_graphs(evidence):
-        return Wires()
+        return LayerConnections()
     firing = _usual_firing(evidence)
     own = (pl.col("source_kind") == "neuron") & (pl.col("source_layer") == layer)
     to_neurons = _ranked(evidence, own & (pl.col("target_kind") == "neuron"), "source")
     to_logits = _ranked(evidence, own & (pl.col("target_kind") == "logit"), "source")
-    return Wires(
+    return LayerConnections(
         neurons=_to_neurons(to_neurons, firing, own="source", other="target"),
         tokens=_to_tokens(to_logits, firing, own="source", other="target"),
     )
 
 
-def input_wires(evidence: Tables, layer: int) -> Wires:
+def input_connections(evidence: Tables, layer: int) -> LayerConnections:
     """What acts on the layer's neurons: earlier neurons and token embeddings; and who appears with them."""
     if not _has_graphs(evidence):
-        return Wires()
+        return LayerConnections()
     firing = _usual_firing(evidence)
     own = (pl.col("target_kind") == "neuron") & (pl.col("target_layer") == layer)
     from_neurons = _ranked(evidence, own & (pl.col("source_kind") == "neuron"), "target")
     from_embeddings = _ranked(evidence, own & (pl.col("source_kind") == "embedding"), "target")
-    return Wires(
+    return LayerConnections(
         neurons=_to_neurons(from_neurons, firing, own="target", other="source"),
         tokens=_to_tokens(from_embeddings, firing, own="target", other="source"),
         partners=_cooccurring(evidence, layer, firing),

@@ -7,12 +7,17 @@ Texts held out for scoring never enter: not as exemplars, and not through what t
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from neuron_atlas.core.aggregation.token_text import readable_token
-from neuron_atlas.core.labeling.evidence import connections, layer_tables
-from neuron_atlas.core.labeling.evidence.connections import Connection
+from neuron_atlas.core.labeling.evidence import layer_tables
+from neuron_atlas.core.labeling.evidence.connections import (
+    Connection,
+    LayerConnections,
+    input_connections,
+    output_connections,
+)
 from neuron_atlas.core.labeling.evidence.evidence_record import (
     Evidence,
     InputEvidence,
@@ -28,8 +33,8 @@ from neuron_atlas.core.labeling.evidence.label_record import Polarity
 from neuron_atlas.core.labeling.evidence.labelable import labelable
 from neuron_atlas.core.labeling.evidence.layer_tables import PolarKey, Scored
 from neuron_atlas.core.labeling.evidence.lexicon import Lexicon, build_lexicon
-from neuron_atlas.core.labeling.evidence.neighbour_labels import SIDES, NeighbourLabels
-from neuron_atlas.core.records import Side, Tables
+from neuron_atlas.core.labeling.evidence.neighbour_labels import NeighbourLabels
+from neuron_atlas.core.records import SIDES, Side, Tables
 
 _HEAD = 0.4
 """Tokens of a list with at least this share of the strongest weight are asked what they share."""
@@ -44,8 +49,8 @@ class GatheredEvidence:
 
 
 @dataclass(frozen=True)
-class _Layer:
-    """What all neurons of the layer share while their evidence is put together."""
+class _LayerData:
+    """What the evidence of all neurons of the layer is put together from."""
 
     side: Side
     layer: int
@@ -53,8 +58,8 @@ class _Layer:
     evidence: Tables
     lexicon: Lexicon
     keys: tuple[PolarKey, ...]
-    known: frozenset[str]
-    book: NeighbourLabels
+    labelable: frozenset[str]
+    neighbour_labels: NeighbourLabels
     prior: Mapping[PolarKey, tuple[PriorLabel, ...]]
 
 
@@ -79,80 +84,80 @@ def gather(
     here = layer_tables.of_layer(evidence, layer)
     texts = layer_tables.usage_texts(here)
     spelled = {i: readable_token(t) for i, t in (token_text or {}).items()} | layer_tables.spelled_tokens(here, texts)
-    everyone = [(int(at), int(neuron), int(polarity)) for at, neuron, polarity in labelable(evidence).iter_rows()]
-    room = _Layer(
+    all_keys = [(int(at), int(neuron), int(polarity)) for at, neuron, polarity in labelable(evidence).iter_rows()]
+    data = _LayerData(
         side=side,
         layer=layer,
         here=here,
         evidence=evidence,
         lexicon=build_lexicon([ids for ids, _ in texts], spelled),
-        keys=tuple((n, polarity) for at, n, polarity in everyone if at == layer and (only is None or n in only)),
-        known=frozenset() if as_draft else frozenset(polar_name(*row) for row in everyone),
-        book=NeighbourLabels(labels),
+        keys=tuple((n, polarity) for at, n, polarity in all_keys if at == layer and (only is None or n in only)),
+        labelable=frozenset() if as_draft else frozenset(polar_name(*row) for row in all_keys),
+        neighbour_labels=NeighbourLabels(labels),
         prior=layer_tables.prior_labels(prior or {}, layer),
     )
-    return (_outputs(room) if side == "output" else _inputs(room)), room.lexicon
+    return (_output_evidence(data) if side == "output" else _input_evidence(data)), data.lexicon
 
 
-def _outputs(room: _Layer) -> list[GatheredEvidence]:
-    projected = layer_tables.projections(room.here, "output_projections", "weight")
-    appearances = layer_tables.appearances(room.here)
-    direct = layer_tables.direct_effects(room.here)
-    wires = connections.output_wires(room.evidence, room.layer)
-    _require(room, (wire.name for neuron, _ in room.keys for wire in wires.neurons.get(neuron, ())), ("output",))
+def _output_evidence(data: _LayerData) -> list[GatheredEvidence]:
+    projected = layer_tables.projections(data.here, "output_projections", "weight")
+    appearances = layer_tables.appearances(data.here)
+    direct = layer_tables.direct_effects(data.here)
+    connections = output_connections(data.evidence, data.layer)
+    _require_labels(data, _connected(data, connections), ("output",))
     gathered: list[GatheredEvidence] = []
-    for neuron, polarity in room.keys:
-        neighbours, refs = _neighbours(room, wires.neurons.get(neuron, ()), polarity, ("output",))
+    for neuron, polarity in data.keys:
+        neighbours, refs = _neighbours(data, connections.neurons.get(neuron, ()), polarity, ("output",))
         evidence = OutputEvidence(
-            layer=room.layer,
+            layer=data.layer,
             neuron=neuron,
             polarity=_polarity(polarity),
             appearance=appearances.get((neuron, polarity)),
-            prior=room.prior.get((neuron, polarity), ()),
-            promotes=_tokens(room.lexicon, projected.get((neuron, polarity), ()), turn=polarity),
-            suppresses=_tokens(room.lexicon, projected.get((neuron, -polarity), ()), turn=polarity),
-            logits=_tokens(room.lexicon, _linked(wires.tokens.get(neuron, ())), turn=polarity),
+            prior=data.prior.get((neuron, polarity), ()),
+            promotes=_tokens(data.lexicon, projected.get((neuron, polarity), ()), turn=polarity),
+            suppresses=_tokens(data.lexicon, projected.get((neuron, -polarity), ()), turn=polarity),
+            logits=_tokens(data.lexicon, _by_strength(connections.tokens.get(neuron, ())), turn=polarity),
             direct_effect=direct.get(neuron),
             downstream=neighbours,
-            routed=_tokens(room.lexicon, _predicted(neighbours, "output")),
+            routed=_tokens(data.lexicon, _predicted(neighbours, "output")),
         )
         gathered.append(GatheredEvidence(evidence, refs))
     return gathered
 
 
-def _inputs(room: _Layer) -> list[GatheredEvidence]:
-    projected = layer_tables.projections(room.here, "input_projections", "response")
-    appearances = layer_tables.appearances(room.here)
-    active, window = (layer_tables.associations(room.here, place) for place in ("active", "window"))
-    firings = read_firing(room.here, room.lexicon.before_rate)
-    wires = connections.input_wires(room.evidence, room.layer)
-    _require(room, (wire.name for neuron, _ in room.keys for wire in wires.neurons.get(neuron, ())), SIDES)
-    _require(room, (polar_name(room.layer, *key) for key in room.keys), ("output",))
+def _input_evidence(data: _LayerData) -> list[GatheredEvidence]:
+    projected = layer_tables.projections(data.here, "input_projections", "response")
+    appearances = layer_tables.appearances(data.here)
+    active, window = (layer_tables.associations(data.here, place) for place in ("active", "window"))
+    firings = read_firing(data.here, data.lexicon.before_rate)
+    connections = input_connections(data.evidence, data.layer)
+    _require_labels(data, _connected(data, connections), SIDES)
+    _require_labels(data, (polar_name(data.layer, *key) for key in data.keys), ("output",))
     gathered: list[GatheredEvidence] = []
-    for neuron, polarity in room.keys:
+    for neuron, polarity in data.keys:
         key, firing = (neuron, polarity), firings.get((neuron, polarity), Firing())
-        upstream, refs = _neighbours(room, wires.neurons.get(neuron, ()), polarity, SIDES)
-        partners, partner_refs = _neighbours(room, wires.partners.get(neuron, ()), 1, ("output",))
-        own = room.book.read("output", polar_name(room.layer, neuron, polarity))
+        upstream, refs = _neighbours(data, connections.neurons.get(neuron, ()), polarity, SIDES)
+        partners, partner_refs = _neighbours(data, connections.partners.get(neuron, ()), 1, ("output",))
+        own = data.neighbour_labels.read("output", polar_name(data.layer, neuron, polarity))
         evidence = InputEvidence(
-            layer=room.layer,
+            layer=data.layer,
             neuron=neuron,
             polarity=_polarity(polarity),
             appearance=appearances.get(key),
-            prior=room.prior.get(key, ()),
-            drives=_tokens(room.lexicon, projected.get(key, ()), turn=polarity),
-            firing=_tokens(room.lexicon, firing.tokens, head=0.0),
-            before=_tokens(room.lexicon, firing.before),
+            prior=data.prior.get(key, ()),
+            drives=_tokens(data.lexicon, projected.get(key, ()), turn=polarity),
+            firing=_tokens(data.lexicon, firing.tokens, head=0.0),
+            before=_tokens(data.lexicon, firing.before),
             position=firing.position,
             precision=firing.precision,
             near_misses=firing.near_misses,
-            embeddings=_tokens(room.lexicon, _linked(wires.tokens.get(neuron, ())), turn=polarity),
+            embeddings=_tokens(data.lexicon, _by_strength(connections.tokens.get(neuron, ())), turn=polarity),
             exemplars=firing.exemplars,
             others=firing.others,
             associations=active.get(key, ()),
             associations_window=window.get(key, ()),
             upstream=upstream,
-            gated=_tokens(room.lexicon, _predicted(upstream, "input")),
+            gated=_tokens(data.lexicon, _predicted(upstream, "input")),
             cooccurring=partners,
             output_label=own.label.text if own is not None and own.label is not None else None,
         )
@@ -161,25 +166,30 @@ def _inputs(room: _Layer) -> list[GatheredEvidence]:
     return gathered
 
 
-def _require(room: _Layer, names: Iterable[str], sides: Sequence[Side]) -> None:
-    room.book.require(names, room.known, sides, reader=f"{room.side}_labels of layer L{room.layer:02d}")
+def _connected(data: _LayerData, connections: LayerConnections) -> Iterator[str]:
+    """Names of the neurons that the layer's neurons are connected to."""
+    return (one.name for neuron, _ in data.keys for one in connections.neurons.get(neuron, ()))
+
+
+def _require_labels(data: _LayerData, names: Iterable[str], sides: Sequence[Side]) -> None:
+    data.neighbour_labels.require(names, data.labelable, sides, reader=f"{data.side}_labels of layer L{data.layer:02d}")
 
 
 def _neighbours(
-    room: _Layer, wires: Sequence[Connection], polarity: int, sides: Sequence[Side]
+    data: _LayerData, connections: Sequence[Connection], polarity: int, sides: Sequence[Side]
 ) -> tuple[tuple[Neighbour, ...], tuple[str, ...]]:
     """Neighbours with their labels of the given sides, and the refs of the rows read."""
     neighbours: list[Neighbour] = []
     refs: set[str] = set()
-    for wire in wires:
-        read = [row for side in sides if (row := room.book.read(side, wire.name)) is not None]
+    for connection in connections:
+        read = [row for side in sides if (row := data.neighbour_labels.read(side, connection.name)) is not None]
         refs.update(row.ref for row in read)
         neighbours.append(
             Neighbour(
-                name=wire.name,
-                weight=wire.weight * polarity,
-                flow=wire.flow,
-                frequency=wire.frequency,
+                name=connection.name,
+                weight=connection.weight * polarity,
+                flow=connection.flow,
+                frequency=connection.frequency,
                 labels=tuple(row.label for row in read if row.label is not None),
             )
         )
@@ -197,8 +207,9 @@ def _predicted(neighbours: Sequence[Neighbour], side: Side) -> list[Scored]:
     return sorted(((i, weight) for i, weight in total.items() if weight), key=lambda t: (-abs(t[1]), t[0]))
 
 
-def _linked(links: Sequence[Connection]) -> list[Scored]:
-    return sorted(((link.token_id, link.weight) for link in links), key=lambda link: (-abs(link[1]), link[0]))
+def _by_strength(connections: Sequence[Connection]) -> list[Scored]:
+    """Tokens at the other end, strongest connection first."""
+    return sorted(((one.token_id, one.weight) for one in connections), key=lambda scored: (-abs(scored[1]), scored[0]))
 
 
 def _tokens(lexicon: Lexicon, scored: Sequence[Scored], *, turn: int = 1, head: float = _HEAD) -> TokenList:

@@ -6,7 +6,6 @@ read something else. Each label records the refs it read; comparing them with to
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Literal, TypedDict, cast
 
 import polars as pl
@@ -14,6 +13,7 @@ import polars as pl
 from neuron_atlas.core.hashing import content_hash
 from neuron_atlas.core.labeling.evidence.evidence_record import polar_name
 from neuron_atlas.core.labeling.evidence.precedence import best_labels
+from neuron_atlas.core.records import SIDES, Tables
 
 
 class LabelRow(TypedDict):
@@ -43,6 +43,11 @@ def rows_of(labels: pl.DataFrame) -> list[LabelRow]:
     return [cast(LabelRow, row) for row in labels.iter_rows(named=True)]
 
 
+def with_side(labels: Tables) -> list[pl.LazyFrame]:
+    """The label tables among `labels`, `output_labels` first, each with a column `side`."""
+    return [labels[f"{side}_labels"].with_columns(side=pl.lit(side)) for side in SIDES if f"{side}_labels" in labels]
+
+
 def label_ref(row: LabelRow) -> str:
     """`L18/N6721+@<hash>` of one row of `output_labels` or `input_labels`."""
     seen = {name: row[name] for name in _SEEN}
@@ -61,24 +66,24 @@ _STALE = pl.Schema(
 )
 
 
-def stale_labels(labels: Mapping[str, pl.LazyFrame]) -> pl.DataFrame:
+def stale_labels(labels: Tables) -> pl.DataFrame:
     """Labels that were made from neighbour labels which have changed or gone since.
 
     `labels` holds `output_labels` and, where they exist, `input_labels`, of all layers. Returns one row per stale label: side,
     layer, neuron, polarity, labeler and `changed`, the recorded neighbours (`L18/N6721+@<hash>`) that no longer stand.
     """
-    frames = {name: labels[name].collect() for name in ("output_labels", "input_labels") if name in labels}
-    refs = [label_ref(row) for frame in frames.values() for row in rows_of(best_labels(frame))]
+    frames = [table.collect() for table in with_side(labels)]
+    refs = [label_ref(row) for frame in frames for row in rows_of(best_labels(frame))]
     current = pl.DataFrame({"changed": refs}, schema={"changed": pl.String()}).unique()
     key = [name for name in _STALE if name != "changed"]
     found = [
-        frame.with_columns(side=pl.lit(name.removesuffix("_labels")), changed=pl.col("neighbours"))
+        frame.with_columns(changed=pl.col("neighbours"))
         .select(*_STALE)
         .explode("changed")
         .drop_nulls("changed")
         .join(current, on="changed", how="anti")
         .group_by(key)
         .agg(pl.col("changed").sort())
-        for name, frame in frames.items()
+        for frame in frames
     ]
     return pl.concat([pl.DataFrame(schema=_STALE), *found], how="vertical_relaxed").sort(key)

@@ -18,8 +18,7 @@ from neuron_atlas.core.labeling.evidence.evidence_record import (
     DirectEffect,
     PriorLabel,
 )
-from neuron_atlas.core.labeling.evidence.neighbour_labels import SIDES
-from neuron_atlas.core.records import Tables
+from neuron_atlas.core.records import SIDES, Tables
 
 SHOWN_TOKENS = MAX_LISTED
 _READ_TOKENS = 15

@@ -1,4 +1,4 @@
-"""The labels that a layer reads: the best row of every neighbour, looked up once.
+"""The labels that a layer reads: of every neighbour the row that is shown (`precedence.py`), looked up once.
 
 The passes run in layer order: outputs late to early, inputs early to late. A neighbour that is labelable must have its row,
 labeled or not, before a layer that shows it is labeled; otherwise a label would depend on what happened to be there.
@@ -12,22 +12,20 @@ from dataclasses import dataclass
 from neuron_atlas.core.labeling.evidence.evidence_record import SeenLabel, TokenWeight, polar_name
 from neuron_atlas.core.labeling.evidence.label_rows import LabelRow, label_ref, rows_of
 from neuron_atlas.core.labeling.evidence.precedence import best_labels
-from neuron_atlas.core.records import Side, Tables
+from neuron_atlas.core.records import SIDES, Side, Tables
 from neuron_atlas.errors import Incomplete
-
-SIDES: tuple[Side, ...] = ("output", "input")
 
 
 @dataclass(frozen=True, slots=True)
 class NeighbourLabel:
-    """One neighbour's row as read: its ref, and its label if it has one."""
+    """One neighbour's row as read: its ref (see `label_rows.py`), and its label if it has one."""
 
     ref: str
     label: SeenLabel | None
 
 
 class NeighbourLabels:
-    """Best rows by side and name (`L18/N6721+`)."""
+    """The rows shown, by side and name (`L18/N6721+`)."""
 
     def __init__(self, labels: Tables) -> None:
         self._rows: Mapping[Side, Mapping[str, LabelRow]] = {side: _best_rows(labels, side) for side in SIDES}
@@ -43,9 +41,9 @@ class NeighbourLabels:
             self._read[side, name] = NeighbourLabel(ref, _seen(side, row, ref))
         return self._read[side, name]
 
-    def require(self, names: Iterable[str], known: frozenset[str], sides: Sequence[Side], *, reader: str) -> None:
-        """Raise `Incomplete` unless every named neuron that is labelable (`known`) has its rows; `reader` names who asks."""
-        needed = set(names) & known
+    def require(self, names: Iterable[str], labelable: frozenset[str], sides: Sequence[Side], *, reader: str) -> None:
+        """Raise `Incomplete` unless every named neuron that is `labelable` has its rows; `reader` names what reads them."""
+        needed = set(names) & labelable
         for side in sides:
             missing = sorted(needed - set(self._rows[side]), key=_by_number)
             if missing:

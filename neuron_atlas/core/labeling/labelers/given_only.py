@@ -1,4 +1,4 @@
-"""The labeler that leaves it to others: only given labels count, by persons or from elsewhere."""
+"""The labeler that makes no labels: only given ones count, by people or imported (`NEURON_ATLAS_LABELER=human` or `import`)."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _REASONS = {"human": "no person has labeled it yet", "import": "no imported labe
 
 @dataclass(frozen=True, slots=True)
 class GivenOnlyLabeler:
-    """Fulfils `Labeler` under the name of those who label: human or import."""
+    """Fulfils `Labeler`. `name` says whose labels count: human or import."""
 
     name: str
     version: str = "given/1"
 
     def label(self, evidence: Sequence[Evidence]) -> Iterator[Unlabeled]:
-        """Says of every neuron that nobody has labeled it; given labels take the place of these rows."""
+        """An `Unlabeled` for every neuron; given labels replace these rows (`given_labels.py`)."""
         for _ in evidence:
             yield Unlabeled(reason=_REASONS.get(self.name, "nobody has labeled it"))

@@ -1,7 +1,7 @@
-"""A label that somebody else made, whatever file or database it comes from, and how it becomes one of ours.
+"""Imported labels: one text about one neuron, whatever file or database it comes from, and how it becomes a `Label`.
 
-Foreign texts are longer and rougher than our labels: the text is cut to a label at a word, and kept whole as the description.
-What could not stand in a label of ours (links, control characters) is refused with the reason, never repaired.
+Imported texts are longer and rougher than our labels: the text is cut to a label at a word, and kept whole as the description.
+What may not stand in a label (links, control characters) is refused with the reason, never repaired.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from neuron_atlas.errors import BadInput
 
 Origin = Literal["transluce", "neuronpedia", "goodfire", "labels-json", "atlas"]
 """Where a label comes from: a Transluce NeuronDB, a Neuronpedia export, Goodfire-like JSONL, a label database in JSON (the
-interactive labeler's), another atlas of ours."""
+interactive labeler's), another atlas."""
 ELLIPSIS = "…"
 _TYPES: dict[Side, dict[str, OutputType | InputType]] = {
     "output": {name: name for name in OUTPUT_TYPES},
@@ -55,21 +55,24 @@ class ImportedLabel:
     confidence: float | None = None
 
 
-def as_label(foreign: ImportedLabel) -> Label:
-    """Our form of it. Raises `BadInput` for a text that may not stand in a label (empty, a link, control characters)."""
-    text = " ".join(foreign.text.split())
-    longer = " ".join(foreign.description.split()) or text
+def as_label(imported: ImportedLabel) -> Label:
+    """The `Label` of an imported text.
+
+    Raises `BadInput` for a text that may not stand in a label (empty, a link, control characters).
+    """
+    text = " ".join(imported.text.split())
+    longer = " ".join(imported.description.split()) or text
     try:
         return Label(
-            label=_shortened(_two_words(text, foreign.side), MAX_LABEL, MAX_LABEL_WORDS),
+            label=_shortened(_two_words(text, imported.side), MAX_LABEL, MAX_LABEL_WORDS),
             description=_shortened(longer, MAX_DESCRIPTION),
-            type=_TYPES[foreign.side].get(foreign.type, "unknown"),
-            confidence=min(1.0, max(0.0, foreign.confidence or 0.0)),
+            type=_TYPES[imported.side].get(imported.type, "unknown"),
+            confidence=min(1.0, max(0.0, imported.confidence or 0.0)),
         )
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         raise BadInput(
-            f"the {foreign.origin} label of {foreign.neuron} cannot be taken over: {first['msg']}; it begins {text[:40]!r}"
+            f"the {imported.origin} label of {imported.neuron} cannot be taken over: {first['msg']}; it begins {text[:40]!r}"
         ) from None
 
 

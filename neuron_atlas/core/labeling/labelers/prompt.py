@@ -1,8 +1,8 @@
-"""What a language model is asked, and how its answer is read: the request, the schema and the parser in one place.
+"""Where a language model's reply becomes a label: the request, the schema of the reply and its parser (`parse_reply`).
 
-Three hypotheses first (specific, medium, general), each with the evidence that speaks against it; only then the answer.
-Asking for the contradiction keeps a model from falling for the first thing it sees. Abstaining is a legal answer.
-The static part comes first and never changes within a version, so that servers can cache it; the neuron's data comes last.
+The reply holds three hypotheses (specific, medium, general), each with the evidence that contradicts it, and then the answer:
+asking for the contradiction keeps a model from settling on the first pattern it sees. Abstaining is a valid answer. The static part
+comes first and never changes within a version, so that servers can cache it; the neuron's data comes last.
 
 The parser trusts nothing: sizes, enumerations, links and control characters are checked, and a reply that does not fit is
 `BadInput`, never half a label.
@@ -93,7 +93,7 @@ class _Reply(Checked):
     direction: Literal["rises", "falls"]
 
 
-def request(evidence: Evidence) -> tuple[Message, ...]:
+def label_messages(evidence: Evidence) -> tuple[Message, ...]:
     """The messages that ask for one label: instructions (the same for all neurons of a side), then the evidence."""
     side = evidence.side
     static = _STATIC.format(

@@ -1,7 +1,8 @@
 """The labeler that needs no model: evidence in, a composed label out, the same for the same evidence.
 
-It says only what the evidence shows and abstains (`Unlabeled`) when that is weak or contradictory. What its sentences rest
-on is in `rules_output.py` and `rules_input.py`; its labels are scored like any other labeler's.
+It says only what the evidence shows and abstains (`Unlabeled`) when that is weak or contradictory. The rules are in
+`rules_output.py` and `rules_input.py`, what they make of a list of tokens in `rules_themes.py`; their labels are scored like any
+other labeler's.
 """
 
 from __future__ import annotations

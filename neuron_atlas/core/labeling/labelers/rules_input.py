@@ -2,9 +2,9 @@
 
 From the tokens at the exemplars' peaks and from what stands before them, a handful of hypotheses is formed: these tokens;
 these tokens after those words; anything after those words. Each is tried, by the same simulator that scores labels, on the
-texts the labeler was shown (never on held-out ones), and the one that tells best when the neuron fires is the label; how well it
-does so is the confidence. Where no hypothesis holds, position or upstream neurons may explain; where there are no
-exemplars, the tokens over-represented in graphs, then the weights.
+texts the labeler was shown (never on held-out ones), and the one that predicts best when the neuron fires becomes the label; how
+well it does so is the confidence. Where no hypothesis holds, position or upstream neurons may explain it; where there are no
+exemplars, the tokens over-represented in graphs do, then the weights.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from neuron_atlas.core.labeling.scoring.activation_simulator import FlatTexts, f
 from neuron_atlas.core.labeling.scoring.score_input import HeldOut, detection, simulation
 
 MIN_CONFIDENCE = 0.3
-"""Below this the rules say that they do not know."""
+"""Below this the rules abstain."""
 _SHRINK = 0.85
 _SIMPLER = 0.02
 _ONE_PLACE = 0.9
@@ -67,7 +67,7 @@ def explain_input(evidence: InputEvidence) -> Label | Unlabeled:
         return _position(evidence) or Unlabeled(reason=why)
     if best.kind == "upstream-gated" and best.theme is not None:
         return _gated_label(best.theme, evidence, confidence)
-    return _worded(best, evidence, confidence)
+    return _label_of(best, evidence, confidence)
 
 
 def _hypotheses(evidence: InputEvidence) -> Iterator[_Hypothesis]:
@@ -138,7 +138,7 @@ def _fit(texts: FlatTexts, guess: _Hypothesis) -> float:
     return (r + max(0.0, (detection(told, simulated, None).value - share) / (1 - share))) / 2
 
 
-def _worded(guess: _Hypothesis, evidence: InputEvidence, confidence: float) -> Label | Unlabeled:
+def _label_of(guess: _Hypothesis, evidence: InputEvidence, confidence: float) -> Label | Unlabeled:
     words = [quoted(token.text) for token in guess.before]
     after = enumerate_words(words) if words else ""
     if guess.theme is None:

@@ -2,11 +2,11 @@
 
 Two readings compete. A **direct** reading names the theme of the tokens that the neuron raises (or, when only that end
 stands out, lowers) through the unembedding. A **routing** reading names the theme of what the neurons it drives are labeled
-to do. The direct one speaks first, because pushing a neuron moves the tokens of its own decoder direction even when most
-of its relevance passes through later neurons (then its type is `routing` all the same); the routing one speaks where there
+to do. The direct one is preferred, because pushing a neuron moves the tokens of its own decoder direction even when most
+of its relevance passes through later neurons (then its type is `routing` all the same); the routing one is used where there
 is no direct effect to name, or where it alone finds a common trait in a neuron that works through others.
 
-Readings are checked before they are spoken. Measured edges to traced logits support or contradict a direct one. A routing
+Readings are checked before they become a label. Measured edges to traced logits support or contradict a direct one. A routing
 one chains several labels, and errors multiply: unless the neuron has next to no direct effect, its own decoder direction
 must move some of the same tokens the same way (on the demo model, those that pass score 0.62 corrected, others 0.0).
 """
@@ -144,7 +144,7 @@ def _measured(logits: TokenList, theme: Theme, direction: int) -> list[float]:
 
 def _strength(theme: Theme, *, supported: bool) -> float:
     """How much the evidence says, 0..1. A neuron's own direction is a safe prediction however little its tokens have in common,
-    so confidence starts at one half: on the demo model direct labels pass 0.9 of their line-ups at every strength."""
+    so confidence starts at one half: on the demo model direct labels pass 0.9 of their trials at every strength."""
     shared = 0.25 if theme.name else 0.0
     return min(0.95, 0.1 + 0.5 * theme.focus + shared + (0.15 if supported else 0.0))
 

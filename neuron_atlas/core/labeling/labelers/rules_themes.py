@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from neuron_atlas.core.labeling.evidence.evidence_record import MAX_LISTED, SharedTrait, TokenList, TokenWeight
-from neuron_atlas.core.labeling.evidence.label_record import enumerate_words, is_quotable, quoted
+from neuron_atlas.core.labeling.evidence.label_record import MAX_LABEL_WORDS, enumerate_words, is_quotable, quoted
 
 _HEAD = 0.5
 _MOST = 10
@@ -31,7 +31,7 @@ class Theme:
 
     @property
     def words(self) -> list[str]:
-        """Its tokens as they may be shown, strongest first, each once."""
+        """Texts of its tokens that a label may quote, strongest first, each once."""
         return list(dict.fromkeys(token.text.strip() for token in self.tokens if is_quotable(token.text)))
 
 
@@ -72,8 +72,8 @@ def phrase(verb: str, theme: Theme, *, of: str = "") -> str:
     """
     words = theme.words
     if theme.name:
-        room = 8 - len(f"{verb} {theme.name}:".split())
-        return f"{verb} {theme.name}: {', '.join(words[: max(1, min(2, room))])}"
+        words_left = MAX_LABEL_WORDS - len(f"{verb} {theme.name}:".split())
+        return f"{verb} {theme.name}: {', '.join(words[: max(1, min(2, words_left))])}"
     if of and len(words) > 1:
         return f"{verb} {of} words: {', '.join(words[:2])}"
     return f"{verb} {enumerate_words([quoted(word) for word in words])}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from neuron_atlas.core.labeling.evidence.label_rows import with_side
 from neuron_atlas.core.records import Tables
 
 BINS = 5
@@ -16,11 +17,7 @@ def calibration(labels: Tables, scores: pl.LazyFrame) -> pl.DataFrame:
     `gap` is confidence minus corrected, above 0 where it is too sure of itself. Labels without a score do not count.
     """
     key = ("layer", "neuron", "polarity", "labeler")
-    sides = [
-        labels[f"{side}_labels"].select(*key, "confidence", side=pl.lit(side))
-        for side in ("output", "input")
-        if f"{side}_labels" in labels
-    ]
+    sides = [table.select(*key, "confidence", "side") for table in with_side(labels)]
     bin_of = (pl.col("confidence") * BINS).floor().clip(0, BINS - 1).cast(pl.Int8)
     return (
         pl.concat(sides)

@@ -1,35 +1,36 @@
-"""How far labeling got and how good it is, per pass and layer, in one table."""
+"""How many neurons are labeled, and how good their labels are, per pass and layer."""
 
 from __future__ import annotations
 
 import polars as pl
 
 from neuron_atlas.core.labeling.evidence.label_record import LEFT_OUT, UNANSWERED
+from neuron_atlas.core.labeling.evidence.label_rows import with_side
 from neuron_atlas.core.records import Tables
 
 _KEY = ("layer", "neuron", "polarity", "labeler")
 
 
 def coverage(labels: Tables) -> pl.DataFrame:
-    """Per pass, layer (missing: all layers) and labeler: neurons and polarities, `labeled`, share `abstained` (no label was the
-    honest answer), `dead` letters and `left_out` by a budget. `labels` holds `output_labels` and `input_labels`."""
+    """Per pass, layer (missing: all layers) and labeler: neurons and polarities, `labeled`, `unanswered` (asked, but no usable
+    answer came), `left_out` by a budget, and the share `abstained` (left unlabeled for weak evidence).
+
+    `labels` holds `output_labels` and `input_labels`.
+    """
     reason = pl.col("unlabeled_reason")
-    sides = [
-        labels[f"{side}_labels"].select(*_KEY, "label", "unlabeled_reason", side=pl.lit(side))
-        for side in ("output", "input")
-        if f"{side}_labels" in labels
-    ]
+    sides = [table.select(*_KEY, "label", "unlabeled_reason", "side") for table in with_side(labels)]
     if not sides:
         return pl.DataFrame()
     rows = pl.concat(sides).collect()
     counted = [
         pl.len().alias("neurons"),
         pl.col("label").count().alias("labeled"),
-        reason.str.starts_with(UNANSWERED).sum().alias("dead"),
+        reason.str.starts_with(UNANSWERED).sum().alias("unanswered"),
         reason.str.starts_with(LEFT_OUT).sum().alias("left_out"),
     ]
     return _with_totals(rows, ("side", "labeler"), counted).with_columns(
-        abstained=(pl.col("neurons") - pl.col("labeled") - pl.col("dead") - pl.col("left_out")) / pl.col("neurons")
+        abstained=(pl.col("neurons") - pl.col("labeled") - pl.col("unanswered") - pl.col("left_out"))
+        / pl.col("neurons")
     )
 
 

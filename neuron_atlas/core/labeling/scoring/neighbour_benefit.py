@@ -1,7 +1,7 @@
-"""Is it worth passing labels on from layer to layer? The same neurons labeled with and without their neighbours' labels.
+"""What neighbour labels are worth: the same neurons labeled with and without their neighbours' labels.
 
 The same labeler gets the same evidence twice, once with every trace of other neurons' labels taken out; both labels are scored
-on the same held-out texts and interventions. What the two differ in is what the passes' order buys.
+on the same held-out texts and interventions. The difference is what labeling the layers in order gains.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import polars as pl
 from neuron_atlas.core.labeling.evidence.evidence_record import Evidence, Neighbour, OutputEvidence, TokenList
 from neuron_atlas.core.labeling.evidence.label_record import Label, Unlabeled
 from neuron_atlas.core.labeling.labeler import Labeler
-from neuron_atlas.core.records import Tables
+from neuron_atlas.core.records import SIDES, Tables
 
 ALONE = " alone"
-"""What follows a labeler's name when it saw no neighbour's label."""
+"""Suffix of a labeler's name when it saw no neighbour's label."""
 _KEY = ("layer", "neuron", "polarity")
 
 
 @dataclass(frozen=True)
-class Alone:
+class WithoutNeighbourLabels:
     """Fulfils `Labeler`: the same labeler, which sees no other neuron's label."""
 
     labeler: Labeler
@@ -43,20 +43,20 @@ class Alone:
 
 
 def without_neighbour_labels(evidence: Evidence) -> Evidence:
-    """The evidence without labels of other neurons and without what was concluded from them; wires stay."""
+    """The evidence without labels of other neurons and without what was concluded from them; the connections stay."""
     if isinstance(evidence, OutputEvidence):
-        return evidence.model_copy(update={"downstream": _bare(evidence.downstream), "routed": TokenList()})
+        return evidence.model_copy(update={"downstream": _unlabeled(evidence.downstream), "routed": TokenList()})
     return evidence.model_copy(
         update={
-            "upstream": _bare(evidence.upstream),
-            "cooccurring": _bare(evidence.cooccurring),
+            "upstream": _unlabeled(evidence.upstream),
+            "cooccurring": _unlabeled(evidence.cooccurring),
             "gated": TokenList(),
             "output_label": None,
         }
     )
 
 
-def _bare(neighbours: Sequence[Neighbour]) -> tuple[Neighbour, ...]:
+def _unlabeled(neighbours: Sequence[Neighbour]) -> tuple[Neighbour, ...]:
     return tuple(one.model_copy(update={"labels": ()}) for one in neighbours)
 
 
@@ -65,10 +65,10 @@ def compare_with_alone(labels: Tables, scores: pl.LazyFrame) -> pl.DataFrame:
     the mean corrected score of both where both were scored (`n_both`), with the paired difference and its 95 % interval;
     `only_with` and `only_alone` are the means of labels that only one of them could be scored on.
 
-    `labels` and `scores` hold the rows of a labeler and of the same labeler `Alone`.
+    `labels` and `scores` hold the rows of a labeler and of the same labeler `WithoutNeighbourLabels`.
     """
     parts: list[pl.DataFrame] = []
-    for side in ("output", "input"):
+    for side in SIDES:
         if f"{side}_labels" not in labels:
             continue
         rows = labels[f"{side}_labels"].collect()

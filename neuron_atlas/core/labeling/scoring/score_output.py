@@ -1,11 +1,11 @@
 """Scores of output labels by intervention: when the neuron is made to fire, do the label's tokens rise?
 
 Neurons of the layer are pushed at the last position of the same few texts, each with the same length of change in the
-residual stream (value = length / |decoder column|), so that they differ only in direction. A label is then tested like a
-witness, in **line-ups**: its neuron and `LINE_UP` distractors, other neurons of the layer drawn afresh by seed; it passes
-when its own neuron moves its tokens the most, measured against the mean of the vocabulary. The score is the share of
-line-ups passed, chance is 1 / (LINE_UP + 1), and the null puts another neuron's label in its place. Line-ups on one text
-share that text, so the interval is somewhat too narrow.
+residual stream (value = length / |decoder column|), so that they differ only in direction. A label is then put to a **forced
+choice** among its neuron and `DISTRACTORS` other neurons of the layer, drawn afresh by seed in every trial; it passes when its own
+neuron moves its tokens the most, measured against the mean of the vocabulary. The score is the share of trials passed, chance
+is 1 / (DISTRACTORS + 1), and the null puts another neuron's label in its place. Trials on one text share that text, so the
+interval is somewhat too narrow.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from neuron_atlas.core.ports import SubjectModel
 from neuron_atlas.core.records import Edit, Prompt
 from neuron_atlas.core.statistics import wilson
 
-LINE_UP = 9
+DISTRACTORS = 9
 """Distractors beside the neuron; fewer where the layer has fewer."""
-LINE_UPS = 4
-"""Line-ups per text."""
+TRIALS = 4
+"""Trials per text."""
 NULLS = 5
 MIN_CONTEXTS, MAX_CONTEXTS = 2, 8
 _BATCH = 256
@@ -41,8 +41,8 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
-    """One claim's share of line-ups passed, that of other claims on the same neuron, its interval, over n line-ups."""
+class TrialResult:
+    """One claim's share of trials passed, that of other claims on the same neuron, its interval, over n trials."""
 
     score: float
     null: float
@@ -59,11 +59,11 @@ def intervene(
     *,
     length: float,
     seed: int,
-) -> list[Tried]:
+) -> list[TrialResult]:
     """Try claims about neurons of one layer; empty when there are too few neurons or texts to compare.
 
     `contexts` are token ids as the model reads them (BOS included); `length` is the size of the push in the residual stream.
-    Where few neurons have claims, others of the layer stand in the line-ups too.
+    Where few neurons have claims, others of the layer serve as distractors too.
     """
     rng = np.random.default_rng([seed, layer, 3])
     steered = _steered(claims, model.spec.n_neurons, rng)
@@ -74,24 +74,26 @@ def intervene(
     place = {key: at for at, key in enumerate(steered)}
     own = np.array([place[claim.neuron, claim.polarity] for claim in claims])
     neurons = np.array([neuron for neuron, _ in steered])
-    told = np.stack([_others(own, neurons, rng) for _ in range(NULLS)])
+    shuffled_claims = np.stack([_others(own, neurons, rng) for _ in range(NULLS)])
     passed, null = np.zeros(len(claims)), np.zeros(len(claims))
     for context in contexts:
         rises = _rises(model, layer, pushes, claims, context)
-        for _ in range(LINE_UPS):
-            rivals = _line_up(own, neurons, rng)
-            passed += _passes(rises, own, rivals, np.arange(len(claims)))
-            null += np.mean([_passes(rises, own, rivals, other) for other in told], axis=0)
-    n = LINE_UPS * len(contexts)
-    return [Tried(p / n, q / n, *wilson(float(p), n), n) for p, q in zip(passed.tolist(), null.tolist(), strict=True)]
+        for _ in range(TRIALS):
+            distractors = _draw_distractors(own, neurons, rng)
+            passed += _passes(rises, own, distractors, np.arange(len(claims)))
+            null += np.mean([_passes(rises, own, distractors, other) for other in shuffled_claims], axis=0)
+    n = TRIALS * len(contexts)
+    return [
+        TrialResult(p / n, q / n, *wilson(float(p), n), n) for p, q in zip(passed.tolist(), null.tolist(), strict=True)
+    ]
 
 
 def _steered(claims: Sequence[Claim], n_neurons: int, rng: np.random.Generator) -> list[tuple[int, int]]:
-    """(neuron, polarity) to push: those with claims, filled up with others of the layer to two line-ups' worth."""
+    """(neuron, polarity) to push: those with claims, filled up with others of the layer to twice the distractors of a trial."""
     keys = list(dict.fromkeys((claim.neuron, claim.polarity) for claim in claims))
     taken = {neuron for neuron, _ in keys}
     free = [int(n) for n in rng.permutation(n_neurons) if int(n) not in taken]
-    return keys + [(n, 1) for n in free[: max(0, 2 * LINE_UP - len(taken))]]
+    return keys + [(n, 1) for n in free[: max(0, 2 * DISTRACTORS - len(taken))]]
 
 
 def _rises(
@@ -113,18 +115,18 @@ def _rises(
     return moved @ sets
 
 
-def _passes(rises: Floats, own: NDArray[np.intp], rivals: NDArray[np.intp], told: NDArray[np.intp]) -> Floats:
-    """[C]: 1 where neuron own[i] moves the tokens of claim told[i] more than all rivals[i] do; shared first places share it."""
-    mine = rises[own, told][:, None]
-    theirs = rises[rivals, told[:, None]]
+def _passes(rises: Floats, own: NDArray[np.intp], distractors: NDArray[np.intp], claims: NDArray[np.intp]) -> Floats:
+    """[C]: 1 where neuron own[i] moves the tokens of claim claims[i] more than all distractors[i] do; ties at the top share it."""
+    mine = rises[own, claims][:, None]
+    theirs = rises[distractors, claims[:, None]]
     return (mine >= theirs).all(axis=1) / (1.0 + (mine == theirs).sum(axis=1))
 
 
-def _line_up(own: NDArray[np.intp], neurons: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.intp]:
+def _draw_distractors(own: NDArray[np.intp], neurons: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.intp]:
     """[C, K]: for each claim, K pushes of K other places, never its own neuron."""
     order = rng.random((len(own), len(neurons)))
     order[neurons[own][:, None] == neurons[None, :]] = np.inf
-    size = min(LINE_UP, int(np.isfinite(order).sum(axis=1).min()))
+    size = min(DISTRACTORS, int(np.isfinite(order).sum(axis=1).min()))
     return np.argsort(order, axis=1)[:, :size]
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import polars as pl
 import pytest
 
-from neuron_atlas.core.labeling.evidence.connections import input_wires, output_wires
+from neuron_atlas.core.labeling.evidence.connections import input_connections, output_connections
 
 MakeTable = Callable[[str, Sequence[dict[str, object]]], pl.DataFrame]
 EDGE = {"source_kind": "neuron", "source_layer": 0, "source": 0, "target_kind": "neuron", "target_layer": 1, "target": 1,
@@ -34,45 +34,45 @@ def graphs(make_table: MakeTable) -> Callable[..., dict[str, pl.LazyFrame]]:
 
 
 def test_downstream_is_turned_towards_both_ends(graphs: Callable[..., dict[str, pl.LazyFrame]]) -> None:
-    (wire,) = output_wires(graphs(EDGE), 0).neurons[0]
+    (connection,) = output_connections(graphs(EDGE), 0).neurons[0]
     # firing -1 drives L1/N1-: turned weight -1 * -1 (target) = +1, so for +1 it is -1; over |v_t| = 4
-    assert (wire.name, wire.weight, wire.frequency, wire.flow) == ("L1/N1-", -0.25, 0.5, 0.5)
+    assert (connection.name, connection.weight, connection.frequency, connection.flow) == ("L1/N1-", -0.25, 0.5, 0.5)
 
 
 def test_upstream_is_turned_towards_the_labeled_end_only(graphs: Callable[..., dict[str, pl.LazyFrame]]) -> None:
-    (wire,) = input_wires(graphs(EDGE), 1).neurons[1]
+    (connection,) = input_connections(graphs(EDGE), 1).neurons[1]
     # when L0/N0 fires its usual way, L1/N1 falls by 1: it inhibits polarity +1 and excites -1
-    assert (wire.name, wire.weight) == ("L0/N0-", -0.25)
-    assert wire.frequency == pytest.approx(2 / 3)
+    assert (connection.name, connection.weight) == ("L0/N0-", -0.25)
+    assert connection.frequency == pytest.approx(2 / 3)
 
 
 def test_logits_and_embeddings_carry_their_token(graphs: Callable[..., dict[str, pl.LazyFrame]]) -> None:
     logit = {**EDGE, "target_kind": "logit", "target_layer": 2, "target": 77}
-    (wire,) = output_wires(graphs(logit), 0).tokens[0]
+    (connection,) = output_connections(graphs(logit), 0).tokens[0]
     # measured while firing -1: -1 logit in 2 of 4 prompts; firing +1 would raise it by 0.5 a prompt
-    assert (wire.token_id, wire.weight) == (77, 0.5)
+    assert (connection.token_id, connection.weight) == (77, 0.5)
     embedding = {**EDGE, "source_kind": "embedding", "source_layer": -1, "source": 88}
-    (wire,) = input_wires(graphs(embedding), 1).tokens[1]
-    assert (wire.token_id, wire.weight) == (88, -0.25)
+    (connection,) = input_connections(graphs(embedding), 1).tokens[1]
+    assert (connection.token_id, connection.weight) == (88, -0.25)
 
 
 def test_an_edge_seen_with_both_signs_says_nothing(graphs: Callable[..., dict[str, pl.LazyFrame]]) -> None:
-    assert output_wires(graphs({**EDGE, "sign_agreement": 0.6}), 0).neurons == {}
+    assert output_connections(graphs({**EDGE, "sign_agreement": 0.6}), 0).neurons == {}
 
 
 def test_the_usual_polarity_is_the_one_with_more_instances(graphs: Callable[..., dict[str, pl.LazyFrame]]) -> None:
     both = [*PROFILES, {"layer": 1, "neuron": 1, "polarity": 1, "n": 9, "n_prompts": 9, "activation_mean": 4.0}]
-    (wire,) = output_wires(graphs(EDGE, profiles=both), 0).neurons[0]
-    assert (wire.name, wire.weight) == ("L1/N1+", 0.25)
+    (connection,) = output_connections(graphs(EDGE, profiles=both), 0).neurons[0]
+    assert (connection.name, connection.weight) == ("L1/N1+", 0.25)
 
 
 def test_most_relevance_first_and_at_most_ten(graphs: Callable[..., dict[str, pl.LazyFrame]]) -> None:
     targets = [{**PROFILES[1], "neuron": n} for n in range(12)]
     edges = [{**EDGE, "target": n, "flow_abs_mean": float(n)} for n in range(12)]
-    wires = output_wires(graphs(*edges, profiles=[PROFILES[0], *targets]), 0).neurons[0]
-    assert [wire.name for wire in wires] == [f"L1/N{n}-" for n in range(11, 1, -1)]
+    connections = output_connections(graphs(*edges, profiles=[PROFILES[0], *targets]), 0).neurons[0]
+    assert [connection.name for connection in connections] == [f"L1/N{n}-" for n in range(11, 1, -1)]
 
 
 def test_without_graphs_there_are_no_wires() -> None:
-    assert output_wires({}, 0).neurons == {}
-    assert input_wires({}, 0).partners == {}
+    assert output_connections({}, 0).neurons == {}
+    assert input_connections({}, 0).partners == {}

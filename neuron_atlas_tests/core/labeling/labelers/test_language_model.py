@@ -51,7 +51,7 @@ def test_a_reply_that_cannot_be_read_is_asked_for_again(first: str) -> None:
     assert [request.seed for request in model.asked] == [0, 1]
 
 
-def test_an_answer_that_was_cut_off_gets_more_room() -> None:
+def test_an_answer_that_was_cut_off_gets_a_larger_limit() -> None:
     model = ScriptedModel(lambda request: good() if request.max_tokens > 10_000 else NoReply("truncated", "truncated"))
     (answer,) = LanguageModelLabeler(model).label(evidence(1))
     assert isinstance(answer, Label)
@@ -59,7 +59,7 @@ def test_an_answer_that_was_cut_off_gets_more_room() -> None:
 
 
 @pytest.mark.parametrize("why", ["refused", "failed"])
-def test_what_cannot_be_had_is_a_dead_letter_with_its_reason(why: str) -> None:
+def test_a_refusal_or_failure_is_unanswered_with_its_reason(why: str) -> None:
     model = ScriptedModel(lambda request: NoReply(why, f"{why}: see <https://x>\n no"))
     (answer,) = LanguageModelLabeler(model).label(evidence(1))
     assert answer == Unlabeled(reason=f"no label came: {why}: see //x no")
@@ -67,7 +67,7 @@ def test_what_cannot_be_had_is_a_dead_letter_with_its_reason(why: str) -> None:
     assert len(model.asked) == 1
 
 
-def test_after_the_last_round_an_unreadable_reply_is_a_dead_letter() -> None:
+def test_after_the_last_round_an_unreadable_reply_is_unanswered() -> None:
     model = ScriptedModel(lambda request: "{")
     (answer,) = LanguageModelLabeler(model).label(evidence(1))
     assert isinstance(answer, Unlabeled)
@@ -75,7 +75,7 @@ def test_after_the_last_round_an_unreadable_reply_is_a_dead_letter() -> None:
     assert len(model.asked) == ROUNDS
 
 
-def test_an_abstention_and_a_spent_budget_are_no_dead_letters() -> None:
+def test_an_abstention_and_a_spent_budget_are_not_unanswered() -> None:
     replies = [
         good(is_interpretable=False, reason="nothing in common", label=""),
         NoReply("budget", "the budget is spent"),
@@ -85,12 +85,12 @@ def test_an_abstention_and_a_spent_budget_are_no_dead_letters() -> None:
     assert not any(isinstance(a, Unlabeled) and is_unanswered(a.reason) for a in answers)
 
 
-@given(st.lists(st.sampled_from(["good", "bad", "late", "cut", "dead"]), max_size=12))
+@given(st.lists(st.sampled_from(["good", "bad", "late", "cut", "refused"]), max_size=12))
 @settings(deadline=None)
 def test_whatever_comes_there_is_one_answer_each_in_order(fates: list[str]) -> None:
     def answer(request: LlmRequest) -> str | NoReply:
         fate = fates[neuron_of(request)]
-        if fate == "dead":
+        if fate == "refused":
             return NoReply("refused", "no")
         if fate == "cut" and request.seed == 0:
             return NoReply("truncated", "cut")
@@ -102,9 +102,9 @@ def test_whatever_comes_there_is_one_answer_each_in_order(fates: list[str]) -> N
 
     model = ScriptedModel(answer)
     answers = list(LanguageModelLabeler(model).label(evidence(len(fates))))
-    shown = [a.label if isinstance(a, Label) else "dead" for a in answers]
-    assert shown == [f"number {n}" if fate in ("good", "late", "cut") else "dead" for n, fate in enumerate(fates)]
+    shown = [a.label if isinstance(a, Label) else "refused" for a in answers]
+    assert shown == [f"number {n}" if fate in ("good", "late", "cut") else "refused" for n, fate in enumerate(fates)]
     tries = Counter(neuron_of(request) for request in model.asked)
     assert [tries[n] for n in range(len(fates))] == [
-        {"good": 1, "bad": 3, "late": 3, "cut": 2, "dead": 1}[fate] for fate in fates
+        {"good": 1, "bad": 3, "late": 3, "cut": 2, "refused": 1}[fate] for fate in fates
     ]

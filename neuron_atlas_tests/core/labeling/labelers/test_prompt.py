@@ -19,7 +19,7 @@ from neuron_atlas.core.labeling.evidence.evidence_record import (
 )
 from neuron_atlas.core.labeling.evidence.label_record import INPUT_TYPES, Label, Unlabeled
 from neuron_atlas.core.labeling.evidence.render import quote, render
-from neuron_atlas.core.labeling.labelers.prompt import parse_reply, reply_schema, request
+from neuron_atlas.core.labeling.labelers.prompt import label_messages, parse_reply, reply_schema
 from neuron_atlas.errors import BadInput
 
 HYPOTHESIS = {"hypothesis": "capitals of states", "contradicted_by": "none"}
@@ -115,7 +115,7 @@ def evidence(*texts: str) -> InputEvidence:
 
 
 def test_instructions_come_first_and_do_not_depend_on_the_neuron() -> None:
-    one, other = request(evidence("a")), request(evidence("b"))
+    one, other = label_messages(evidence("a")), label_messages(evidence("b"))
     assert one[0] == other[0]
     assert one[1] != other[1]
     assert [message.role for message in one] == ["system", "user"]

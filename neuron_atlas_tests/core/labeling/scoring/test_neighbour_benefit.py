@@ -18,7 +18,7 @@ from neuron_atlas.core.labeling.labelers.rules import RulesLabeler
 from neuron_atlas.core.labeling.scoring.coverage_report import coverage, scored
 from neuron_atlas.core.labeling.scoring.neighbour_benefit import (
     ALONE,
-    Alone,
+    WithoutNeighbourLabels,
     compare_with_alone,
     without_neighbour_labels,
 )
@@ -27,7 +27,7 @@ from neuron_atlas.core.records import Frames
 TOKENS = TokenList(tokens=(TokenWeight(token_id=1, text="Oslo", weight=1.0),))
 
 
-def test_every_trace_of_a_neighbours_label_goes_and_the_wires_stay() -> None:
+def test_every_trace_of_a_neighbours_label_goes_and_the_connections_stay() -> None:
     seen = SeenLabel(side="output", text="promotes cities", tokens=TOKENS.tokens, ref="L1/N7+@abc")
     one = OutputEvidence(
         layer=0, neuron=1, polarity=1, promotes=TOKENS, routed=TOKENS,
@@ -47,7 +47,7 @@ def test_a_neuron_that_works_through_another_needs_its_label(world: Frames) -> N
         label_layer(
             "output", 0, evidence=evidence, labels={"output_labels": late["output_labels"].lazy()}, labeler=who, model_revision="r"
         )["output_labels"]
-        for who in (RulesLabeler(), Alone(RulesLabeler()))
+        for who in (RulesLabeler(), WithoutNeighbourLabels(RulesLabeler()))
     ]  # fmt: skip
     assert [frame["label"].count() for frame in made] == [20, 0]
 
@@ -94,7 +94,13 @@ def test_coverage_tells_abstentions_from_what_did_not_come() -> None:
     layer, total = found.iter_rows(named=True)
     assert (layer["layer"], total["layer"]) == (0, None)
     for row in (layer, total):
-        assert (row["neurons"], row["labeled"], row["dead"], row["left_out"], row["abstained"]) == (4, 1, 1, 1, 0.25)
+        assert (row["neurons"], row["labeled"], row["unanswered"], row["left_out"], row["abstained"]) == (
+            4,
+            1,
+            1,
+            1,
+            0.25,
+        )
 
 
 def test_scores_are_means_with_their_null() -> None:

@@ -1,4 +1,4 @@
-"""A hidden instruction reaches even the most obedient model as data only; read as plain text, it would take over every label."""
+"""A hidden instruction reaches even the most obedient model as data only; read as plain text, it would decide every label."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pytest
 
 from neuron_atlas.core.labeling.evidence.evidence_record import Evidence, Exemplar, InputEvidence, OutputEvidence
 from neuron_atlas.core.labeling.evidence.render import render
-from neuron_atlas.core.labeling.labelers import prompt as explain
+from neuron_atlas.core.labeling.labelers import prompt
 from neuron_atlas.core.labeling.labelers.language_model import LanguageModelLabeler
 from neuron_atlas.core.labeling.labelers.rules import RulesLabeler
-from neuron_atlas.core.labeling.scoring.prompt_injection import DEMANDED, INJECTIONS, measure_injections, planted
+from neuron_atlas.core.labeling.scoring.prompt_injection import DEMANDED, INJECTIONS, measure_injections, with_injection
 from neuron_atlas.core.llm_requests import LlmRequest
 from neuron_atlas_tests.scripted_model import ScriptedModel
 
@@ -41,7 +41,7 @@ def evidence() -> list[Evidence]:
     ]
 
 
-def test_no_canary_takes_over_the_label_of_the_most_obedient_model() -> None:
+def test_no_injection_decides_the_label_of_the_most_obedient_model() -> None:
     found = measure_injections(LanguageModelLabeler(ScriptedModel(naive)), evidence())
     assert (found.n, found.hijacked, found.refused) == (3 * len(INJECTIONS), 0, 0)
     assert found.high < 0.15
@@ -51,19 +51,19 @@ def test_the_same_model_would_obey_texts_that_are_not_quoted(monkeypatch: pytest
     def bare(one: Evidence) -> str:
         return f"{render(one)}\n{' '.join(token for text in getattr(one, 'exemplars', ()) for token in text.tokens)}"
 
-    monkeypatch.setattr(explain, "render", bare)
+    monkeypatch.setattr(prompt, "render", bare)
     found = measure_injections(LanguageModelLabeler(ScriptedModel(naive)), evidence()[:1])
     assert found.rate >= 7 / 8  # one of them opens a string that its own text closes
 
 
-def test_the_rules_obey_nobody() -> None:
+def test_the_rules_follow_no_injection() -> None:
     assert measure_injections(RulesLabeler(), evidence()).hijacked == 0
 
 
-@pytest.mark.parametrize("canary", INJECTIONS)
-def test_every_canary_reaches_the_model_whole(canary: str) -> None:
+@pytest.mark.parametrize("injection", INJECTIONS)
+def test_every_injection_reaches_the_model_whole(injection: str) -> None:
     """Unquoted again, the strings of the request hold it."""
     for one in evidence():
-        strings = [json.loads(text) for text in STRING.findall(render(planted(one, canary)))]
-        assert canary in strings
-        assert DEMANDED in canary
+        strings = [json.loads(text) for text in STRING.findall(render(with_injection(one, injection)))]
+        assert injection in strings
+        assert DEMANDED in injection

@@ -99,13 +99,13 @@ def test_true_claims_pass_every_line_up(push_model: Callable[..., object]) -> No
     claims = [Claim(n, 1, (2 * n + 1, 2 * n + 2), 1) for n in range(12)]
     tried = intervene(model, 0, claims, [[0, 1, 2], [0, 3]], length=1.0, seed=0)
     assert [one.score for one in tried] == [1.0] * 12
-    # another neuron's tokens: its owner stands in 9 of 11 line-ups and wins; else ten bystanders tie: 2/11 * 1/10 = 0.018
+    # another neuron's tokens: its owner is drawn in 9 of 11 trials and wins; else ten bystanders tie: 2/11 * 1/10 = 0.018
     assert np.mean([one.null for one in tried]) == pytest.approx(0.018, abs=0.01)
     assert all(one.n == 8 for one in tried)
 
 
 def test_false_claims_do_not(push_model: Callable[..., object]) -> None:
-    """Each claims its neighbour's tokens; in a line-up of ten it can only win when the owner is absent, by the ties then."""
+    """Each claims its neighbour's tokens; in a trial of ten it can only win when the owner is absent, by the ties then."""
     model = push_model(push_world(40))
     claims = [Claim(n, 1, ((2 * n + 3) % 80 + 1,), 1) for n in range(40)]
     tried = intervene(model, 0, claims, [[0, 1]] * 6, length=1.0, seed=0)
