@@ -1,6 +1,6 @@
 """`neuron-atlas materialize` and one verb per stage: the same assets as in the UI, on the same Dagster instance.
 
-What a run would not change is left alone, judged by content, so the same command again goes on where it was interrupted.
+What is up to date (judged by content) is not run again, so the same command continues an interrupted run.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ EXAMPLES = """Examples:
   neuron-atlas materialize output_labels --layer 3 --force      one layer again
   neuron-atlas materialize '+clusters'                          clusters and all they need
 """
-force_option = click.option("--force", is_flag=True, help="Run also what would not change.")
-fresh_option = click.option("--fresh", is_flag=True, help="Drop unfinished prompts of an interrupted run.")
+force_option = click.option("--force", is_flag=True, help="Run also what is up to date.")
+fresh_option = click.option("--fresh", is_flag=True, help="Discard the unfinished prompts of an interrupted run.")
 partition_option = click.option("--partition", help="Only this prompt set, corpus or layer (L03).")
 
 

@@ -38,7 +38,10 @@ In Python: neuron_atlas.open_atlas("graphs/edge_stats.duckdb").neuron("L3/N17").
     "--export-duckdb", "-o", "output", type=click.Path(path_type=Path), help="File to write [FOLDER/edge_stats.duckdb]."
 )
 @click.option(
-    "--checkpoint-dir", "work", type=click.Path(path_type=Path), help="Where batches wait [FOLDER/checkpoints]."
+    "--checkpoint-dir",
+    "work",
+    type=click.Path(path_type=Path),
+    help="Folder for finished batches [FOLDER/checkpoints].",
 )
 @click.option(
     "--batch-size",
@@ -46,11 +49,11 @@ In Python: neuron_atlas.open_atlas("graphs/edge_stats.duckdb").neuron("L3/N17").
     type=click.IntRange(1, 100_000),
     default=100,
     show_default=True,
-    help="Most files per batch: what an interruption costs.",
+    help="Most files per batch; an interrupted run loses at most one batch.",
 )
 @click.option("--max-graphs", type=click.IntRange(1), help="Read only so many files, the first by name.")
-@click.option("--resume", is_flag=True, help="Go on from finished batches (the default).")
-@click.option("--fresh", is_flag=True, help="Forget finished batches.")
+@click.option("--resume", is_flag=True, help="Continue from finished batches (the default).")
+@click.option("--fresh", is_flag=True, help="Delete finished batches and start again.")
 @json_option
 def aggregate(
     folder: Path | None,
@@ -67,7 +70,7 @@ def aggregate(
 ) -> None:
     """Statistics over all graphs, activations and weights (stage aggregation); or, with FOLDER, over the graph files in it.
 
-    A file that is no graph is set aside with its reason; exit code 0 also then, 2 when none is a graph.
+    A file that is not a graph is skipped and the reason is reported; the exit code is 0 even then, and 2 when no file is a graph.
     """
     if folder is None:
         if output or work or max_graphs or resume or fresh:

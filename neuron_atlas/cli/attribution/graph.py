@@ -11,7 +11,7 @@ from rich.text import Text
 
 from neuron_atlas.adapters.graphs.graph_files import write_graph
 from neuron_atlas.cli.attribution.exclusions import excluded_neurons
-from neuron_atlas.cli.attribution.graph_labels import labels_from_atlas
+from neuron_atlas.cli.attribution.graph_labels import labels_by_neuron
 from neuron_atlas.cli.multi_word_options import WordsCommand
 from neuron_atlas.cli.printing import cell, json_option, out, print_facts, print_frame, print_json, progress
 from neuron_atlas.core.attribution.exchange.slugs import checked_slug, default_slug
@@ -43,7 +43,7 @@ neuron_atlas.read_graph.
 @click.option(
     "--mass",
     type=click.FloatRange(0, 1, min_open=True),
-    help="Take the fewest neurons that hold this share of relevance.",
+    help="Take the fewest neurons with this share of the relevance.",
 )
 @click.option("--target-tokens", multiple=True, metavar="WORD...", help="Answers to trace: one or more words.")
 @click.option("--contrastive", nargs=2, metavar="POS NEG", help="Trace logit(POS) - logit(NEG).")
@@ -98,9 +98,9 @@ def graph(
     top: int,
     as_json: bool,
 ) -> None:
-    """Trace PROMPT: which neurons made the model's answer, and along which links.
+    """Trace PROMPT: which neurons produced the model's answer, and along which links.
 
-    Model, device, dtype, k, tau and rules come from the settings (NEURON_ATLAS_*) where they are not given.
+    Model, device, dtype, k, tau and rules come from the settings (NEURON_ATLAS_*) unless given.
     """
     if prompt is None:
         raise click.UsageError('PROMPT is missing. Put it first: neuron-atlas graph "PROMPT" --target-tokens WORD WORD')
@@ -127,7 +127,7 @@ def graph(
         dtype=dtype or settings.dtype,
         effects=effects,
     )
-    labels, without = labels_from_atlas(settings.atlas, found)
+    labels, without = labels_by_neuron(settings.atlas, found)
     files = [write_graph(found, path, labels=labels) for path in (file, *([file.with_suffix(".html")] if html else []))]
     neurons, links = strongest_neurons(found, top, labels=labels), strongest_links(shown, top, labels=labels)
     if as_json:
@@ -154,20 +154,11 @@ def _traced(
     with progress.status(f"loading {model_id} …"):
         from neuron_atlas.adapters.subject_model.load import load_model
         from neuron_atlas.core.attribution.total_links import total_links
-        from neuron_atlas.core.attribution.trace import trace
+        from neuron_atlas.core.attribution.trace import trace_prompt
 
         model = load_model(model_id, device=device, dtype=dtype)
     with progress.status("tracing …"):
-        found = trace(
-            model,
-            prompt,
-            k=options.k,
-            tau=options.tau,
-            top_n=options.top_n,
-            mass=options.mass,
-            rules=options.rules,
-            exclude=options.exclude,
-        )
+        found = trace_prompt(model, prompt, options=options)
         return found, found if effects == "direct" else replace(found, edges=total_links(model, found))
 
 

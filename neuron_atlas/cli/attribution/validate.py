@@ -28,7 +28,7 @@ not, 2 a file cannot be opened.
 @json_option
 @click.pass_context
 def validate(ctx: click.Context, files: tuple[Path, ...], level: str, as_json: bool) -> None:
-    """Check graph files (Neuronpedia's JSON or the older form), level by level, and name what is wrong."""
+    """Check graph files (Neuronpedia's JSON or the older form), level by level, and report what is wrong."""
     from neuron_atlas.adapters.graphs.graph_files import check_graph_file
 
     checked = [(file, check_graph_file(file)) for file in files]

@@ -20,7 +20,7 @@ MOST = 10
 
 
 def show_analysis(record: AnalysisRecord, files: Sequence[Path], *, is_quiet: bool) -> None:
-    """The modules, their tests, the swaps, what tells answers apart, and where the files are."""
+    """The modules, their tests, the swaps, what distinguishes the answers, and where the files are."""
     if not is_quiet:
         _show_modules(record)
         _show_swaps(record)
@@ -68,7 +68,7 @@ def _show_swaps(record: AnalysisRecord) -> None:
         }
         for one in record.donor.swaps
     ]
-    title = f"Modules set to what they are on {cell(record.donor.text)!r} (answer {record.donor.answer!r})"
+    title = f"Modules set to their activations on {cell(record.donor.text)!r} (answer {record.donor.answer!r})"
     print_frame(pl.DataFrame(rows, infer_schema_length=None), title=title, empty="no module has a match there")
     out.print()
 
@@ -88,7 +88,9 @@ def _show_discriminators(record: AnalysisRecord) -> None:
         }
         for one in sorted(record.compared.discriminators, key=lambda one: -abs(one.difference))[:MOST]
     ]
-    print_frame(pl.DataFrame(rows, infer_schema_length=None), title="What tells answers apart (relevance, logits)")
+    print_frame(
+        pl.DataFrame(rows, infer_schema_length=None), title="What distinguishes the answers (relevance, logits)"
+    )
     out.print()
 
 
@@ -114,7 +116,7 @@ def show_comparison(record: ComparisonRecord, files: Sequence[Path]) -> None:
         {"": n.replace("_", " "), "0 to 1": v, "what it is": record.definitions[n]}
         for n, v in record.similarities.items()
     ]
-    print_frame(pl.DataFrame(alike, infer_schema_length=None), title="How alike")
+    print_frame(pl.DataFrame(alike, infer_schema_length=None), title="Similarity")
     out.print()
     modules = [one.model_dump() for one in record.modules]
     print_frame(pl.DataFrame(modules, infer_schema_length=None), title="Modules matched", empty="neither has modules")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.text import Text
 
-from neuron_atlas.cli.attribution.graph_labels import instance_labels
+from neuron_atlas.cli.attribution.graph_labels import labels_by_side
 from neuron_atlas.cli.circuits.analysis_files import AnalysisFiles, write_study
 from neuron_atlas.cli.circuits.analysis_printing import show_analysis, show_study
 from neuron_atlas.cli.multi_word_options import WordsCommand
@@ -41,8 +41,8 @@ EXAMPLES = """Examples:
   neuron-atlas analyze --graph graphs/relp-bend.json --json | jq '.modules[].name'
 
 Each prompt leaves SLUG-graph.json, SLUG-analysis.json and SLUG-analysis.html in the output folder; a study also leaves
-summary.json. A study that was interrupted goes on where it stopped. Every analysis is also kept for the atlas: after
-neuron-atlas build-db it stands in tables analyses, analysis_modules, analysis_members and analysis_flows.
+summary.json. An interrupted study continues where it stopped. Every analysis is also kept for the atlas: after
+neuron-atlas build-db it is in the tables analyses, analysis_modules, analysis_members and analysis_flows.
 """
 
 
@@ -60,23 +60,27 @@ class _AnalyzeCommand(WordsCommand):
 @click.option("--contrastive", nargs=2, metavar="POS NEG", help="Trace logit(POS) - logit(NEG).")
 @click.option("--answer-prefix", help="Text that the answer begins with, after the prompt.")
 @click.option("--raw", is_flag=True, help="Do not wrap the prompt in the chat template.")
-@click.option("--donor", help="A prompt of equal length whose modules are put in place of this one's.")
+@click.option("--donor", help="A prompt of equal length whose module activations replace this prompt's.")
 @click.option("--concept", nargs=2, multiple=True, metavar="NAME TOKEN", help="Find the module that writes TOKEN most.")
 @click.option("--k", type=click.IntRange(1, 1000), help="Top logits to trace when no answers are named.")
 @click.option("--tau", type=click.FloatRange(0, 1, max_open=True), help="Smallest |relevance| of a node.")
 @click.option("--rules", help="Linearisation rules: relp, gate-frozen, half+qk, gradient.")
 @click.option("--view", type=click.Choice(["roles", "flow"]), help="How modules are found; roles unless given.")
-@click.option("--depth", type=click.IntRange(1, 10), help="How often big modules are divided; 3 unless given.")
-@click.option("--random-sets", type=click.IntRange(0, 1000), help="Random sets beside each module (0: no tests); 20.")
-@click.option("--llm", is_flag=True, help="Ask the language model of the settings for an account of the circuit.")
+@click.option("--depth", type=click.IntRange(1, 10), help="How many times large modules are split; 3 unless given.")
+@click.option(
+    "--random-sets",
+    type=click.IntRange(0, 1000),
+    help="Random sets of neurons to compare each module with (0: no tests); 20 unless given.",
+)
+@click.option("--llm", is_flag=True, help="Ask the language model of the settings to describe the circuit.")
 @click.option("--model", help="Hugging Face id or local folder.")
 @click.option("--device", help="torch device, e.g. cpu or cuda:0.")
 @click.option("--dtype", help="dtype of the forward pass, e.g. float32.")
 @click.option("--slug", help="Name of the files.  [default: from the prompt]")
 @click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False), default=Path("analyses"),
               show_default=True, help="Folder for the files.")  # fmt: skip
-@click.option("--fresh", is_flag=True, help="Analyze also the study's prompts that are done.")
-@click.option("-q", "--quiet", is_flag=True, help="Print only where the files are.")
+@click.option("--fresh", is_flag=True, help="Analyze finished prompts of the study again.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only the paths of the files.")
 @json_option
 def analyze(
     prompt: str | None,
@@ -104,9 +108,9 @@ def analyze(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Analyze a circuit: its modules, what they read and write, what happens without them, what tells answers apart.
+    """Analyze a circuit: its modules, what they read and write, what happens without them, what distinguishes the answers.
 
-    Give PROMPT, --config or --graph. Labels come from the atlas, where there is one of this model.
+    Give PROMPT, --config or --graph. Labels come from the atlas, if there is one of this model.
     """
     if [prompt, config, graph_file].count(None) != 2:
         raise click.UsageError('give one of: a PROMPT, --config FILE, --graph FILE. E.g. neuron-atlas analyze "PROMPT"')
@@ -133,7 +137,9 @@ def analyze(
             slug,
         ]
         if raw or any(one is not None for one in unused):
-            raise BadInput("a study's file says how its prompts are traced and analyzed; leave those options out")
+            raise BadInput(
+                "the file of a study sets how its prompts are traced and analyzed; leave those options out"
+            )
         _study(run, config, output, random_sets=random_sets, fresh=fresh)
     elif graph_file is not None:
         if raw or answer_prefix or target_tokens or contrastive or tau is not None or k is not None:
@@ -172,7 +178,7 @@ class _Run:
 
     def labels(self, graph: AttributionGraph) -> tuple[InstanceLabels, str]:
         """What the atlas calls the graph's neurons."""
-        return instance_labels(self.settings.atlas, graph)
+        return labels_by_side(self.settings.atlas, graph)
 
     def keep(self, record: AnalysisRecord) -> None:
         """Put an analysis where the atlas finds it when it is built next."""
@@ -231,7 +237,7 @@ def _graph(
     model = run.model() if run.model_id or _is_of(graph, run.settings.model) else None
     if model is None and not run.quiet:
         progress.print(
-            Text("the graph is not of the model in the settings; name its model with --model to test modules", "dim")
+            Text("the graph is of another model than the settings; name its model with --model to test modules", "dim")
         )
     tracing = graph.summary.options or TraceOptions()
     run.one(model, graph, AnalysisFiles(output, checked_slug(name)), options, tracing, donor=donor, concepts=concepts)

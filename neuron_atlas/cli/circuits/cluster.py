@@ -42,13 +42,21 @@ def _choice(values: object) -> click.Choice[str]:
     "--duckdb", "edges_file", type=click.Path(path_type=Path), help="Cluster the edge statistics of this file."
 )
 @click.option("--method", type=_choice(Method), help="How clusters are found; infomap unless set otherwise.")
-@click.option("--signs", type=_choice(SignTreatment), help="Links of both signs, of one, or in layers.")
-@click.option("--min-count", type=click.IntRange(min=1), help="Least number of prompts that show a link.")
+@click.option(
+    "--signs",
+    type=_choice(SignTreatment),
+    help="Which links: both signs merged, one sign, or one network layer per sign.",
+)
+@click.option("--min-count", type=click.IntRange(min=1), help="Smallest number of prompts in which a link occurs.")
 @click.option("--seed", type=click.IntRange(min=0), help="Random seed.")
-@click.option("--weights", type=_choice(WeightTransform), help="What a link weighs; abs_weight_sq unless given.")
-@click.option("--flow", type=_choice(FlowModel), help="Which way a walker takes links; undirected unless given.")
-@click.option("--hubs", type=_choice(HubControl), help="What to do about hubs; keep unless given.")
-@click.option("--trials", type=click.IntRange(min=1), help="Searches of which the best counts; 10 unless given.")
+@click.option("--weights", type=_choice(WeightTransform), help="How links are weighted; abs_weight_sq unless given.")
+@click.option(
+    "--flow", type=_choice(FlowModel), help="Whether flow follows links both ways or one way; undirected unless given."
+)
+@click.option("--hubs", type=_choice(HubControl), help="How hubs are treated; keep unless given.")
+@click.option(
+    "--trials", type=click.IntRange(min=1), help="Number of searches, of which the best is kept; 10 unless given."
+)
 @limit_option
 @force_option
 @json_option
@@ -62,7 +70,7 @@ def cluster(
     as_json: bool,
     **options: str | int | None,
 ) -> None:
-    """Cluster neurons into circuits and name them (stage circuits); or cluster one file and print what was found."""
+    """Cluster neurons into circuits and name them (stage circuits); or cluster one file and print the result."""
     given = {name: value for name, value in options.items() if value is not None}
     if graph_file is not None and edges_file is not None:
         raise BadInput("--graph and --duckdb are two different things to cluster; give one of them")

@@ -25,7 +25,7 @@ EXAMPLES = """Examples:
 @click.argument("a", type=click.Path(path_type=Path))
 @click.argument("b", type=click.Path(path_type=Path))
 @click.option("--by", type=click.Choice(["position", "end", "token"]), default="position", show_default=True,
-              help="Which positions stand for each other: counted from the start, from the end, or by equal tokens.")  # fmt: skip
+              help="How positions are matched: counted from the start, from the end, or by equal tokens.")  # fmt: skip
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), multiple=True,
               help="Also write a file: .html a page, .json the record. Repeatable.")  # fmt: skip
 @json_option

@@ -25,7 +25,7 @@ EXAMPLES = """Examples:
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--format", "form", type=click.Choice(["parquet", "jsonl"]), default="parquet", show_default=True)
 @click.option("--model", help="Labels of this model (id or revision).  [default: the settings']")
-@click.option("--version", help="This version of them.  [default: the settings']")
+@click.option("--version", help="Labels of this version.  [default: the settings']")
 @click.option(
     "--duckdb",
     type=click.Path(path_type=Path, dir_okay=False),

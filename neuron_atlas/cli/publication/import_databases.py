@@ -71,27 +71,27 @@ def import_label_sets(source: str, kind: Kind, settings: Settings, *, as_json: b
         return
     for report in reports:
         held = report.label_set
-        state = "loaded" if report.is_new else "was there already"
+        state = "loaded" if report.is_new else "was already there"
         out.print(
             f"{held.model_id}, labels {held.version!r}: {held.n_descriptions:,} labels, {held.n_unlabeled:,} without one, "
             f"{report.n_quantiles:,} quantiles, {report.n_exemplars:,} exemplars; {state}"
         )
     if left_out:
-        out.print(f"{left_out:,} rows left out: neurons of experts, or of no neuron at all", style="dim")
+        out.print(f"{left_out:,} rows left out: they belong to neurons of experts, or to no neuron", style="dim")
     if joined is not None:
         print_joined(f"labels of {own.model_id}, this atlas's model", joined)
 
 
 def print_joined(what: str, done: ImportResult, unreadable: Sequence[str] = ()) -> None:
     """What became of labels that were read for the label store; `unreadable` ones never came so far."""
-    out.print(f"{what}: {done.added:,} labels added, {done.unchanged:,} were there already")
+    out.print(f"{what}: {done.added:,} labels added, {done.unchanged:,} were already there")
     left_out = done.refused + len(unreadable)
     if left_out:
         out.print(f"{left_out:,} left out, for example:")
         for reason in (*unreadable, *done.reasons)[:SHOWN]:
             out.print(Text(f"  {cell(reason)}", style="dim"))
     if done.added:
-        out.print("They join the others with: neuron-atlas label", style="dim")
+        out.print("Add them to the atlas with: neuron-atlas label", style="dim")
 
 
 def join_own(copied: Copied, own: ModelSpec, settings: Settings) -> ImportResult | None:

@@ -1,4 +1,4 @@
-"""`neuron-atlas import SOURCE`: labels that somebody else made, one by one or a whole database."""
+"""`neuron-atlas import SOURCE`: labels from elsewhere, a file of them or a whole database."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ EXAMPLES = """Examples:
 @click.option(
     "--kind",
     type=click.Choice([*FILES, *import_databases.KINDS]),
-    help="What the source is; default: found out from its form and content.",
+    help="What the source is; default: recognized from its name and content.",
 )
 @json_option
 def import_(source: str, kind: str | None, as_json: bool) -> None:
-    """Take over labels from SOURCE.
+    """Import labels from SOURCE.
 
     A file of labels (a label database in JSON, JSONL of Neuronpedia explanations or of Goodfire-like features) is kept in the
-    atlas's home beside labels by people, survives every rebuild, and joins the labels with the next `neuron-atlas label`.
+    atlas's home beside labels by people, survives every rebuild, and is added to the labels by the next `neuron-atlas label`.
 
     Whole label sets go into the search database, under their own model and version: a folder that `neuron-atlas export` wrote, an
     atlas file, or a NeuronDB of Transluce (`postgresql://user:password@host:5432/neurons`, or the word `transluce` for the
-    server of PG_HOST). A NeuronDB's labels of this atlas's own model also join the labels, like those of a file.
+    server of PG_HOST). A NeuronDB's labels of this atlas's own model are also added to the labels, like those of a file.
 
-    The same source again changes nothing; an interrupted import goes on where it was.
+    Importing the same source again changes nothing; an interrupted import continues where it stopped.
     """
     of_sets = import_databases.kind_of(source) if kind is None else import_databases.KINDS.get(kind)
     if of_sets is not None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.option("--exemplars", type=click.IntRange(0, 100), default=5, show_default=True, help="Exemplars per polarity.")
 @json_option
 def neuron(neuron_id: str, edges: int, exemplars: int, as_json: bool) -> None:
-    """Everything the atlas knows of NEURON (the form L18/N6721): labels and scores, wiring, tokens, exemplars."""
+    """Everything the atlas knows about NEURON (written L18/N6721): labels and scores, edges, tokens, exemplars."""
     with atlas() as opened:
         card = opened.neuron(neuron_id, limit=edges)
     if as_json:

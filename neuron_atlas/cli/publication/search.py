@@ -33,11 +33,11 @@ EXAMPLES = """Examples:
 @click.option("--polarity", type=click.Choice(["+", "-"]), help="Only labels of this sign of the activation.")
 @click.option("--side", type=click.Choice(["output", "input"]), help="What neurons do, or what triggers them.")
 @click.option(
-    "--min-score", type=click.FloatRange(-1, 1), help="Least score, corrected for chance (0 chance, 1 perfect)."
+    "--min-score", type=click.FloatRange(-1, 1), help="Smallest score, corrected for chance (0: chance, 1: perfect)."
 )
-@click.option("--keyword", help="Text that label, description or tokens must contain.")
+@click.option("--keyword", help="Text that the label, its description or its tokens must contain.")
 @click.option(
-    "--labeler", help="Only this labeler's labels, e.g. rules or human; default: the best one's of each neuron."
+    "--labeler", help="Only this labeler's labels, e.g. rules or human; default: for each neuron the best one's."
 )
 @click.option("--cluster", metavar="PATH", help="Only neurons of this cluster and those inside it, e.g. 3 or 3.1.")
 @click.option(
@@ -48,7 +48,7 @@ EXAMPLES = """Examples:
     help="Rank by meaning (vectors), by words (BM25), or by both.",
 )
 @click.option("--model", help="Labels of this model (id or revision).  [default: the settings']")
-@click.option("--version", help="This version of them, e.g. 'transluce v1'.  [default: the settings']")
+@click.option("--version", help="Labels of this version, e.g. 'transluce v1'.  [default: the settings']")
 @click.option(
     "--duckdb",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -72,7 +72,7 @@ def search(
     limit: int,
     as_json: bool,
 ) -> None:
-    """The labels that answer TEXT best, best first; without TEXT those that pass the filters, best score first."""
+    """Labels that match TEXT, best match first; without TEXT those that pass the filters, highest score first."""
     filters = LabelConditions(
         layers=layers,
         polarity=None if polarity is None else 1 if polarity == "+" else -1,

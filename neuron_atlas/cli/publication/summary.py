@@ -1,4 +1,4 @@
-"""`neuron-atlas summary`: what an atlas holds, and two questions put to it with the commands that ask them."""
+"""`neuron-atlas summary`: what an atlas contains, and two example questions with the commands that answer them."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ LIMIT 1
 @click.argument("db", required=False, type=click.Path(path_type=Path))
 @json_option
 def summary(db: Path | None, as_json: bool) -> None:
-    """What the atlas (of the settings, or the file DB) holds, with two questions asked."""
+    """What the atlas (of the settings, or the file DB) contains, with two example questions and the commands that answer them."""
     with atlas(db) as opened:
         counts, labels, scores = opened.sql(COUNTS), opened.sql(LABELS), opened.sql(SCORES)
         if as_json:
@@ -68,7 +68,7 @@ def summary(db: Path | None, as_json: bool) -> None:
 
 
 def _facts(counts: dict[str, object], labels: pl.DataFrame) -> list[tuple[str, object]]:
-    quarantined = f", {counts['quarantined']} prompts set aside" if counts["quarantined"] else ""
+    quarantined = f", {counts['quarantined']} prompts not traced" if counts["quarantined"] else ""
     facts: list[tuple[str, object]] = [
         ("graphs", f"{counts['graphs']} (conservation within {counts['conservation_error']:.1e}{quarantined})"),
         ("neurons", f"{counts['neurons']}, {counts['neurons_in_graphs']} of them in graphs"),
@@ -76,9 +76,7 @@ def _facts(counts: dict[str, object], labels: pl.DataFrame) -> list[tuple[str, o
         ("clusters", f"{counts['clusters']}, {counts['stable_clusters']} stable"),
     ]
     for row in labels.iter_rows(named=True):
-        facts.append(
-            (f"{row['side']} labels", f"{row['labeled']}, and {row['abstained']} times no label was the honest answer")
-        )
+        facts.append((f"{row['side']} labels", f"{row['labeled']}, {row['abstained']} left unlabeled (weak evidence)"))
     return facts
 
 

@@ -30,15 +30,23 @@ EXAMPLES = """Examples:
 
 
 @click.command(epilog=EXAMPLES)
-@click.option("--text", help="Read a plain text instead of talking; /regenerate writes on.")
-@click.option("--system", help="A system message to begin with.")
+@click.option("--text", help="Read a plain text instead of talking; /regenerate continues it.")
+@click.option("--system", help="System message at the start of the conversation.")
 @click.option(
     "--filter", "wanted", metavar="FILTER", help="What to watch, e.g. 'keyword:capital top:1e-3'.  [default: all]"
 )
-@click.option("--load", "saved", type=click.Path(path_type=Path, dir_okay=False), help="Go on with a saved view.")
-@click.option("--max-new-tokens", type=click.IntRange(0), default=64, show_default=True, help="Longest answer.")
-@click.option("--temperature", type=click.FloatRange(0), default=0.0, show_default=True, help="0: the likeliest word.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of draws at a temperature above 0.")
+@click.option("--load", "saved", type=click.Path(path_type=Path, dir_okay=False), help="Continue a saved view.")
+@click.option(
+    "--max-new-tokens",
+    type=click.IntRange(0),
+    default=64,
+    show_default=True,
+    help="Largest number of tokens in an answer.",
+)
+@click.option(
+    "--temperature", type=click.FloatRange(0), default=0.0, show_default=True, help="0 takes the likeliest token."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Random seed, used at a temperature above 0.")
 @click.option(
     "--top", type=click.IntRange(0, 1000), default=5, show_default=True, help="Instances to show after each message."
 )
@@ -64,7 +72,7 @@ def view(
     dtype: str | None,
     as_json: bool,
 ) -> None:
-    """Talk to the model and watch its neurons: after every message the strongest that the filter holds are shown.
+    """Talk to the model and watch its neurons: after every message the strongest activations in the filter are shown.
 
     Labels, clusters and quantiles come from the atlas; without one, filters that need them find nothing. With --json every
     result is one line of JSON.

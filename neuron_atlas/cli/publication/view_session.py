@@ -22,21 +22,21 @@ if TYPE_CHECKING:
     from neuron_atlas.core.publication.filters.neuron_facts import NeuronFacts
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
-    "/filter": ("[FILTER]", "watch what the filter holds; without one, say what it is now"),
+    "/filter": ("[FILTER]", "watch the neurons that pass FILTER; without one, show the current filter"),
     "/top": ("[COUNT]", "the strongest instances in the filter"),
-    "/neurons": ("[COUNT]", "the neurons in the filter, with their modules"),
+    "/neurons": ("[COUNT]", "the neurons in the filter, with their clusters"),
     "/steer": (
         "STRENGTH [flip|add|scale] [FILTER]",
-        "hold them at a share of their own tail: 0 is off, 1 as far as they go",
+        "set them to a share of their own largest activations: 0 is off, 1 the largest",
     ),
-    "/clear": ("[all]", "let steered neurons go; all: forget the conversation too"),
-    "/regenerate": ("[SEED]", "write the last answer anew; with a seed, drawn at temperature 1 or the one given"),
+    "/clear": ("[all]", "stop steering; all: clear the conversation too"),
+    "/regenerate": ("[SEED]", "write the last answer again; with SEED, sampled at temperature 1 or the one given"),
     "/linter": ("", "what the neurons in the filter have in common"),
     "/show": ("L3/N17", "one neuron along the text"),
-    "/read": ("TEXT", "look at a plain text instead"),
+    "/read": ("TEXT", "read a plain text instead"),
     "/save": ("FILE", "write the view as JSON"),
-    "/load": ("FILE", "go on with a saved view"),
-    "/help": ("", "this"),
+    "/load": ("FILE", "continue a saved view"),
+    "/help": ("", "show this list"),
     "/quit": ("", "leave"),
 }
 """Command to (its arguments, what it does)."""
@@ -247,10 +247,10 @@ class Session:
         if self._as_json:
             self._print({"steered": done.n_neurons, "skipped": done.n_skipped, "edits": len(done.edits)})
             return
-        skipped = f"; {done.n_skipped} skipped, which have no quantiles" if done.n_skipped else ""
+        skipped = f"; {done.n_skipped} skipped, because they have no quantiles" if done.n_skipped else ""
         out.print(
             Text(
-                f"steering {done.n_neurons} neurons{skipped}. /regenerate to see what it does, /clear to let go",
+                f"steering {done.n_neurons} neurons{skipped}. /regenerate shows the effect, /clear stops steering",
                 style="dim",
             )
         )
@@ -264,7 +264,7 @@ class Session:
         if self._as_json:
             self._print({"cleared": "everything" if rest else "steering"})
         else:
-            what = "forgot the conversation; nothing is steered" if rest else "nothing is steered any more"
+            what = "cleared the conversation; no neuron is steered" if rest else "no neuron is steered"
             out.print(Text(what), style="dim")
 
     # ------------------------------------------------------------------------------------------------------ saving, help

@@ -72,6 +72,6 @@ def test_what_was_left_out_is_counted_and_shown(capsys: pytest.CaptureFixture[st
         ["line 4: no JSON"],
     )
     said = capsys.readouterr().out
-    assert "2 labels added, 1 were there already" in said
+    assert "2 labels added, 1 were already there" in said
     assert "2 left out, for example:" in said
     assert said.index("line 4: no JSON") < said.index("L9/N9 is no neuron")
