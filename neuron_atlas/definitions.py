@@ -1,11 +1,11 @@
-"""Dagster's front door: the asset graph of one atlas, and a function that runs it without a daemon.
+"""What Dagster loads: the asset graph of one atlas. And a function that runs it without a daemon.
 
     dagster dev                                                            the UI
     dagster asset materialize -m neuron_atlas.definitions --select raw_graphs --partition geography
     neuron_atlas.definitions.materialize("aggregation")                    the same assets, in this process
 
 Loading reads the settings, the names of prompt sets and corpora, and the model's config.json: no torch, no network, no
-database. Assets are in defs/assets, a file per word of attribution, aggregation, labeling, circuits, publication.
+database. The assets are in defs/assets, one file each for attribution, aggregation, labeling, circuits and publication.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import dagster as dg
 import polars as pl
 
 from neuron_atlas.core.records import Tables
-from neuron_atlas.defs.asset_registry import INVENTORY
+from neuron_atlas.defs.asset_registry import ASSET_REGISTRY
 from neuron_atlas.defs.assets import build_assets
 from neuron_atlas.defs.automation import build_automation
 from neuron_atlas.defs.checks.stored import build_stored_checks
@@ -24,8 +24,9 @@ from neuron_atlas.defs.instance import open_instance
 from neuron_atlas.defs.io_managers import build_io_managers
 from neuron_atlas.defs.partitions import Partitions, read_partitions
 from neuron_atlas.defs.resources.atlas_resources import Resources
-from neuron_atlas.defs.running.materialize import Listener, Stop, Walk, select
-from neuron_atlas.defs.running.staleness import Catalog, open_catalog
+from neuron_atlas.defs.running.materialize import InProcessRunner, Listener, RunStep
+from neuron_atlas.defs.running.run_plan import select_assets
+from neuron_atlas.defs.running.staleness import StoredAssets, open_stored_assets
 from neuron_atlas.settings import Settings, load_settings
 
 
@@ -37,7 +38,7 @@ def build_definitions(
     Raises `BadInput` naming the setting to correct.
     """
     settings = settings or load_settings()
-    resources = resources or Resources.of(settings)
+    resources = resources or Resources.from_settings(settings)
     partitions = partitions or read_partitions(settings)
     return dg.Definitions.merge(
         dg.Definitions(
@@ -65,42 +66,42 @@ def materialize(
     listener: Listener | None = None,
     settings: Settings | None = None,
     resources: Resources | None = None,
-) -> list[Stop]:
+) -> list[RunStep]:
     """Run assets in this process, in the order they need, on the Dagster instance that the UI shows.
 
     `selection` names assets, stages (attribution, aggregation, labeling, circuits, publication), `*`, or a Dagster selection such
     as `+atlas`. `partition` is a prompt set, corpus or layer, or several; only assets that have them run then.
     `only_missing` leaves alone what a run would not change, judged by content. `fresh` drops the unfinished prompts of an
-    interrupted run instead of resuming it. `listener` hears (stop, number, of) when a stop starts and ends.
+    interrupted run instead of resuming it. `listener` is called with (step, number, of) when a step starts and when it has ended.
 
-    Raises the `AtlasError` of the first asset that failed; what was done before stays, and the same call goes on from there.
+    Raises the `AtlasError` of the first asset that failed; what was done before stays, and the same call continues from there.
     """
     settings = settings or load_settings()
-    resources = resources or Resources.of(settings)
+    resources = resources or Resources.from_settings(settings)
     partitions = read_partitions(settings)
     definitions = build_definitions(settings, resources=resources, partitions=partitions)
-    assets = select(selection, definitions)
+    assets = select_assets(selection, definitions)
     r = resources
 
-    def catalog() -> Catalog:
-        return open_catalog(r.lake, r.duckdb, r.postgres, r.published, partitions)
+    def open_stored() -> StoredAssets:
+        return open_stored_assets(r.lake, r.duckdb, r.postgres, r.published, partitions)
 
     with open_instance(settings) as instance:
-        walk = Walk(definitions, resources.by_key(), partitions, instance, catalog)
-        return walk.run(assets, partition=partition, only_missing=only_missing, fresh=fresh, listener=listener)
+        runner = InProcessRunner(definitions, resources.by_key(), partitions, instance, open_stored)
+        return runner.run(assets, partition=partition, only_missing=only_missing, fresh=fresh, listener=listener)
 
 
 def stored_tables(*assets: str, settings: Settings | None = None) -> Tables:
     """The tables of some assets as they are stored now, over all partitions that exist; an asset without any is left out.
 
-    An embedded Postgres is started when one of them lies there.
+    An embedded Postgres is started.
     """
     settings = settings or load_settings()
-    r, partitions = Resources.of(settings), read_partitions(settings)
-    catalog = open_catalog(r.lake, r.duckdb, r.postgres, r.published, partitions)
+    r, partitions = Resources.from_settings(settings), read_partitions(settings)
+    stored = open_stored_assets(r.lake, r.duckdb, r.postgres, r.published, partitions)
     tables: dict[str, pl.LazyFrame] = {}
     for asset in assets:
-        stored = [unit.partition for unit in catalog.units(asset) if catalog.find(unit) is not None]
-        if stored:
-            tables |= catalog.stores[INVENTORY[asset].store].read(asset, stored)
+        keys = [part.partition for part in stored.parts(asset) if stored.find(part) is not None]
+        if keys:
+            tables |= stored.stores[ASSET_REGISTRY[asset].store].read(asset, keys)
     return tables

@@ -48,7 +48,7 @@ def own_label_set(database: NeuronDb, model: str | None, version: str | None) ->
         return model, version
     from neuron_atlas.defs.resources.atlas_resources import Resources
 
-    resources = Resources.of(load_settings())
+    resources = Resources.from_settings(load_settings())
     own = resources.model.spec().revision, resources.labeler.version()
     return own if own in held else (None, None)
 
@@ -63,4 +63,4 @@ def _embedder() -> Embedder | None:
         return None
     from neuron_atlas.defs.resources.atlas_resources import Resources  # Dagster takes a second to load
 
-    return Resources.of(settings).embedder.load()
+    return Resources.from_settings(settings).embedder.load()

@@ -1,12 +1,20 @@
-"""Dagster, thin: assets, partitions, resources, IO managers, checks, automation. The science is in core, the world in adapters.
+"""The Dagster project: thin wiring around core and adapters, in Dagster's own nouns.
 
-assets/         the asset graph, a file per word
-doorway         what every asset does around its one call into core
-partitions · layering      prompt sets, corpora, layers; layer after layer inside one asset
-ingredients · places · resources      what shapes results · where things lie · both, from the settings
-io_managers · stores · inventory      how tables are put away and found again
-recipes · catalog      what a partition was made from, and whether it is up to date
-checks · stored_checks     before anything is stored · of what is stored
-descriptions · plots       what the UI shows
-walk · instance · automation      running without the daemon · the shared instance · what may run by itself
+assets/                 the asset graph, one file each for attribution, aggregation, labeling, circuits and publication
+asset_decorators.py     what every asset does around its one call into the core
+asset_registry.py       which store keeps each asset, and what it is partitioned by
+partitions.py           prompt sets, corpora, layers
+layer_dependencies.py   an asset that depends on itself, layer after layer; the one private override of Dagster
+resources/              what assets get besides tables
+io_managers.py          how tables are stored and loaded
+storage/                the stores behind the IO managers, and provenance
+checks/                 checks before anything is stored, and of what is stored
+metadata/               what the UI shows of an asset
+failures.py             which errors are retried
+running/                running assets in this process; what is out of date
+instance.py             the Dagster instance that all commands share
+automation.py           sensors and the schedule
+
+Not here: what is computed (core), files, databases and models (adapters), the definitions as Dagster loads them
+(neuron_atlas/definitions.py), commands (cli).
 """

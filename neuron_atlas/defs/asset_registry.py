@@ -1,7 +1,7 @@
 """Every asset once: which store keeps it, and what it is partitioned by.
 
-The asset files say what an asset is; this table says where its rows live, so that the IO managers, the search for what is
-out of date and the tests need no running Dagster to know it. A test holds the two together.
+The asset files define the assets; this table says where their rows are, so that the IO managers, the search for what is
+out of date and the tests need no running Dagster to know it. A test compares it with the definitions.
 """
 
 from __future__ import annotations
@@ -24,33 +24,34 @@ IO_MANAGERS: dict[StoreName, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """Where one asset is kept: the store, and the kind of partition (None: one piece)."""
+class RegisteredAsset:
+    """Where one asset is kept: the store, and what it is partitioned by (None: it is in one piece)."""
 
     store: StoreName
-    by: Partitioning | None = None
+    partitioned_by: Partitioning | None = None
 
 
-INVENTORY: dict[str, Entry] = {
-    "raw_graphs": Entry("lake", "prompt_set"),
-    "graph_stats": Entry("lake", "prompt_set"),
-    "faithfulness": Entry("lake", "prompt_set"),
-    "edge_stats": Entry("duckdb"),
-    "activation_stats": Entry("lake", "corpus"),
-    "output_projections": Entry("lake", "layer"),
-    "input_projections": Entry("lake", "layer"),
-    "der_scores": Entry("duckdb"),
-    "output_labels": Entry("postgres", "layer"),
-    "input_labels": Entry("postgres", "layer"),
-    "label_scores": Entry("postgres", "layer"),
-    "clusters": Entry("duckdb"),
-    "profile_clusters": Entry("duckdb"),
-    "cluster_labels": Entry("duckdb"),
-    "analyses": Entry("duckdb"),
-    "atlas": Entry("published"),
-    "neuron_db": Entry("published"),
+ASSET_REGISTRY: dict[str, RegisteredAsset] = {
+    "raw_graphs": RegisteredAsset("lake", "prompt_set"),
+    "graph_stats": RegisteredAsset("lake", "prompt_set"),
+    "faithfulness": RegisteredAsset("lake", "prompt_set"),
+    "edge_stats": RegisteredAsset("duckdb"),
+    "activation_stats": RegisteredAsset("lake", "corpus"),
+    "output_projections": RegisteredAsset("lake", "layer"),
+    "input_projections": RegisteredAsset("lake", "layer"),
+    "der_scores": RegisteredAsset("duckdb"),
+    "output_labels": RegisteredAsset("postgres", "layer"),
+    "input_labels": RegisteredAsset("postgres", "layer"),
+    "label_scores": RegisteredAsset("postgres", "layer"),
+    "clusters": RegisteredAsset("duckdb"),
+    "profile_clusters": RegisteredAsset("duckdb"),
+    "cluster_labels": RegisteredAsset("duckdb"),
+    "analyses": RegisteredAsset("duckdb"),
+    "atlas": RegisteredAsset("published"),
+    "neuron_db": RegisteredAsset("published"),
 }
 
-
-IN_ATLAS = tuple(asset for asset, tables in ASSETS.items() if any(table in PUBLISHED.values() for table in tables))
-"""The assets of which the atlas holds tables."""
+ASSETS_IN_ATLAS = tuple(
+    asset for asset, tables in ASSETS.items() if any(table in PUBLISHED.values() for table in tables)
+)
+"""The assets of which the atlas file holds tables."""

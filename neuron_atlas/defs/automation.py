@@ -18,7 +18,7 @@ import dagster as dg
 
 from neuron_atlas.adapters.datasets.prompt_sets import list_prompt_sets
 from neuron_atlas.defs.partitions import Partitions
-from neuron_atlas.defs.resources.inputs import PromptSetsResource
+from neuron_atlas.defs.resources.datasets import PromptSetsResource
 
 REFRESHED = (
     "edge_stats",

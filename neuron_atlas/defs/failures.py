@@ -1,9 +1,9 @@
-"""From our error tree to Dagster's: who is retried and who is not.
+"""From the error tree of errors.py to Dagster's: what is retried and what is not.
 
 Only a `TransientError` asks Dagster for another attempt. Everything else we raise on purpose fails the step at once with
 its own message, and `allow_retries=False` tells Dagster that trying again cannot help. Errors that are not ours pass
-unchanged: they are bugs, and their traceback is what one needs. A crashed process is another matter: the run monitor
-restarts such a run once (dagster.yaml).
+unchanged: they are bugs, and the traceback shows where. A crashed process is another matter: the run monitor restarts such a
+run once (dagster.yaml).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ RETRY_SECONDS = 2.0
 
 
 @contextmanager
-def at_the_door() -> Iterator[None]:
+def dagster_failures() -> Iterator[None]:
     """Translate what is raised inside: transient errors ask for a retry, our others become `dagster.Failure`."""
     try:
         yield

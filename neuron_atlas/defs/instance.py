@@ -1,44 +1,43 @@
-"""The Dagster instance that every door shares: DAGSTER_HOME where it is set, else `<home>/dagster`.
+"""The Dagster instance that the UI, its command line and `neuron-atlas` share: DAGSTER_HOME where it is set, else `<home>/dagster`.
 
 The folder gets a copy of the project's dagster.yaml when it has none. Opening it here also creates its databases, once and
 under a lock: two Dagster processes that meet on a fresh SQLite instance can leave its schema with two heads, which no later
-command survives. And it clears up after runs whose process was killed: they would hold their pools, and the backfill they
+command survives. And it marks runs whose process was killed as failed: they would hold their pools, and the backfill they
 belong to, for ever. Dagster notices by itself only while the server that started such a run is alive.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.resources import files
 from pathlib import Path
 
 import dagster as dg
+from filelock import FileLock
 
 from neuron_atlas.adapters.files import make_folder, write_atomically
 from neuron_atlas.settings import Settings
 
 PROCESS_TAG = "neuron_atlas/process"
-"""On every run: host, process id and its start time, so that a run whose process is gone can be told."""
+"""On every run: host, process id and its start time, by which a run whose process is gone is recognised."""
 
 
 @contextmanager
 def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
     """The instance, ready for use."""
-    home = instance_home(settings)
-    with (make_folder(home) / "neuron_atlas.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (home / "dagster.yaml").exists():
-            write_atomically(home / "dagster.yaml", instance_config())
-        with dg.DagsterInstance.from_config(str(home)) as instance:
-            instance.get_runs_count()  # the first question creates the databases
+    home = make_folder(instance_home(settings))
+    with ExitStack() as opened:
+        with FileLock(home / "neuron_atlas.lock"):
+            if not (home / "dagster.yaml").exists():
+                write_atomically(home / "dagster.yaml", instance_config())
+            instance = opened.enter_context(dg.DagsterInstance.from_config(str(home)))
+            instance.get_runs_count()  # the first query creates the databases
             instance.get_latest_materialization_event(dg.AssetKey("raw_graphs"))
             fail_dead_runs(instance)
-            fcntl.flock(lock, fcntl.LOCK_UN)
-            yield instance
+        yield instance
 
 
 def instance_home(settings: Settings) -> Path:
@@ -56,16 +55,16 @@ def instance_config() -> str:
 
 
 def process_tag(pid: int | None = None) -> str:
-    """Names one process of one machine, so that a later process with the same id is not taken for it."""
+    """The text that identifies one process of one machine; a later process with the same id has another."""
     pid = os.getpid() if pid is None else pid
     return f"{socket.gethostname()}/{pid}/{_start_time(pid)}"
 
 
-def sign_run(context: dg.InitResourceContext) -> None:
-    """Write this process on the run it works for, as soon as its resources start: runs from the UI come without."""
-    run, instance, mine = context.run, context.instance, process_tag()
-    if run is not None and instance is not None and run.tags.get(PROCESS_TAG) != mine:
-        instance.add_run_tags(run.run_id, {PROCESS_TAG: mine})
+def tag_run_with_process(context: dg.InitResourceContext) -> None:
+    """Tag the run with this process as soon as its resources start: a run from the UI has no such tag yet."""
+    run, instance, tag = context.run, context.instance, process_tag()
+    if run is not None and instance is not None and run.tags.get(PROCESS_TAG) != tag:
+        instance.add_run_tags(run.run_id, {PROCESS_TAG: tag})
 
 
 def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
@@ -82,11 +81,11 @@ def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
             host != socket.gethostname()
             or not pid.isdigit()
             or process_tag(int(pid)) == tag
-            or _inherited(instance, run)
+            or _has_tag_of_parent(instance, run)
         ):
             continue
         instance.report_run_failed(
-            run, message="the process of this run ended without a word; its work is resumed by the next run"
+            run, message="the process of this run was killed or crashed; the next run resumes its work"
         )
         if instance.event_log_storage.supports_global_concurrency_limits:
             instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
@@ -94,8 +93,8 @@ def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     return dead
 
 
-def _inherited(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
-    """Whether a run that is tried again still carries the tag of the run before it, and none of its own yet."""
+def _has_tag_of_parent(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Whether a retried run still carries the process tag of the run before it, and none of its own yet."""
     before = instance.get_run_by_id(run.parent_run_id) if run.parent_run_id else None
     return before is not None and before.tags.get(PROCESS_TAG) == run.tags.get(PROCESS_TAG)
 

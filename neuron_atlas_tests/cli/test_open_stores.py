@@ -16,7 +16,7 @@ from neuron_atlas.settings import load_settings
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
     """Model and version of the settings' labels."""
     monkeypatch.setenv("NEURON_ATLAS_HOME", str(tmp_path))
-    resources = Resources.of(load_settings())
+    resources = Resources.from_settings(load_settings())
     return resources.model.spec().revision, resources.labeler.version()
 
 

@@ -1,4 +1,4 @@
-"""Small things the tests of the Dagster room share: rows of any declared table, settings in an empty folder, a toy atlas."""
+"""What the tests of defs share: rows of any declared table, settings in an empty folder, a toy atlas."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from neuron_atlas.adapters.tables.lake import Lake
 from neuron_atlas.core import tables
 from neuron_atlas.core.records import Frames, Tables, layer_of_key
 from neuron_atlas.core.tables import Table
-from neuron_atlas.defs.asset_decorators import doorway
+from neuron_atlas.defs.asset_decorators import stored_asset
 from neuron_atlas.defs.checks.before_storing import checks_of
 from neuron_atlas.defs.io_managers import ParquetIOManager
 from neuron_atlas.defs.layer_dependencies import allow_layer_order
 from neuron_atlas.defs.partitions import Partitions
 from neuron_atlas.defs.resources.locations import LakeResource
-from neuron_atlas.defs.running.materialize import Stop, Walk
-from neuron_atlas.defs.running.staleness import Catalog
-from neuron_atlas.defs.storage.provenance import Ingredient, source_name
+from neuron_atlas.defs.running.materialize import InProcessRunner, RunStep
+from neuron_atlas.defs.running.staleness import StoredAssets
+from neuron_atlas.defs.storage.provenance import FingerprintedResource, partition_name
 from neuron_atlas.defs.storage.stores import LakeStore
 from neuron_atlas.settings import Settings
 
@@ -68,25 +68,26 @@ def instance() -> Iterator[dg.DagsterInstance]:
         yield instance
 
 
-class Word(Ingredient):
-    """An ingredient whose identity is a word."""
+class Text(FingerprintedResource):
+    """A resource whose fingerprint is its text."""
 
-    word: str
+    text: str
 
-    def identity(self, partition: str | None) -> str:
-        return self.word
+    def fingerprint(self, partition: str | None) -> str:
+        return self.text
 
 
 @dataclass
 class Toy:
     """An atlas of three layers whose assets copy what they read: projections, labels from the last layer down, and
-    scores over all layers. `calls` lists what ran; `trouble` maps a unit to the error it raises; `values` changes rows."""
+    scores over all layers. `calls` lists what ran; `errors` maps an asset partition to the error it raises; `values` changes
+    rows."""
 
     home: Path
     instance: dg.DagsterInstance
     model: str = "first model"
     calls: list[str] = field(default_factory=list)
-    trouble: dict[str, Exception] = field(default_factory=dict)
+    errors: dict[str, Exception] = field(default_factory=dict)
     values: dict[str, float] = field(default_factory=dict)
 
     partitions = Partitions(prompt_set_names=(), corpus_names=(), layer_names=("L00", "L01", "L02"))
@@ -98,10 +99,10 @@ class Toy:
     def enter(self, context: dg.AssetExecutionContext) -> tuple[int, float]:
         """Note the call, raise what was asked for; the layer and the value its row should have."""
         partition = context.partition_key if context.has_partition_key else None
-        name = source_name(context.asset_key.path[-1], partition)
+        name = partition_name(context.asset_key.path[-1], partition)
         self.calls.append(name)
-        if name in self.trouble:
-            raise self.trouble[name]
+        if name in self.errors:
+            raise self.errors[name]
         return (layer_of_key(partition) if partition else 0), self.values.get(name, 0.5)
 
     def definitions(self) -> dg.Definitions:
@@ -111,8 +112,8 @@ class Toy:
         @dg.asset(
             partitions_def=layers, io_manager_key="io", check_specs=checks_of("output_projections"), code_version="1"
         )
-        @doorway
-        def output_projections(context: dg.AssetExecutionContext, model: Word) -> Frames:
+        @stored_asset
+        def output_projections(context: dg.AssetExecutionContext, model: Text) -> Frames:
             layer, value = self.enter(context)
             rows = [] if value < 0 else [{"layer": layer, "neuron": 1, "weight": value}]
             return {
@@ -127,7 +128,7 @@ class Toy:
             check_specs=checks_of("output_labels"),
             code_version="1",
         )
-        @doorway
+        @stored_asset
         def output_labels(context: dg.AssetExecutionContext, output_projections: Tables, later: Tables) -> Frames:
             layer, value = self.enter(context)
             seen = later["output_labels"].collect()["layer"].to_list()
@@ -135,7 +136,7 @@ class Toy:
             return {"output_labels": rows_of(tables.OUTPUT_LABELS, row)}
 
         @dg.asset(io_manager_key="io", check_specs=checks_of("der_scores"), code_version="1")
-        @doorway
+        @stored_asset
         def der_scores(context: dg.AssetExecutionContext, output_projections: Tables) -> Frames:
             self.enter(context)
             rows = output_projections["output_projections"].select("layer", "neuron", "weight").collect()
@@ -145,19 +146,20 @@ class Toy:
         io = ParquetIOManager(lake=LakeResource(root=str(self.home / "lake")))
         return dg.Definitions(
             assets=[output_projections, output_labels, der_scores],
-            resources={"io": io, "model": Word(word=self.model)},
+            resources={"io": io, "model": Text(text=self.model)},
             executor=dg.in_process_executor,
         )
 
-    def catalog(self) -> Catalog:
-        """All of it lies in the lake, whatever the inventory says."""
+    def stored(self) -> StoredAssets:
+        """All of it is in the lake, whatever the registry says."""
         store = LakeStore(self.lake)
-        return Catalog({"lake": store, "duckdb": store, "postgres": store}, self.partitions)
+        return StoredAssets({"lake": store, "duckdb": store, "postgres": store}, self.partitions)
 
-    def walk(self, *assets: str, partition: str | None = None, only_missing: bool = False) -> list[Stop]:
-        walk = Walk(self.definitions(), {"model": Word(word=self.model)}, self.partitions, self.instance, self.catalog)
+    def run(self, *assets: str, partition: str | None = None, only_missing: bool = False) -> list[RunStep]:
+        resources = {"model": Text(text=self.model)}
+        runner = InProcessRunner(self.definitions(), resources, self.partitions, self.instance, self.stored)
         chosen = list(assets) or ["output_projections", "der_scores", "output_labels"]
-        return walk.run(chosen, partition=partition, only_missing=only_missing, fresh=False, listener=None)
+        return runner.run(chosen, partition=partition, only_missing=only_missing, fresh=False, listener=None)
 
 
 @pytest.fixture

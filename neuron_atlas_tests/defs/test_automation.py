@@ -10,7 +10,7 @@ import pytest
 from neuron_atlas.definitions import build_definitions
 from neuron_atlas.defs.automation import REFRESHED, build_automation
 from neuron_atlas.defs.partitions import Partitions
-from neuron_atlas.defs.resources.inputs import PromptSetsResource
+from neuron_atlas.defs.resources.datasets import PromptSetsResource
 from neuron_atlas.settings import Settings
 
 PARTITIONS = Partitions(prompt_set_names=("a", "b"), corpus_names=(), layer_names=("L00",))

@@ -12,8 +12,8 @@ import pytest
 from neuron_atlas import demo
 from neuron_atlas.core.tables import ASSETS
 from neuron_atlas.definitions import build_definitions
-from neuron_atlas.defs.asset_registry import INVENTORY, IO_MANAGERS
-from neuron_atlas.defs.running.materialize import LAST_FIRST, LEGS, select
+from neuron_atlas.defs.asset_registry import ASSET_REGISTRY, IO_MANAGERS
+from neuron_atlas.defs.running.run_plan import LAST_PARTITION_FIRST, RUN_ORDER, select_assets
 from neuron_atlas.errors import BadInput, UnknownName
 from neuron_atlas.settings import Settings
 
@@ -65,31 +65,31 @@ def test_the_graph_is_as_drawn(definitions: dg.Definitions):
     assert found == {name: " ".join(sorted(reads.split())) for name, reads in READS.items()}
 
 
-def test_groups_are_the_five_words(definitions: dg.Definitions):
+def test_groups_are_the_five_stages(definitions: dg.Definitions):
     assert {n: s.group_name for n, s in specs(definitions).items()} == {
         asset: group for group, assets in GROUPS.items() for asset in assets.split()
     }
 
 
-def test_every_asset_speaks_to_a_stranger(definitions: dg.Definitions):
+def test_every_asset_has_a_description_owners_kinds_and_a_code_version(definitions: dg.Definitions):
     for name, spec in specs(definitions).items():
         assert len(spec.description or "") > 120, name
         assert all((spec.owners, spec.kinds, spec.code_version)), name
 
 
-def test_inventory_and_definitions_agree(definitions: dg.Definitions):
+def test_registry_and_definitions_agree(definitions: dg.Definitions):
     keys = {
         None: None,
         "prompt_set": ["arithmetic", "filler", "geography", "grammar", "medicine", "multilingual"],
         "corpus": ["small_world"],
         "layer": [f"L{layer:02d}" for layer in range(6)],
     }
-    assert set(INVENTORY) == set(specs(definitions))
-    assert set(ASSETS) == {asset for asset, entry in INVENTORY.items() if entry.store != "published"}
+    assert set(ASSET_REGISTRY) == set(specs(definitions))
+    assert set(ASSETS) == {asset for asset, entry in ASSET_REGISTRY.items() if entry.store != "published"}
     for name, spec in specs(definitions).items():
-        entry = INVENTORY[name]
+        entry = ASSET_REGISTRY[name]
         found = spec.partitions_def.get_partition_keys() if spec.partitions_def else None
-        assert found == keys[entry.by], name
+        assert found == keys[entry.partitioned_by], name
         manager = definitions.resolve_assets_def(spec.key).get_io_manager_key_for_asset_key(spec.key)
         if name == "raw_graphs":
             assert manager == "graph_io_manager"
@@ -97,10 +97,10 @@ def test_inventory_and_definitions_agree(definitions: dg.Definitions):
             assert manager == IO_MANAGERS[entry.store], name
 
 
-def test_the_walk_reads_only_what_came_before(definitions: dg.Definitions):
+def test_what_an_asset_reads_runs_before_it(definitions: dg.Definitions):
     done: set[str] = set()
-    for leg in LEGS:
-        for asset in leg:
+    for together in RUN_ORDER:
+        for asset in together:
             reads = {d.asset_key.path[-1] for d in specs(definitions)[asset].deps} - {asset}
             assert reads <= done, asset
             done.add(asset)
@@ -114,7 +114,7 @@ def test_output_labels_alone_run_from_the_last_layer_down(definitions: dg.Defini
             k: list(v) for k, v in own.partition_mapping.downstream_partition_keys_by_upstream_partition_key.items()
         }
 
-    assert {"output_labels"} == LAST_FIRST
+    assert {"output_labels"} == LAST_PARTITION_FIRST
     assert order("output_labels")["L02"] == ["L00", "L01"]
     assert order("input_labels")["L02"] == ["L03", "L04", "L05"]
 
@@ -124,21 +124,21 @@ def test_pools_keep_scarce_things_scarce(definitions: dg.Definitions):
     pools = {key.path[-1]: (graph.get(key).pools or {None}) for key in graph.toposorted_asset_keys}
     assert pools["raw_graphs"] == pools["activation_stats"] == pools["label_scores"] == {"gpu"}
     assert pools["output_labels"] == pools["input_labels"] == {"llm"}
-    for asset, entry in INVENTORY.items():
+    for asset, entry in ASSET_REGISTRY.items():
         if entry.store == "duckdb":
             assert pools[asset] == {"duckdb"}, asset
 
 
 def test_selections(definitions: dg.Definitions):
-    assert select("circuits", definitions) == ["clusters", "profile_clusters", "cluster_labels"]
-    assert select(["neuron_db", "graph_stats"], definitions) == ["graph_stats", "neuron_db"]
+    assert select_assets("circuits", definitions) == ["clusters", "profile_clusters", "cluster_labels"]
+    assert select_assets(["neuron_db", "graph_stats"], definitions) == ["graph_stats", "neuron_db"]
     after = ["clusters", "profile_clusters", "cluster_labels", "atlas", "neuron_db"]
-    assert select("clusters+", definitions) == after
-    assert set(select("*", definitions)) == set(INVENTORY)
+    assert select_assets("clusters+", definitions) == after
+    assert set(select_assets("*", definitions)) == set(ASSET_REGISTRY)
     with pytest.raises(UnknownName, match="Did you mean 'labeling'"):
-        select("labelling", definitions)
+        select_assets("labelling", definitions)
     with pytest.raises(BadInput, match="kind:"):
-        select("no such (thing", definitions)
+        select_assets("no such (thing", definitions)
 
 
 def test_a_wrong_setting_is_named(tmp_path: Path):
@@ -147,16 +147,16 @@ def test_a_wrong_setting_is_named(tmp_path: Path):
 
 
 def test_no_secret_reaches_dagster(tmp_path: Path):
-    canary = "canary-5b1f"
-    secrets = {"pg_password": canary, "openai_api_key": canary, "labeler": "openai"}
+    secret = "secret-5b1f"
+    secrets = {"pg_password": secret, "openai_api_key": secret, "labeler": "openai"}
     settings = Settings.model_validate({"home": tmp_path, "pg_host": "db.example", **secrets})
     definitions = build_definitions(settings)
     job = definitions.resolve_implicit_global_asset_job_def()
-    assert canary not in "".join(map(repr, (definitions.resources or {}).values()))
-    assert canary not in dg.serialize_value(job.get_job_snapshot())
+    assert secret not in "".join(map(repr, (definitions.resources or {}).values()))
+    assert secret not in dg.serialize_value(job.get_job_snapshot())
 
 
-def test_loading_brings_in_neither_torch_nor_a_client_nor_a_picture(tmp_path: Path):
+def test_loading_imports_neither_torch_nor_a_client_nor_matplotlib(tmp_path: Path):
     """In a process of its own, with nothing in the environment and sockets forbidden."""
     code = """
 import socket, sys, time

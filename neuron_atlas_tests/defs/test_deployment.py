@@ -32,8 +32,8 @@ def variables() -> set[str]:
 def test_the_two_instances_differ_only_in_where_things_are_kept():
     several = read("dagster-postgres.yaml")
     storage = several.pop("storage")["postgres"]["postgres_db"]
-    places = [several.pop(name)["config"]["base_dir"] for name in ("local_artifact_storage", "compute_logs")]
-    assert places == [{"env": "DAGSTER_STATE_DIR"}] * 2
+    folders = [several.pop(name)["config"]["base_dir"] for name in ("local_artifact_storage", "compute_logs")]
+    assert folders == [{"env": "DAGSTER_STATE_DIR"}] * 2
     assert several == read("dagster.yaml")
     assert storage["scheme"] == "postgresql+psycopg2"
     assert storage["password"] == {"env": "PG_PASSWORD"}
@@ -64,7 +64,7 @@ def test_compose_runs_database_code_webserver_and_daemon():
         assert services[name]["build"] == "."
 
 
-def test_compose_opens_no_door_and_holds_no_password():
+def test_compose_listens_on_this_machine_alone_and_holds_no_password():
     text = (ROOT / "docker-compose.yaml").read_text()
     services = read("docker-compose.yaml")["services"]
     assert [p for s in services.values() for p in s.get("ports", ())] == ["127.0.0.1:3000:3000"]

@@ -1,4 +1,4 @@
-"""The shared Dagster instance: made once, and not held up by the dead."""
+"""The shared Dagster instance: made once, and not held up by runs whose process is gone."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_the_run_of_a_killed_process_is_failed_and_its_pool_is_free(settings: Se
 
 
 def test_a_run_tried_again_is_not_taken_for_the_dead_one_before_it(settings: Settings, dead_process: str):
-    """Dagster copies the tags of a run to the next try; until that one signs for itself, nothing is known of it."""
+    """Dagster copies the tags of a run to the next try; until that one is tagged with its own process, nothing is known of it."""
     with open_instance(settings) as instance:
         tags = {PROCESS_TAG: dead_process}
         first = instance.create_run_for_job(_job(), tags=tags, status=dg.DagsterRunStatus.FAILURE)
@@ -96,26 +96,26 @@ def test_a_run_tried_again_is_not_taken_for_the_dead_one_before_it(settings: Set
         assert fail_dead_runs(instance) == [again.run_id]
 
 
-def test_every_run_is_signed_by_its_process_before_its_assets_start(instance: dg.DagsterInstance, tmp_path: Path):
-    signed: list[str] = []
+def test_every_run_is_tagged_with_its_process_before_its_assets_start(instance: dg.DagsterInstance, tmp_path: Path):
+    tags: list[str] = []
 
-    def look() -> None:
+    def note_tag() -> None:
         latest, *_ = instance.get_runs(limit=1)
-        signed.append(latest.tags[PROCESS_TAG])
+        tags.append(latest.tags[PROCESS_TAG])
 
     @dg.asset(io_manager_key="io")
     def tables() -> None:
-        look()
+        note_tag()
 
     @dg.asset(required_resource_keys={"published"})
     def publication() -> None:
-        look()
+        note_tag()
 
     io = ParquetIOManager(lake=LakeResource(root=str(tmp_path)))
     published = PublishedResource(folder=str(tmp_path), atlas="")
     for asset in (tables, publication):
         dg.materialize([asset], instance=instance, resources={"io": io, "published": published}, raise_on_error=False)
-    assert signed == [process_tag()] * 2
+    assert tags == [process_tag()] * 2
 
 
 def _job() -> dg.JobDefinition:

@@ -10,7 +10,6 @@ counts, the sha256 of every file, schemas and provenance; a file that no longer 
 
 from __future__ import annotations
 
-import fcntl
 import json
 import re
 import shutil
@@ -20,11 +19,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import polars as pl
+from filelock import FileLock, Timeout
 
 from neuron_atlas.adapters.files import file_sha256, make_folder, staged_folder, write_atomically, write_parquet
-from neuron_atlas.core.hashing import frames_hash
-from neuron_atlas.core.records import Frames, Tables
+from neuron_atlas.core.records import Tables
 from neuron_atlas.core.tables import tables_of
+from neuron_atlas.core.tables.storage import AssetFrames, check_frames
 from neuron_atlas.errors import BadInput, DamagedData, Incomplete, TransientError
 
 WHOLE = "all"
@@ -79,12 +79,21 @@ class Lake:
         return self.root / asset / name
 
     def publish(
-        self, asset: str, partition: str | None, frames: Frames, *, provenance: Mapping[str, str] | None = None
+        self,
+        asset: str,
+        partition: str | None,
+        frames: AssetFrames,
+        *,
+        provenance: Mapping[str, str] | None = None,
     ) -> Manifest:
-        """Check the frames against their tables and make them the partition's content, all or nothing."""
-        checked = {table.name: table.checked(frames[table.name]) for table in tables_of(asset)}
+        """Make the frames the partition's content, all or nothing.
+
+        They are checked against the asset's declarations first unless they are `CheckedFrames`. Raises `DamagedData` when they
+        differ from them, `BadInput` on a partition that is no plain folder name, `UserError` when the folder cannot be made.
+        """
+        checked = check_frames(asset, frames)
+        content_hash = checked.content_hash
         folder = make_folder(self.folder(asset, partition))
-        content_hash = frames_hash(checked)
         files: dict[str, TableFile] = {}
         with staged_folder(folder / content_hash) as staging:
             for name, frame in checked.items():
@@ -154,17 +163,21 @@ class Lake:
     def claim(self, asset: str, partition: str | None = None) -> Generator[Path]:
         """Hold a partition for writing; yields a folder for unfinished work that survives a crash.
 
-        Raises `TransientError` when another process holds it; the lock goes with the process that took it.
+        Raises `TransientError` when another process holds it. The kernel releases the lock when the process that took it ends,
+        however it ends.
         """
         work = make_folder(self.root / ".work" / asset / (partition or WHOLE))
-        with (work / "lock").open("w") as stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise TransientError(
-                    f"another process is working on {asset} {partition or ''}; wait for it, or stop it, and run again"
-                ) from error
+        lock = FileLock(work / "lock", blocking=False)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise TransientError(
+                f"another process is working on {asset} {partition or ''}; wait for it, or stop it, and run again"
+            ) from error
+        try:
             yield work
+        finally:
+            lock.release()
 
     def _read_manifest(self, folder: Path) -> Manifest | None:
         path = folder / "manifest.json"

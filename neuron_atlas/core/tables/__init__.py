@@ -64,6 +64,7 @@ from neuron_atlas.core.tables.labeling import (
     LABEL_SCORES,
     OUTPUT_LABELS,
 )
+from neuron_atlas.errors import UnknownName
 
 __all__ = [
     "ACTIVATION_STATS",
@@ -152,5 +153,7 @@ ASSETS: dict[str, tuple[Table, ...]] = {
 
 
 def tables_of(asset: str) -> Sequence[Table]:
-    """The tables one asset stores."""
+    """The tables one asset stores; raises `UnknownName`."""
+    if asset not in ASSETS:
+        raise UnknownName("asset", asset, ASSETS)
     return ASSETS[asset]

@@ -1,52 +1,81 @@
-"""What every store of declared tables agrees on, so that PostgreSQL and DuckDB hold the same thing under the same names."""
+"""What every store of declared tables agrees on, so that Parquet, DuckDB and PostgreSQL hold the same thing under the same names.
+
+`CheckedFrames` is how frames reach a store: they fit the declarations of their asset, and the hash of their content is known.
+Making one is the only way to have one, so whoever receives it checks and hashes nothing again.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import polars as pl
 
 from neuron_atlas.core.hashing import frames_hash
-from neuron_atlas.core.records import Frames
 from neuron_atlas.core.tables import ASSETS, Column, Table, tables_of
-from neuron_atlas.errors import DamagedData, Incomplete, UnknownName
+from neuron_atlas.errors import DamagedData, Incomplete
 
 PARTITION = "partition_key"
 """The column beside the declared ones that says to which partition a row belongs; '' in an asset without partitions."""
 
 
+AssetFrames: TypeAlias = Mapping[str, pl.DataFrame]
+"""The frames of one asset by table name, checked or not."""
+
+
+class CheckedFrames(AssetFrames):
+    """The frames of one asset by table name, each as `Table.checked` returns it, and the hash of their content.
+
+    Raises `UnknownName` for an asset without declared tables, `DamagedData` when frames and declarations differ.
+    """
+
+    __slots__ = ("_frames", "asset", "content_hash")
+
+    def __init__(self, asset: str, frames: AssetFrames) -> None:
+        tables = tables_of(asset)
+        if wrong := {t.name for t in tables} ^ set(frames):
+            raise DamagedData(
+                f"asset {asset!r} stores {[t.name for t in tables]}; missing or unexpected: {sorted(wrong)}"
+            )
+        self.asset = asset
+        self._frames = {t.name: t.checked(frames[t.name]) for t in tables}
+        self.content_hash = frames_hash(self._frames)
+
+    def __getitem__(self, table: str) -> pl.DataFrame:
+        return self._frames[table]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._frames)
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    @property
+    def rows(self) -> dict[str, int]:
+        """Table name to number of rows."""
+        return {name: frame.height for name, frame in self._frames.items()}
+
+
+def check_frames(asset: str, frames: AssetFrames) -> CheckedFrames:
+    """The frames as an asset's declarations want them; those that are `CheckedFrames` of this asset already come back as they are.
+
+    Raises like `CheckedFrames`.
+    """
+    if isinstance(frames, CheckedFrames) and frames.asset == asset:
+        return frames
+    return CheckedFrames(asset, frames)
+
+
 @dataclass(frozen=True, slots=True)
-class StoredPartition:
-    """What a store's `manifests` say of one partition: rows per table, content hash of all its tables, how it was made."""
+class PartitionManifest:
+    """What a database records of one stored partition: rows per table, content hash of all its tables, and its provenance."""
 
     asset: str
     partition: str | None
     rows: dict[str, int]
     content_hash: str
     provenance: dict[str, object]
-
-
-def checked_frames(
-    asset: str, partition: str | None, frames: Frames, provenance: Mapping[str, object]
-) -> tuple[Frames, StoredPartition]:
-    """The frames as their declarations want them, and the manifest they will have.
-
-    Raises `UnknownName` for an asset without declared tables, `DamagedData` when frames and declarations differ.
-    """
-    tables = tables_of_asset(asset)
-    if wrong := {t.name for t in tables} ^ set(frames):
-        raise DamagedData(f"asset {asset!r} stores {[t.name for t in tables]}; missing or unexpected: {sorted(wrong)}")
-    checked = {t.name: t.checked(frames[t.name]) for t in tables}
-    rows = {name: frame.height for name, frame in checked.items()}
-    return checked, StoredPartition(asset, partition, rows, frames_hash(checked), dict(provenance))
-
-
-def tables_of_asset(asset: str) -> Sequence[Table]:
-    """The tables an asset stores; raises `UnknownName`."""
-    if asset not in ASSETS:
-        raise UnknownName("asset", asset, ASSETS)
-    return tables_of(asset)
 
 
 def stored_name(asset: str, table: Table) -> str:
@@ -56,8 +85,8 @@ def stored_name(asset: str, table: Table) -> str:
 
 
 def wanted_partitions(
-    asset: str, stored: Sequence[StoredPartition], partitions: Sequence[str] | None, *, store: str
-) -> dict[str, StoredPartition]:
+    asset: str, stored: Sequence[PartitionManifest], partitions: Sequence[str] | None, *, store: str
+) -> dict[str, PartitionManifest]:
     """The named partitions of those stored (all for None), by key. Raises `Incomplete` naming what is missing."""
     by_key = {m.partition or "": m for m in stored}
     wanted = list(by_key) if partitions is None else list(dict.fromkeys(partitions))
@@ -68,9 +97,11 @@ def wanted_partitions(
     return {p: by_key[p] for p in wanted}
 
 
-def complete(asset: str, table: Table, frame: pl.DataFrame, wanted: Mapping[str, StoredPartition]) -> pl.DataFrame:
-    """The frame that was read, checked; raises `DamagedData` when it does not have the rows its manifests counted."""
-    expected = sum(m.rows.get(table.name, 0) for m in wanted.values())  # none of a table declared since
+def verified_frame(
+    asset: str, table: Table, frame: pl.DataFrame, wanted: Mapping[str, PartitionManifest]
+) -> pl.DataFrame:
+    """A frame that was read, checked; raises `DamagedData` when it does not have the rows that its manifests counted."""
+    expected = sum(m.rows.get(table.name, 0) for m in wanted.values())  # a table declared since counts none
     if frame.height != expected:
         raise DamagedData(
             f"{asset}/{table.name} has {frame.height} rows in partitions {list(wanted)}; its manifest says {expected}. Something "

@@ -1,4 +1,8 @@
-"""The asset graph in five words: attribution, aggregation, labeling, circuits, publication. One file each."""
+"""The asset graph, a file per group: attribution, aggregation, labeling, circuits, publication.
+
+An asset opens its resources, calls one function of the core and returns its tables. Its docstring is its description in the Dagster
+UI. Not here: computing (core), storing (defs/io_managers.py), checking (defs/checks).
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,7 @@ __all__ = ["build_assets"]
 
 
 def build_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
-    """Every asset of one atlas, in the order of the data's way."""
+    """Every asset of one atlas, in the order of the groups."""
     return [
         *attribution_assets(partitions),
         *aggregation_assets(partitions),

@@ -9,11 +9,12 @@ from __future__ import annotations
 import dagster as dg
 
 from neuron_atlas.core.records import Frames, Tables, layer_of_key
-from neuron_atlas.defs.asset_decorators import doorway
+from neuron_atlas.defs.asset_decorators import stored_asset
 from neuron_atlas.defs.checks.before_storing import checks_of
 from neuron_atlas.defs.partitions import Partitions
-from neuron_atlas.defs.resources.inputs import CorporaResource, ModelResource, PromptSetsResource
+from neuron_atlas.defs.resources.datasets import CorporaResource, PromptSetsResource
 from neuron_atlas.defs.resources.locations import LakeResource
+from neuron_atlas.defs.resources.subject_model import ModelResource
 
 GROUP = "aggregation"
 OWNERS = ["team:interpretability"]
@@ -32,7 +33,7 @@ def aggregation_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
         owners=OWNERS,
         code_version="2",
     )
-    @doorway
+    @stored_asset
     def graph_stats(
         context: dg.AssetExecutionContext, raw_graphs: Tables, prompt_sets: PromptSetsResource, model: ModelResource
     ) -> Frames:
@@ -57,7 +58,7 @@ def aggregation_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
         owners=OWNERS,
         code_version="2",
     )
-    @doorway
+    @stored_asset
     def edge_stats(context: dg.AssetExecutionContext, graph_stats: Tables, model: ModelResource) -> Frames:
         """Statistics of every edge and neuron over all prompt sets, from their sums.
 
@@ -80,7 +81,7 @@ def aggregation_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
         owners=OWNERS,
         code_version="2",
     )
-    @doorway
+    @stored_asset
     def activation_stats(
         context: dg.AssetExecutionContext, model: ModelResource, corpora: CorporaResource, lake: LakeResource
     ) -> Frames:
@@ -109,7 +110,7 @@ def aggregation_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
         owners=OWNERS,
         code_version="2",
     )
-    @doorway
+    @stored_asset
     def output_projections(context: dg.AssetExecutionContext, model: ModelResource) -> Frames:
         """Which tokens a neuron promotes and suppresses when it writes straight to the output, from the weights alone.
 
@@ -134,7 +135,7 @@ def aggregation_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
         owners=OWNERS,
         code_version="1",
     )
-    @doorway
+    @stored_asset
     def input_projections(context: dg.AssetExecutionContext, model: ModelResource) -> Frames:
         """Which tokens' embeddings would drive a neuron up or down, through its gate, from the weights alone.
 
@@ -155,7 +156,7 @@ def aggregation_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
         owners=OWNERS,
         code_version="2",
     )
-    @doorway
+    @stored_asset
     def der_scores(
         context: dg.AssetExecutionContext, graph_stats: Tables, raw_graphs: Tables, model: ModelResource
     ) -> Frames:

@@ -10,11 +10,13 @@ import dagster as dg
 
 from neuron_atlas import __version__
 from neuron_atlas.core.records import Frames
-from neuron_atlas.defs.asset_decorators import doorway
+from neuron_atlas.defs.asset_decorators import stored_asset
 from neuron_atlas.defs.checks.before_storing import checks_of
 from neuron_atlas.defs.partitions import Partitions
-from neuron_atlas.defs.resources.inputs import ModelResource, PromptSetsResource, TracingResource
+from neuron_atlas.defs.resources.datasets import PromptSetsResource
 from neuron_atlas.defs.resources.locations import GraphWorkResource
+from neuron_atlas.defs.resources.method_options import TracingResource
+from neuron_atlas.defs.resources.subject_model import ModelResource
 
 GROUP = "attribution"
 
@@ -32,7 +34,7 @@ def attribution_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
         owners=["team:interpretability"],
         code_version="1",
     )
-    @doorway
+    @stored_asset
     def raw_graphs(
         context: dg.AssetExecutionContext,
         model: ModelResource,
@@ -74,7 +76,7 @@ def attribution_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
         owners=["team:interpretability"],
         code_version="1",
     )
-    @doorway
+    @stored_asset
     def faithfulness(
         context: dg.AssetExecutionContext, model: ModelResource, prompt_sets: PromptSetsResource
     ) -> Frames:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import dagster as dg
 
 from neuron_atlas.core.records import Frames, Tables
-from neuron_atlas.defs.asset_decorators import doorway
+from neuron_atlas.defs.asset_decorators import stored_asset
 from neuron_atlas.defs.checks.before_storing import checks_of
-from neuron_atlas.defs.resources.inputs import ClusteringResource, ModelResource
-from neuron_atlas.defs.resources.labeling import LabelerResource
+from neuron_atlas.defs.resources.labeler import LabelerResource
+from neuron_atlas.defs.resources.method_options import ClusteringResource
+from neuron_atlas.defs.resources.subject_model import ModelResource
 
 GROUP = "circuits"
 OWNERS = ["team:interpretability"]
@@ -30,7 +31,7 @@ def circuits_assets() -> list[dg.AssetsDefinition]:
         owners=OWNERS,
         code_version="2",
     )
-    @doorway
+    @stored_asset
     def clusters(
         context: dg.AssetExecutionContext, edge_stats: Tables, raw_graphs: Tables, clustering: ClusteringResource
     ) -> Frames:
@@ -59,7 +60,7 @@ def circuits_assets() -> list[dg.AssetsDefinition]:
         owners=OWNERS,
         code_version="1",
     )
-    @doorway
+    @stored_asset
     def profile_clusters(
         context: dg.AssetExecutionContext,
         raw_graphs: Tables,
@@ -91,7 +92,7 @@ def circuits_assets() -> list[dg.AssetsDefinition]:
         owners=OWNERS,
         code_version="2",
     )
-    @doorway
+    @stored_asset
     def cluster_labels(
         context: dg.AssetExecutionContext,
         clusters: Tables,

@@ -1,8 +1,8 @@
 """Labeling: what every neuron does and what triggers it, and how far each label can be trusted.
 
-Both passes go layer by layer, because a label may lean on the labels of its neighbours: output labels from the last layer
-down, input labels from the first layer up. The order is in the dependency of the asset on itself (defs/layering.py), and
-the layer pass itself refuses to start on incomplete neighbours.
+Both passes go layer by layer, because a label may be made with the labels of its neighbours: output labels from the last layer
+down, input labels from the first layer up. The order is in the dependency of the asset on itself (defs/layer_dependencies.py),
+and the layer pass itself refuses to start on incomplete neighbours.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from __future__ import annotations
 import dagster as dg
 
 from neuron_atlas.core.records import Frames, Tables, layer_of_key
-from neuron_atlas.defs.asset_decorators import doorway
+from neuron_atlas.defs.asset_decorators import stored_asset
 from neuron_atlas.defs.checks.before_storing import checks_of
 from neuron_atlas.defs.layer_dependencies import allow_layer_order
 from neuron_atlas.defs.partitions import Partitions
-from neuron_atlas.defs.resources.inputs import ModelResource
-from neuron_atlas.defs.resources.labeling import LabelerResource, LabelStoreResource, heard, spending
+from neuron_atlas.defs.resources.label_store import LabelStoreResource
+from neuron_atlas.defs.resources.labeler import LabelerResource, progress_log, spending_metadata
+from neuron_atlas.defs.resources.subject_model import ModelResource
 
 GROUP = "labeling"
 OWNERS = ["team:interpretability"]
@@ -40,7 +41,7 @@ def labeling_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
         owners=OWNERS,
         code_version="3",
     )
-    @doorway
+    @stored_asset
     def output_labels(
         context: dg.AssetExecutionContext,
         edge_stats: Tables,
@@ -61,20 +62,20 @@ def labeling_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
         from neuron_atlas.core.labeling.label_layer import label_layer
 
         layer = layer_of_key(context.partition_key)
-        who = labeler.for_layer("output", layer, model.spec().n_layers)
+        labeler_of_layer = labeler.for_layer("output", layer, model.spec().n_layers)
         made = label_layer(
             "output",
             layer,
             evidence={**edge_stats, **der_scores, **output_projections, **activation_stats},
             labels=later_labels,
-            labeler=who,
+            labeler=labeler_of_layer,
             model_revision=model.spec().revision,
             token_text=model.vocabulary(),
             given=label_store.rows("output", layer),
             prior=label_store.both_sides(layer),
-            progress=heard(context.log),
+            progress=progress_log(context.log),
         )
-        context.add_output_metadata(spending(who), output_name="result")
+        context.add_output_metadata(spending_metadata(labeler_of_layer), output_name="result")
         return made
 
     @dg.asset(
@@ -92,7 +93,7 @@ def labeling_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
         owners=OWNERS,
         code_version="3",
     )
-    @doorway
+    @stored_asset
     def input_labels(
         context: dg.AssetExecutionContext,
         edge_stats: Tables,
@@ -112,20 +113,20 @@ def labeling_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
         from neuron_atlas.core.labeling.label_layer import label_layer
 
         layer = layer_of_key(context.partition_key)
-        who = labeler.for_layer("input", layer, model.spec().n_layers)
+        labeler_of_layer = labeler.for_layer("input", layer, model.spec().n_layers)
         made = label_layer(
             "input",
             layer,
             evidence={**edge_stats, **input_projections, **activation_stats},
             labels={**earlier_output_labels, **earlier_labels},
-            labeler=who,
+            labeler=labeler_of_layer,
             model_revision=model.spec().revision,
             token_text=model.vocabulary(),
             given=label_store.rows("input", layer),
             prior=label_store.both_sides(layer),
-            progress=heard(context.log),
+            progress=progress_log(context.log),
         )
-        context.add_output_metadata(spending(who), output_name="result")
+        context.add_output_metadata(spending_metadata(labeler_of_layer), output_name="result")
         return made
 
     @dg.asset(
@@ -139,7 +140,7 @@ def labeling_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
         owners=OWNERS,
         code_version="1",
     )
-    @doorway
+    @stored_asset
     def label_scores(
         context: dg.AssetExecutionContext,
         edge_stats: Tables,

@@ -1,7 +1,7 @@
-"""What a person should see of an asset in the Dagster UI: a few numbers, one picture, one table.
+"""What the Dagster UI shows of each asset: a few numbers, a plot or two, a table.
 
-Numbers of a partitioned asset become a plot over its partitions by themselves. Rows, columns, hash and place are added by
-the IO manager; here is what the tables mean.
+Dagster itself plots numbers of a partitioned asset over its partitions. Not here: rows, columns, hash and location, which the
+IO manager adds (defs/io_managers.py); which numbers a plot shows (statistics_plots.py) and how it is drawn (drawing.py).
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ import dagster as dg
 import polars as pl
 
 from neuron_atlas.core.labeling.evidence.label_record import LEFT_OUT, UNANSWERED
-from neuron_atlas.core.records import Frames
-from neuron_atlas.defs.metadata import charts as pictures
-from neuron_atlas.defs.metadata.plots import bars, curves, heatmap, histogram, markdown_table, scatter
+from neuron_atlas.core.tables.storage import AssetFrames
+from neuron_atlas.defs.metadata import statistics_plots
+from neuron_atlas.defs.metadata.drawing import bars, curves, histogram, markdown_table, scatter
 
 Metadata = Mapping[str, int | float | dg.MetadataValue]
 
 
-def describe(asset: str, frames: Frames) -> Metadata:
-    """Numbers, picture and table of one asset's frames."""
-    return _DESCRIPTIONS[asset](frames)
+def asset_metadata(asset: str, frames: AssetFrames) -> Metadata:
+    """Numbers, plots and tables of one asset's frames, which are about to be stored."""
+    return _METADATA[asset](frames)
 
 
-def _raw_graphs(frames: Frames) -> Metadata:
+def _raw_graphs(frames: AssetFrames) -> Metadata:
     graphs = frames["graphs"]
     traced = graphs.filter(pl.col("reason").is_null())
     reasons = graphs.drop_nulls("reason").select("prompt_id", "reason").head(10)
@@ -40,12 +40,12 @@ def _raw_graphs(frames: Frames) -> Metadata:
     }
 
 
-def _faithfulness(frames: Frames) -> Metadata:
-    found = frames["faithfulness"]
-    rows = found.drop_nulls("pearson").sort("protocol", "n", "method")
+def _faithfulness(frames: AssetFrames) -> Metadata:
+    measured = frames["faithfulness"]
+    rows = measured.drop_nulls("pearson").sort("protocol", "n", "method")
     relp = rows.filter(pl.col("method").str.starts_with("relp/"))
     by_method = rows.pivot("method", index=["protocol", "n"], values="pearson")
-    circuits = found.filter(pl.col("protocol") == "circuit", ~pl.col("method").str.starts_with("half+qk/"))
+    circuits = measured.filter(pl.col("protocol") == "circuit", ~pl.col("method").str.starts_with("half+qk/"))
     parts = circuits.sort("n").partition_by("method", as_dict=True, maintain_order=True)
     lines = {str(method): (_values(part, "n"), _values(part, "share")) for (method,), part in sorted(parts.items())}
     return {
@@ -57,7 +57,7 @@ def _faithfulness(frames: Frames) -> Metadata:
     }
 
 
-def _graph_stats(frames: Frames) -> Metadata:
+def _graph_stats(frames: AssetFrames) -> Metadata:
     layers = frames["neuron_sums"].group_by("layer").agg(n=pl.col("n").sum()).sort("layer")
     return {
         "neurons": frames["neuron_sums"].select("layer", "neuron").n_unique(),
@@ -73,7 +73,7 @@ def _graph_stats(frames: Frames) -> Metadata:
     }
 
 
-def _edge_stats(frames: Frames) -> Metadata:
+def _edge_stats(frames: AssetFrames) -> Metadata:
     edges = frames["edge_stats"]
     ends = edges.group_by("source_kind", "target_kind").len("edges").sort("edges", descending=True)
     strongest = (
@@ -92,14 +92,14 @@ def _edge_stats(frames: Frames) -> Metadata:
         "neurons": frames["neuron_profiles"].select("layer", "neuron").n_unique(),
         "kinds": _md(markdown_table(ends.columns, ends.rows())),
         "strongest": _md(markdown_table(["from", "to", "prompts", "mean weight", "mean flow"], strongest.rows())),
-        "degrees": _md(pictures.degrees(edges)),
-        "weights": _md(pictures.weights(edges)),
+        "degrees": _md(statistics_plots.degrees(edges)),
+        "weights": _md(statistics_plots.weights(edges)),
         "frequency": _md(histogram(_values(edges, "frequency"), title="How often an edge appears", unit="frequency")),
-        "specialists": _md(pictures.specialists(frames["neuron_profiles"])),
+        "specialists": _md(statistics_plots.specialists(frames["neuron_profiles"])),
     }
 
 
-def _activation_stats(frames: Frames) -> Metadata:
+def _activation_stats(frames: AssetFrames) -> Metadata:
     stats = frames["activation_stats"]
     density = stats.select(d=(pl.col("density_positive") + pl.col("density_negative")).clip(1e-6).log10())
     return {
@@ -110,8 +110,8 @@ def _activation_stats(frames: Frames) -> Metadata:
     }
 
 
-def _projections(table: str, value: str) -> Callable[[Frames], Metadata]:
-    def description(frames: Frames) -> Metadata:
+def _projections(table: str, value: str) -> Callable[[AssetFrames], Metadata]:
+    def metadata(frames: AssetFrames) -> Metadata:
         rows = frames[table]
         first = rows.filter(pl.col("rank") == 0, pl.col("direction") == 1).sort(value, descending=True).head(8)
         shown = first.select(pl.format("L{}/N{}", "layer", "neuron"), "token", value)
@@ -122,10 +122,10 @@ def _projections(table: str, value: str) -> Callable[[Frames], Metadata]:
             "values": _md(histogram(_values(tops, value), title="First token of every neuron", unit=value)),
         }
 
-    return description
+    return metadata
 
 
-def _der_scores(frames: Frames) -> Metadata:
+def _der_scores(frames: AssetFrames) -> Metadata:
     scores = frames["der_scores"]
     kinds = scores.group_by("effect_type").len("n").sort("effect_type")
     return {
@@ -136,12 +136,12 @@ def _der_scores(frames: Frames) -> Metadata:
         "der": _md(
             histogram(_values(scores, "der"), title="Direct-effect ratio", unit="share of the effect that is direct")
         ),
-        "der_by_layer": _md(pictures.ratio_by_layer(scores)),
+        "der_by_layer": _md(statistics_plots.ratio_by_layer(scores)),
     }
 
 
-def _labels(table: str) -> Callable[[Frames], Metadata]:
-    def description(frames: Frames) -> Metadata:
+def _labels(table: str) -> Callable[[AssetFrames], Metadata]:
+    def metadata(frames: AssetFrames) -> Metadata:
         rows = frames[table]
         labeled = rows.drop_nulls("label")
         best = labeled.sort("confidence", descending=True, nulls_last=True).head(8)
@@ -150,16 +150,16 @@ def _labels(table: str) -> Callable[[Frames], Metadata]:
         return {
             "labeled": labeled.height,
             "labeled_share": labeled.height / max(rows.height, 1),
-            "dead_letters": rows.filter(pl.col("unlabeled_reason").str.starts_with(UNANSWERED)).height,
+            "unanswered": rows.filter(pl.col("unlabeled_reason").str.starts_with(UNANSWERED)).height,
             "left_out": rows.filter(pl.col("unlabeled_reason").str.starts_with(LEFT_OUT)).height,
-            "surest": _md(markdown_table(["neuron", "sign", "label", "confidence"], shown.rows())),
+            "most_confident": _md(markdown_table(["neuron", "sign", "label", "confidence"], shown.rows())),
             "types": _md(bars(kinds["type"].to_list(), _values(kinds, "n"), title="Kinds of function", unit="labels")),
         }
 
-    return description
+    return metadata
 
 
-def _label_scores(frames: Frames) -> Metadata:
+def _label_scores(frames: AssetFrames) -> Metadata:
     scores = frames["label_scores"]
     by_metric = (
         scores.group_by("side", "metric")
@@ -187,7 +187,7 @@ def _label_scores(frames: Frames) -> Metadata:
     }
 
 
-def _clusters(frames: Frames) -> Metadata:
+def _clusters(frames: AssetFrames) -> Metadata:
     clusters, members, run = frames["clusters"], frames["cluster_members"], frames["cluster_runs"]
     top = clusters.filter(pl.col("level") == 1)
     inside = members.drop_nulls("path").group_by("layer").len().sort("layer")
@@ -212,38 +212,17 @@ def _clusters(frames: Frames) -> Metadata:
                 unit="neurons",
             )
         ),
-        "flow": _md(_flow_picture(top, frames["cluster_flows"])),
+        "flow": _md(statistics_plots.cluster_flows(top, frames["cluster_flows"])),
     }  # fmt: skip
 
 
-SHOWN_CLUSTERS = 12
-"""Top clusters in the picture of what passes between them."""
-
-
-def _flow_picture(top: pl.DataFrame, flows: pl.DataFrame) -> str:
-    """The |flow| between the top clusters through which most passes, without what stays inside."""
-    crossing = flows.filter(pl.col("source") != pl.col("target"))
-    traffic = pl.concat(
-        [crossing.select(top="source", flow="flow_abs"), crossing.select(top="target", flow="flow_abs")]
-    )
-    busiest = traffic.group_by("top").agg(pl.col("flow").sort().sum()).sort("flow", "top", descending=[True, False])
-    shown = sorted(busiest["top"].head(SHOWN_CLUSTERS).to_list())
-    between = {
-        (source, target): flow for source, target, flow in crossing.select("source", "target", "flow_abs").iter_rows()
-    }
-    values = [[between.get((source, target), 0.0) for target in shown] for source in shown]
-    names = [str(number) for number in shown]
-    title = f"|flow| between {len(shown)} of {top.height} top clusters"
-    return heatmap(names, names, values, title=title, unit="logits", x_unit="to", y_unit="from")
-
-
-def _profile_clusters(frames: Frames) -> Metadata:
+def _profile_clusters(frames: AssetFrames) -> Metadata:
     clusters, members = frames["profile_clusters"], frames["profile_members"]
     shown = clusters.sort("size", descending=True).head(12)
     columns = ["cluster", "size", "input_tokens", "raised_tokens", "stability"]
     rows = [
-        [number, size, ", ".join(hears[:4]), ", ".join(raises[:4]), stability]
-        for number, size, hears, raises, stability in shown.select(columns).iter_rows()
+        [number, size, ", ".join(inputs[:4]), ", ".join(raises[:4]), stability]
+        for number, size, inputs, raises, stability in shown.select(columns).iter_rows()
     ]
     agreement = frames["profile_agreement"].select("level", "ami").rows()
     return {
@@ -252,11 +231,11 @@ def _profile_clusters(frames: Frames) -> Metadata:
         "unclustered": members["cluster"].null_count(),
         **{f"agreement_{level}": float(ami) for level, ami in agreement},
         "largest": _md(markdown_table(["cluster", "neurons", "made of", "raises", "stability"], rows)),
-        "sizes": _md(histogram(_values(clusters, "size"), title="Sizes of clusters of like profiles", unit="neurons")),
+        "sizes": _md(histogram(_values(clusters, "size"), title="Sizes of profile clusters", unit="neurons")),
     }
 
 
-def _cluster_labels(frames: Frames) -> Metadata:
+def _cluster_labels(frames: AssetFrames) -> Metadata:
     labels = frames["cluster_labels"]
     shown = labels.sort("score", descending=True, nulls_last=True).head(12).select("path", "label", "score")
     return {
@@ -266,15 +245,17 @@ def _cluster_labels(frames: Frames) -> Metadata:
     }
 
 
-def _analyses(frames: Frames) -> Metadata:
-    found, modules = frames["analyses"], frames["analysis_modules"]
+def _analyses(frames: AssetFrames) -> Metadata:
+    analyses, modules = frames["analyses"], frames["analysis_modules"]
     best = modules.sort("relevance", descending=True).group_by("analysis", maintain_order=True).first()
-    shown = found.join(best, on="analysis", how="left").select("prompt", "n_modules", "name", "share").head(12)
+    shown = analyses.join(best, on="analysis", how="left").select("prompt", "n_modules", "name", "share").head(12)
     return {
-        "analyses": found.height,
-        "prompts": found["prompt_id"].n_unique(),
+        "analyses": analyses.height,
+        "prompts": analyses["prompt_id"].n_unique(),
         "modules": modules.height,
-        "found": _md(markdown_table(["prompt", "modules", "largest module", "its share of the goal"], shown.rows())),
+        "largest_modules": _md(
+            markdown_table(["prompt", "modules", "largest module", "its share of the goal"], shown.rows())
+        ),
     }
 
 
@@ -297,7 +278,7 @@ def _largest(frame: pl.DataFrame, column: str) -> float:
     return max(_values(frame, column), default=0.0)
 
 
-_DESCRIPTIONS: dict[str, Callable[[Frames], Metadata]] = {
+_METADATA: dict[str, Callable[[AssetFrames], Metadata]] = {
     "raw_graphs": _raw_graphs,
     "faithfulness": _faithfulness,
     "graph_stats": _graph_stats,

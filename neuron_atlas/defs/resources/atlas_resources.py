@@ -8,16 +8,11 @@ from typing import Self
 import dagster as dg
 from dagster_duckdb import DuckDBResource
 
-from neuron_atlas.defs.resources.inputs import (
-    AnalysesResource,
-    ClusteringResource,
-    CorporaResource,
-    EmbedderResource,
-    ModelResource,
-    PromptSetsResource,
-    TracingResource,
-)
-from neuron_atlas.defs.resources.labeling import LabelerResource, LabelStoreResource, LanguageModelResource
+from neuron_atlas.defs.resources.datasets import AnalysesResource, CorporaResource, PromptSetsResource
+from neuron_atlas.defs.resources.embedder import EmbedderResource
+from neuron_atlas.defs.resources.label_store import LabelStoreResource
+from neuron_atlas.defs.resources.labeler import LabelerResource
+from neuron_atlas.defs.resources.language_model import LanguageModelResource
 from neuron_atlas.defs.resources.locations import (
     AtlasFileResource,
     GraphWorkResource,
@@ -25,6 +20,8 @@ from neuron_atlas.defs.resources.locations import (
     PostgresResource,
     PublishedResource,
 )
+from neuron_atlas.defs.resources.method_options import ClusteringResource, TracingResource
+from neuron_atlas.defs.resources.subject_model import ModelResource
 from neuron_atlas.settings import Settings
 
 
@@ -50,7 +47,7 @@ class Resources:
     published: PublishedResource
 
     @classmethod
-    def of(cls, settings: Settings) -> Self:
+    def from_settings(cls, settings: Settings) -> Self:
         """The resources that the settings describe; nothing is opened."""
         lake = LakeResource(root=str(settings.lake))
         model = ModelResource(id_or_path=settings.model, device=settings.device, dtype=settings.dtype)

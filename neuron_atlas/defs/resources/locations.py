@@ -1,6 +1,6 @@
-"""Where things lie: the lake, unfinished work, Postgres, the atlas file, the records of what was published.
+"""Where things are stored: the lake, unfinished work, Postgres, the atlas file, the records of what was published.
 
-Where something lies does not change what it is, so none of these is an ingredient. The working DuckDB file is
+Where something is stored does not change what it is, so none of these has a fingerprint. The working DuckDB file is
 dagster-duckdb's own `DuckDBResource`. Passwords are read from the environment when a connection is opened; Dagster never
 sees them.
 """
@@ -19,8 +19,8 @@ from pydantic import Field
 
 from neuron_atlas.adapters.tables.lake import Lake
 from neuron_atlas.core.records import PromptSet, TraceOptions
-from neuron_atlas.defs.instance import sign_run
-from neuron_atlas.defs.storage.stores import Published
+from neuron_atlas.defs.instance import tag_run_with_process
+from neuron_atlas.defs.storage.stores import PublishedRecords
 from neuron_atlas.settings import load_settings
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def _open_lake(root: str) -> Lake:
 
 
 class GraphWorkResource(dg.ConfigurableResource[object]):
-    """Where the finished prompts of an unfinished `raw_graphs` partition wait."""
+    """The finished prompts of unfinished `raw_graphs` partitions."""
 
     lake: LakeResource
 
@@ -92,8 +92,8 @@ class PostgresResource(dg.ConfigurableResource[object]):
     database: str
     folder: str = Field(description="Data folder of the embedded server.")
 
-    def place(self) -> str:
-        """Where it is, for people; without the password."""
+    def location(self) -> str:
+        """Where it is, as people read it; without the password."""
         return f"{self.host}:{self.port}/{self.database}" if self.host else f"{self.folder} ({self.database})"
 
     def server(self) -> Server:
@@ -108,7 +108,7 @@ class PostgresResource(dg.ConfigurableResource[object]):
 
 
 class AtlasFileResource(dg.ConfigurableResource[object]):
-    """Where the published atlas lies."""
+    """The published atlas file."""
 
     path: str
 
@@ -117,11 +117,11 @@ class PublishedResource(dg.ConfigurableResource[object]):
     """The records of what was published: from what, and with which content."""
 
     folder: str
-    atlas: str = Field(description="The atlas file; without it the record of `atlas` counts for nothing.")
+    atlas: str = Field(description="The atlas file; without it the record of `atlas` is ignored.")
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
-        sign_run(context)
+        tag_run_with_process(context)
 
-    def store(self) -> Published:
+    def store(self) -> PublishedRecords:
         """The records."""
-        return Published(Path(self.folder), is_there=lambda asset: asset != "atlas" or Path(self.atlas).exists())
+        return PublishedRecords(Path(self.folder), is_there=lambda asset: asset != "atlas" or Path(self.atlas).exists())

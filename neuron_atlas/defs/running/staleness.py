@@ -1,7 +1,7 @@
-"""What is stored of every asset, and what is missing or out of date: the question behind `only_missing` and the checks.
+"""What is stored of every asset, and what is missing or out of date: what `only_missing` and the checks ask.
 
-A unit is one asset with one partition. It is up to date when the recipe that a run would have now equals the one it was
-stored with (recipes.py); whichever door made it, the Dagster UI, its command line or `materialize`.
+An asset partition is up to date when the provenance that a run would have now equals the one it was stored with
+(defs/storage/provenance.py), whether the Dagster UI, its command line or `materialize` made it.
 """
 
 from __future__ import annotations
@@ -12,91 +12,93 @@ from dataclasses import dataclass
 import dagster as dg
 from dagster_duckdb import DuckDBResource
 
-from neuron_atlas.defs.asset_registry import INVENTORY, StoreName
+from neuron_atlas.defs.asset_registry import ASSET_REGISTRY, StoreName
 from neuron_atlas.defs.partitions import Partitions
 from neuron_atlas.defs.resources.locations import LakeResource, PostgresResource, PublishedResource
-from neuron_atlas.defs.storage.provenance import identities, recipe, source_name
-from neuron_atlas.defs.storage.stores import DuckDBStore, LakeStore, PostgresStore, Store, Stored
+from neuron_atlas.defs.storage.provenance import build_provenance, partition_name, resource_fingerprints
+from neuron_atlas.defs.storage.stores import DuckDBStore, LakeStore, PostgresStore, Store, StoredPartition
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Unit:
+class AssetPartition:
     """One asset and one of its partitions (None: the asset is in one piece)."""
 
     asset: str
     partition: str | None = None
 
     def __str__(self) -> str:
-        return source_name(self.asset, self.partition)
+        return partition_name(self.asset, self.partition)
 
 
-class Catalog:
-    """The stores of one atlas, asked by asset and partition."""
+class StoredAssets:
+    """What the stores of one atlas hold, by asset and partition."""
 
     def __init__(self, stores: Mapping[StoreName, Store], partitions: Partitions) -> None:
         self.stores = dict(stores)
         self.partitions = partitions
 
-    def units(self, asset: str) -> list[Unit]:
-        """Every unit an asset has, stored or not, in partition order."""
-        return [Unit(asset, key) for key in self.partitions.keys(INVENTORY[asset].by)]
+    def parts(self, asset: str) -> list[AssetPartition]:
+        """Every partition of an asset, stored or not, in order."""
+        return [AssetPartition(asset, key) for key in self.partitions.keys(ASSET_REGISTRY[asset].partitioned_by)]
 
-    def find(self, unit: Unit) -> Stored | None:
-        """What is stored of a unit, or None."""
-        return self.stores[INVENTORY[unit.asset].store].find(unit.asset, unit.partition)
+    def find(self, part: AssetPartition) -> StoredPartition | None:
+        """What is stored of an asset partition, or None."""
+        return self.stores[ASSET_REGISTRY[part.asset].store].find(part.asset, part.partition)
 
-    def missing(self, asset: str) -> list[Unit]:
-        """The units of an asset that are not stored."""
-        return [unit for unit in self.units(asset) if self.find(unit) is None]
+    def missing(self, asset: str) -> list[AssetPartition]:
+        """The partitions of an asset that are not stored."""
+        return [part for part in self.parts(asset) if self.find(part) is None]
 
-    def is_current(self, unit: Unit, definition: dg.AssetsDefinition, resources: Mapping[str, object]) -> bool:
-        """Whether a run of this unit now would have the recipe it was stored with."""
-        stored = self.find(unit)
+    def is_current(
+        self, part: AssetPartition, definition: dg.AssetsDefinition, resources: Mapping[str, object]
+    ) -> bool:
+        """Whether a run of this asset partition now would have the provenance it was stored with."""
+        stored = self.find(part)
         if stored is None:
             return False
-        key = dg.AssetKey(unit.asset)
-        expected = recipe(
+        key = dg.AssetKey(part.asset)
+        expected = build_provenance(
             code_version=definition.code_versions_by_key[key] or "",
-            ingredients=identities(resources, definition.required_resource_keys, unit.partition),
+            fingerprints=resource_fingerprints(resources, definition.required_resource_keys, part.partition),
             sources=[
-                {str(read): found.content_hash for read in self.reads(unit, definition) if (found := self.find(read))}
+                {str(read): found.content_hash for read in self.reads(part, definition) if (found := self.find(read))}
             ],
         )
-        return dict(stored.recipe) == expected
+        return dict(stored.provenance) == expected
 
-    def reads(self, unit: Unit, definition: dg.AssetsDefinition) -> Iterator[Unit]:
-        """The units that a unit reads, itself in other layers included."""
-        for dependency in definition.get_asset_spec(dg.AssetKey(unit.asset)).deps:
+    def reads(self, part: AssetPartition, definition: dg.AssetsDefinition) -> Iterator[AssetPartition]:
+        """The asset partitions that one reads, its own other layers included."""
+        for dependency in definition.get_asset_spec(dg.AssetKey(part.asset)).deps:
             asset = dependency.asset_key.path[-1]
-            for key in self._keys_read(unit, asset, dependency.partition_mapping):
-                yield Unit(asset, key)
+            for key in self._keys_read(part, asset, dependency.partition_mapping):
+                yield AssetPartition(asset, key)
 
-    def _keys_read(self, unit: Unit, asset: str, mapping: dg.PartitionMapping | None) -> list[str | None]:
-        own, other = INVENTORY[unit.asset].by, INVENTORY[asset].by
+    def _keys_read(self, part: AssetPartition, asset: str, mapping: dg.PartitionMapping | None) -> list[str | None]:
+        own, other = ASSET_REGISTRY[part.asset].partitioned_by, ASSET_REGISTRY[asset].partitioned_by
         if other is None or own is None or isinstance(mapping, dg.AllPartitionMapping):
             return self.partitions.keys(other)
         if not isinstance(mapping, dg.StaticPartitionMapping):
-            return [unit.partition]
+            return [part.partition]
         reached = mapping.downstream_partition_keys_by_upstream_partition_key
-        return [key for key in self.partitions.keys(other) if key and unit.partition in _several(reached.get(key, ()))]
+        return [key for key in self.partitions.keys(other) if key and part.partition in _several(reached.get(key, ()))]
 
 
 def _several(keys: str | Collection[str]) -> Collection[str | None]:
     return [keys] if isinstance(keys, str) else list(keys)
 
 
-def open_catalog(
+def open_stored_assets(
     lake: LakeResource,
     duckdb: DuckDBResource,
     postgres: PostgresResource,
     published: PublishedResource,
     partitions: Partitions,
-) -> Catalog:
-    """The catalog over the stores of one atlas; an embedded Postgres is started."""
+) -> StoredAssets:
+    """The stores of one atlas, opened; an embedded Postgres is started."""
     stores: dict[StoreName, Store] = {
         "lake": LakeStore(lake.open()),
         "duckdb": DuckDBStore(duckdb),
         "postgres": PostgresStore(postgres.server()),
         "published": published.store(),
     }
-    return Catalog(stores, partitions)
+    return StoredAssets(stores, partitions)

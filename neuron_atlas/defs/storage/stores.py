@@ -1,8 +1,8 @@
-"""One way to put an asset's tables away and to find them again, whatever holds them.
+"""One way to store an asset's tables and to find them again, whatever holds them.
 
-A store keeps the tables of an asset, a partition at a time, with a content hash and the recipe they were made from (see
-recipes.py). Four of them: the Parquet lake, the working DuckDB file, Postgres, and `Published` for what an asset wrote
-by itself (the atlas file, the search database), of which only the record is kept here.
+A store keeps the tables of an asset, a partition at a time, with a content hash and their provenance (provenance.py). Four of
+them: the Parquet lake, the working DuckDB file, Postgres, and `PublishedRecords` for what an asset wrote by itself (the atlas
+file, the search database), of which only a record is kept here.
 
 The working DuckDB file is opened for the length of one read or write and never held: DuckDB admits one writing process at
 a time. dagster-duckdb's resource waits with growing pauses for whoever has it.
@@ -11,191 +11,201 @@ a time. dagster-duckdb's resource waits with growing pauses for whoever has it.
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from dagster_duckdb import DuckDBResource
 
 from neuron_atlas.adapters.files import make_folder, write_atomically
 from neuron_atlas.adapters.tables.lake import Lake, Manifest
-from neuron_atlas.core.records import Frames, Tables
+from neuron_atlas.core.records import Tables
 from neuron_atlas.core.tables import tables_of
-from neuron_atlas.core.tables.storage import StoredPartition
-from neuron_atlas.errors import BadInput, DamagedData, TransientError
+from neuron_atlas.core.tables.storage import AssetFrames, PartitionManifest
+from neuron_atlas.errors import BadInput, DamagedData, Incomplete
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
     from neuron_atlas.adapters.postgres import Server
+    from neuron_atlas.adapters.tables.partitioned_tables import PartitionedTables
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
-    """What a store says of one partition: its content, its size, where it lies and what it was made from."""
+class StoredPartition:
+    """What a store says of one partition: hash of its content, rows per table, where it is and what it was made from."""
 
     content_hash: str
     rows: Mapping[str, int]
-    place: str
-    recipe: Mapping[str, str]
+    location: str
+    provenance: Mapping[str, str]
 
 
 class Store(Protocol):
     """Tables of assets, by partition (None for an asset in one piece)."""
 
-    def write(self, asset: str, partition: str | None, frames: Frames, recipe: Mapping[str, str]) -> Stored:
-        """Replace one partition, all or nothing."""
+    def write(
+        self, asset: str, partition: str | None, frames: AssetFrames, provenance: Mapping[str, str]
+    ) -> StoredPartition:
+        """Replace one partition, all or nothing. Frames that are not `CheckedFrames` are checked first."""
         ...
 
     def read(self, asset: str, partitions: Sequence[str | None]) -> Tables:
         """The tables over some partitions; raises `Incomplete` when one is missing."""
         ...
 
-    def find(self, asset: str, partition: str | None) -> Stored | None:
+    def find(self, asset: str, partition: str | None) -> StoredPartition | None:
         """What is stored of one partition, or None."""
         ...
 
 
 class LakeStore:
-    """Parquet files below a folder, see adapters/lake.py."""
+    """Parquet files below a folder, see adapters/tables/lake.py."""
 
     def __init__(self, lake: Lake) -> None:
         self.lake = lake
 
-    def write(self, asset: str, partition: str | None, frames: Frames, recipe: Mapping[str, str]) -> Stored:
-        return self._stored(self.lake.publish(asset, partition, frames, provenance=recipe))
+    def write(
+        self, asset: str, partition: str | None, frames: AssetFrames, provenance: Mapping[str, str]
+    ) -> StoredPartition:
+        return self._stored(self.lake.publish(asset, partition, frames, provenance=provenance))
 
     def read(self, asset: str, partitions: Sequence[str | None]) -> Tables:
         return self.lake.scan(asset, partitions)
 
-    def find(self, asset: str, partition: str | None) -> Stored | None:
+    def find(self, asset: str, partition: str | None) -> StoredPartition | None:
         manifest = self.lake.manifest(asset, partition)
         return None if manifest is None else self._stored(manifest)
 
-    def _stored(self, manifest: Manifest) -> Stored:
+    def _stored(self, manifest: Manifest) -> StoredPartition:
         rows = {name: table.rows for name, table in manifest.tables.items()}
-        place = self.lake.folder(manifest.asset, manifest.partition) / manifest.content_hash
-        return Stored(manifest.content_hash, rows, str(place), manifest.provenance)
+        folder = self.lake.folder(manifest.asset, manifest.partition) / manifest.content_hash
+        return StoredPartition(manifest.content_hash, rows, str(folder), manifest.provenance)
 
 
-class DuckDBStore:
+class DatabaseStore(ABC):
+    """Tables in a database; one connection and one transaction per piece of work."""
+
+    location: str
+
+    @abstractmethod
+    def run(self, work: Callable[[PartitionedTables], T], *, read_only: bool = False) -> T:
+        """Do one piece of work with the stored tables, on a connection of its own."""
+
+    def write(
+        self, asset: str, partition: str | None, frames: AssetFrames, provenance: Mapping[str, str]
+    ) -> StoredPartition:
+        return self._stored(self.run(lambda tables: tables.write(asset, partition, frames, provenance=provenance)))
+
+    def read(self, asset: str, partitions: Sequence[str | None]) -> Tables:
+        if not partitions:  # the top layer has no later one
+            return {table.name: table.empty().lazy() for table in tables_of(asset)}
+        keys = [partition or "" for partition in partitions]
+        frames = self.run(lambda tables: tables.read(asset, keys), read_only=True)
+        return {name: frame.lazy() for name, frame in frames.items()}
+
+    def find(self, asset: str, partition: str | None) -> StoredPartition | None:
+        found = self.run(lambda tables: tables.find(asset, partition), read_only=True)
+        return None if found is None else self._stored(found)
+
+    def _stored(self, manifest: PartitionManifest) -> StoredPartition:
+        provenance = {name: str(entry) for name, entry in manifest.provenance.items()}
+        return StoredPartition(manifest.content_hash, manifest.rows, self.location, provenance)
+
+
+class DuckDBStore(DatabaseStore):
     """The working DuckDB file, through dagster-duckdb's resource."""
 
     def __init__(self, resource: DuckDBResource) -> None:
         self.resource = resource
         self.path = Path(resource.database)
+        self.location = str(self.path)
 
-    def write(self, asset: str, partition: str | None, frames: Frames, recipe: Mapping[str, str]) -> Stored:
-        from neuron_atlas.adapters.tables.duckdb_tables import write_partition
+    def find(self, asset: str, partition: str | None) -> StoredPartition | None:
+        return super().find(asset, partition) if self.path.exists() else None
 
+    def run(self, work: Callable[[PartitionedTables], T], *, read_only: bool = False) -> T:
+        """Raises `Incomplete` when the file is to be read and is not there, else as `_open`."""
+        from neuron_atlas.adapters.tables.duckdb_tables import DuckDBTables
+
+        if read_only and not self.path.exists():
+            raise Incomplete(f"there is no {self.path} yet; materialize the assets that are stored in it first")
         make_folder(self.path.parent)
         with self._open() as connection:
-            return self._stored(write_partition(connection, asset, partition, frames, provenance=recipe))
-
-    def read(self, asset: str, partitions: Sequence[str | None]) -> Tables:
-        from neuron_atlas.adapters.tables.duckdb_tables import read_partitions
-
-        if not partitions:
-            return _no_tables(asset)
-        with self._open() as connection:
-            frames = read_partitions(connection, asset, [partition or "" for partition in partitions])
-        return {name: frame.lazy() for name, frame in frames.items()}
-
-    def find(self, asset: str, partition: str | None) -> Stored | None:
-        from neuron_atlas.adapters.tables.duckdb_tables import list_partitions
-
-        if not self.path.exists():
-            return None
-        with self._open() as connection:
-            found = [m for m in list_partitions(connection, asset) if m.partition == partition]
-        return self._stored(found[0]) if found else None
+            return work(DuckDBTables(connection))
 
     @contextmanager
     def _open(self) -> Iterator[DuckDBPyConnection]:
-        """A connection for one piece of work, closed whatever happens in it."""
+        """A connection for one piece of work, which reaches nothing outside the file and is closed whatever happens.
+
+        Raises `TransientError` when another process keeps the file in use, `BadInput` when it is not a DuckDB file of a version
+        that this one reads.
+        """
         import duckdb
 
+        from neuron_atlas.adapters.tables.duckdb_tables import explained_error
+
+        connection: DuckDBPyConnection | None = None
         try:
-            opened = self.resource.get_connection()
-            connection = opened.__enter__()
-        except duckdb.IOException as error:
-            raise TransientError(
-                f"{self.path} stayed in use by another process; run again when it has ended. {error}"
-            ) from error
-        try:
+            connection = self.resource.get_connection().__enter__()
+            connection.execute("set enable_external_access = false")
             yield connection
+        except duckdb.Error as error:
+            raise explained_error(error, self.path) from error
         finally:
-            connection.close()
-
-    def _stored(self, manifest: StoredPartition) -> Stored:
-        return _from_manifest(manifest, str(self.path))
+            if connection is not None:
+                connection.close()
 
 
-class PostgresStore:
-    """Tables in Postgres; one connection and one transaction per piece of work, repeated when the server was busy."""
+class PostgresStore(DatabaseStore):
+    """Tables in Postgres; a piece of work is repeated when the server was busy."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
+        self.location = server.where
 
-    def write(self, asset: str, partition: str | None, frames: Frames, recipe: Mapping[str, str]) -> Stored:
-        from neuron_atlas.adapters.tables.postgres_tables import write_partition
+    def run(self, work: Callable[[PartitionedTables], T], *, read_only: bool = False) -> T:
+        from neuron_atlas.adapters.tables.postgres_tables import PostgresTables
 
-        written = self.server.run(lambda c: write_partition(c, asset, partition, frames, provenance=recipe))
-        return _from_manifest(written, self.server.where)
-
-    def read(self, asset: str, partitions: Sequence[str | None]) -> Tables:
-        from neuron_atlas.adapters.tables.postgres_tables import read_partitions
-
-        if not partitions:
-            return _no_tables(asset)
-        keys = [partition or "" for partition in partitions]
-        frames = self.server.run(lambda c: read_partitions(c, asset, keys), read_only=True)
-        return {name: frame.lazy() for name, frame in frames.items()}
-
-    def find(self, asset: str, partition: str | None) -> Stored | None:
-        from neuron_atlas.adapters.tables.postgres_tables import list_partitions
-
-        manifests = self.server.run(lambda c: list_partitions(c, asset), read_only=True)
-        found = [m for m in manifests if m.partition == partition]
-        return _from_manifest(found[0], self.server.where) if found else None
+        return self.server.run(lambda connection: work(PostgresTables(connection)), read_only=read_only)
 
 
-def _from_manifest(manifest: StoredPartition, place: str) -> Stored:
-    recipe = {name: str(entry) for name, entry in manifest.provenance.items()}
-    return Stored(manifest.content_hash, manifest.rows, place, recipe)
-
-
-def _no_tables(asset: str) -> Tables:
-    """What reading no partition at all gives: the top layer has no later one."""
-    return {table.name: table.empty().lazy() for table in tables_of(asset)}
-
-
-class Published:
+class PublishedRecords:
     """Records of what was published elsewhere: `<folder>/<asset>.json`, valid while `is_there(asset)`."""
 
     def __init__(self, folder: Path, is_there: Callable[[str], bool]) -> None:
         self.folder = folder
         self.is_there = is_there
 
-    def record(self, asset: str, stored: Stored) -> None:
+    def record(self, asset: str, stored: StoredPartition) -> None:
         """Remember what was published; replaces the former record in one step."""
         write_atomically(
             make_folder(self.folder) / f"{asset}.json", json.dumps(asdict(stored), indent=1, sort_keys=True)
         )
 
-    def write(self, asset: str, partition: str | None, frames: Frames, recipe: Mapping[str, str]) -> Stored:
-        raise BadInput(f"{asset} publishes by itself; expected an asset of the lake, DuckDB or Postgres")
+    def write(
+        self, asset: str, partition: str | None, frames: AssetFrames, provenance: Mapping[str, str]
+    ) -> StoredPartition:
+        raise BadInput(f"{asset} is published by its own asset; expected an asset of the lake, DuckDB or Postgres")
 
     def read(self, asset: str, partitions: Sequence[str | None]) -> Tables:
-        raise BadInput(f"{asset} is published, not a table store; open it with neuron_atlas.open_{asset}")
+        raise BadInput(f"{asset} is published, not stored as tables; open it with neuron_atlas.open_{asset}")
 
-    def find(self, asset: str, partition: str | None) -> Stored | None:
+    def find(self, asset: str, partition: str | None) -> StoredPartition | None:
         path = self.folder / f"{asset}.json"
         if not path.exists() or not self.is_there(asset):
             return None
         try:
-            return Stored(**json.loads(path.read_text()))
-        except (ValueError, TypeError) as error:
+            fields: dict[str, Any] = json.loads(path.read_text())
+            return StoredPartition(**{FORMER_FIELDS.get(name, name): value for name, value in fields.items()})
+        except (ValueError, TypeError, AttributeError) as error:
             raise DamagedData(f"{path} cannot be read: {error}. Remove it and materialize {asset} again") from error
+
+
+FORMER_FIELDS = {"place": "location", "recipe": "provenance"}
+"""What version 0.1 called fields of a published record."""

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neuron_atlas.adapters.postgres import Server, escape_text, escaped, unescape_text, unescaped
-from neuron_atlas.adapters.tables.postgres_tables import list_partitions, read_partitions, write_partition
+from neuron_atlas.adapters.tables.postgres_tables import PostgresTables
 from neuron_atlas.core.records import Frames
 from neuron_atlas.core.tables import CLUSTER_LABELS
 from neuron_atlas.errors import PermanentError
@@ -24,10 +24,10 @@ ROOT = Path(__file__).parents[3]
 WRITER = """
 import sys
 from neuron_atlas.adapters.postgres import Server
-from neuron_atlas_tests.adapters.tables.test_postgres_tables import ASSET, labels, write_partition
+from neuron_atlas_tests.adapters.tables.test_postgres_tables import ASSET, PostgresTables, labels
 host, database = sys.argv[1:]
 with Server(host, database=database).connect() as connection:
-    write_partition(connection, ASSET, "p", labels("new", 2000), provenance={})
+    PostgresTables(connection).write(ASSET, "p", labels("new", 2000), provenance={})
     print("written, not committed", flush=True)
     sys.stdin.read()
 """
@@ -41,12 +41,12 @@ def labels(text: str, n: int) -> Frames:
 
 
 def texts(server: Server) -> list[str]:
-    found = server.run(lambda c: read_partitions(c, ASSET), read_only=True)
+    found = server.run(lambda c: PostgresTables(c).read(ASSET), read_only=True)
     return found["cluster_labels"]["label"].unique().to_list()
 
 
 def test_a_writer_killed_before_its_commit_leaves_the_old_partition(database: Server) -> None:
-    database.run(lambda c: write_partition(c, ASSET, "p", labels("old", 3), provenance={}))
+    database.run(lambda c: PostgresTables(c).write(ASSET, "p", labels("old", 3), provenance={}))
     arguments = [sys.executable, "-c", WRITER, database.host, database.database]
     with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as writer:
         assert writer.stdout is not None
@@ -54,26 +54,28 @@ def test_a_writer_killed_before_its_commit_leaves_the_old_partition(database: Se
         assert texts(database) == ["old"]  # while it writes
         writer.kill()
     assert texts(database) == ["old"]
-    database.run(lambda c: write_partition(c, ASSET, "p", labels("new", 2000), provenance={}))  # its locks are gone
+    database.run(
+        lambda c: PostgresTables(c).write(ASSET, "p", labels("new", 2000), provenance={})
+    )  # its locks are gone
     assert texts(database) == ["new"]
 
 
 def test_writers_of_one_partition_at_once_wait_for_each_other(database: Server) -> None:
     def write(text: str) -> None:
-        database.run(lambda c: write_partition(c, ASSET, "p", labels(text, 200), provenance={"by": text}))
+        database.run(lambda c: PostgresTables(c).write(ASSET, "p", labels(text, 200), provenance={"by": text}))
 
     threads = [threading.Thread(target=write, args=(text,)) for text in "abcd"]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    (stored,) = database.run(lambda c: list_partitions(c, ASSET))
+    (stored,) = database.run(lambda c: PostgresTables(c).partitions(ASSET))
     assert texts(database) == [stored.provenance["by"]]  # rows and manifest are of the same writer
 
 
 def test_a_read_only_connection_cannot_write(database: Server) -> None:
     with pytest.raises(PermanentError, match="read-only"):
-        database.run(lambda c: write_partition(c, ASSET, "p", labels("x", 1), provenance={}), read_only=True)
+        database.run(lambda c: PostgresTables(c).write(ASSET, "p", labels("x", 1), provenance={}), read_only=True)
 
 
 HOSTILE = st.text(st.sampled_from(["\x00", "\ufdd0", "0", "1", "a"]))

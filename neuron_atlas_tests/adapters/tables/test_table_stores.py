@@ -9,19 +9,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
+import duckdb
 import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from neuron_atlas.adapters.postgres import Server
-from neuron_atlas.adapters.tables import duckdb_tables, postgres_tables
+from neuron_atlas.adapters.tables.duckdb_tables import DuckDBTables
+from neuron_atlas.adapters.tables.partitioned_tables import PartitionedTables
+from neuron_atlas.adapters.tables.postgres_tables import PostgresTables
 from neuron_atlas.core import tables
 from neuron_atlas.core.hashing import frames_hash
 from neuron_atlas.core.records import Frames
 from neuron_atlas.core.tables import ASSETS, LABEL_SCORES, TOKEN_ASSOCIATIONS, Column, Table
-from neuron_atlas.core.tables import storage as stored
-from neuron_atlas.core.tables.storage import StoredPartition
+from neuron_atlas.core.tables.storage import PartitionManifest, stored_name
 from neuron_atlas.errors import DamagedData, Incomplete, UnknownName
 
 Result = TypeVar("Result")
@@ -30,42 +32,41 @@ NUL, NONCHARACTER = "\x00", "\ufdd0"
 
 @dataclass(frozen=True)
 class Store:
-    """One store behind the functions both have. `open` gives a connection; what is written in it is kept if it ends well."""
+    """One database behind the methods that both have. `open` gives a connection; what is written in it is kept if it ends well."""
 
     name: str
     open: Callable[[], AbstractContextManager[object]]
     execute: Callable[[object, str], object]
 
-    @property
-    def module(self) -> object:
-        return postgres_tables if self.name == "postgres" else duckdb_tables
+    def tables(self, connection: object) -> PartitionedTables:
+        return PostgresTables(connection) if self.name == "postgres" else DuckDBTables(connection)
 
-    def write(self, asset: str, partition: str | None, frames: Frames) -> StoredPartition:
+    def write(self, asset: str, partition: str | None, frames: Frames) -> PartitionManifest:
         with self.open() as connection:
-            return self.module.write_partition(connection, asset, partition, frames, provenance={"code_version": "1"})
+            return self.tables(connection).write(asset, partition, frames, provenance={"code_version": "1"})
 
     def read(self, asset: str, partitions: Sequence[str] | None = None) -> Frames:
         with self.open() as connection:
-            return self.module.read_partitions(connection, asset, partitions)
+            return self.tables(connection).read(asset, partitions)
 
-    def list(self, asset: str) -> list[StoredPartition]:
+    def list(self, asset: str) -> list[PartitionManifest]:
         with self.open() as connection:
-            return self.module.list_partitions(connection, asset)
+            return self.tables(connection).partitions(asset)
 
     def drop(self, asset: str, partition: str | None) -> bool:
         with self.open() as connection:
-            return self.module.drop_partition(connection, asset, partition)
+            return self.tables(connection).drop(asset, partition)
 
     def run(self, statement: str) -> None:
         with self.open() as connection:
-            self.execute(connection, statement.format(schema=self.module.SCHEMA))
+            self.execute(connection, statement.format(schema=self.tables(connection).schema))
 
 
 @pytest.fixture(params=["duckdb", "postgres"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     if request.param == "duckdb":
         file = tmp_path / "tables.duckdb"
-        yield Store("duckdb", lambda: duckdb_tables.open_duckdb(file), lambda c, s: c.execute(s))
+        yield Store("duckdb", lambda: duckdb.connect(str(file)), lambda c, s: c.execute(s))
     else:
         server: Server = request.getfixturevalue("database")
         yield Store("postgres", server.connect, lambda c, s: c.execute(s))
@@ -169,8 +170,8 @@ def test_a_write_that_fails_halfway_leaves_the_old_partition(store: Store, monke
     def fails(*_: object) -> None:
         raise ZeroDivisionError
 
-    name = "copy_rows" if store.name == "postgres" else "_insert"
-    monkeypatch.setattr(store.module, name, fails)
+    kind = PostgresTables if store.name == "postgres" else DuckDBTables
+    monkeypatch.setattr(kind, "insert_rows", fails)
     with pytest.raises(ZeroDivisionError):
         store.write("label_scores", "L00", scores(0, [0.75]))
     assert store.list("label_scores") == [before]
@@ -217,7 +218,7 @@ def declare(monkeypatch: pytest.MonkeyPatch, *columns: Column) -> None:
     """Let `label_scores` be declared with these columns from now on."""
     table = replace(LABEL_SCORES, columns=columns)
     monkeypatch.setitem(tables.ASSETS, "label_scores", (table,))
-    assert stored.tables_of_asset("label_scores") == (table,)
+    assert tables.tables_of("label_scores") == (table,)
 
 
 def test_a_new_optional_column_is_added_and_old_rows_lack_it(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,6 +248,6 @@ def test_any_other_change_is_refused_with_the_way_out(store: Store, monkeypatch:
 
 def test_two_assets_with_the_same_table_do_not_share_it() -> None:
     shared = next(t for t in ASSETS["edge_stats"] if t.name == "neuron_prompts")
-    assert stored.stored_name("edge_stats", shared) == "edge_stats__neuron_prompts"
-    assert stored.stored_name("graph_stats", shared) == "graph_stats__neuron_prompts"
-    assert stored.stored_name("edge_stats", TOKEN_ASSOCIATIONS) == "token_associations"
+    assert stored_name("edge_stats", shared) == "edge_stats__neuron_prompts"
+    assert stored_name("graph_stats", shared) == "graph_stats__neuron_prompts"
+    assert stored_name("edge_stats", TOKEN_ASSOCIATIONS) == "token_associations"

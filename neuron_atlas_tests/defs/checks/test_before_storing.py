@@ -13,7 +13,7 @@ from neuron_atlas.core.labeling.evidence.label_rows import label_ref
 from neuron_atlas.core.labeling.evidence.label_rows import rows_of as label_rows
 from neuron_atlas.core.records import Frames
 from neuron_atlas.core.tables import tables_of
-from neuron_atlas.defs.asset_registry import INVENTORY
+from neuron_atlas.defs.asset_registry import ASSET_REGISTRY
 from neuron_atlas.defs.checks.before_storing import CHECKS, checks_of
 from neuron_atlas.defs.checks.stored import labels_are_current
 
@@ -43,7 +43,7 @@ def graphs(rows_of: Rows) -> Frames:
 
 
 def test_every_asset_with_tables_has_checks_and_a_blocking_one():
-    assert set(CHECKS) == {asset for asset, entry in INVENTORY.items() if entry.store != "published"}
+    assert set(CHECKS) == {name for name, asset in ASSET_REGISTRY.items() if asset.store != "published"}
     for asset, checks in CHECKS.items():
         assert any(check.is_blocking for check in checks), asset
         assert [spec.name for spec in checks_of(asset)] == [check.name for check in checks]
@@ -65,7 +65,7 @@ def test_a_graph_that_does_not_conserve_is_refused(graphs: Frames, error: float)
 
 
 @pytest.mark.parametrize("table", ["edges", "targets"])
-def test_graph_rows_that_point_nowhere_are_refused(graphs: Frames, table: str):
+def test_graph_rows_that_reference_missing_nodes_are_refused(graphs: Frames, table: str):
     column = "source" if table == "edges" else "node"
     graphs[table] = graphs[table].with_columns(pl.lit(77, pl.Int32).alias(column))
     assert not ask("raw_graphs", "graphs_refer", graphs).passed
@@ -166,7 +166,7 @@ def test_few_labels_are_reported_but_do_not_block(rows_of: Rows):
     assert result.passed
 
 
-def test_labels_that_lean_on_changed_labels_are_named_with_what_to_rerun(rows_of: Rows):
+def test_labels_made_with_changed_labels_are_named_with_what_to_rerun(rows_of: Rows):
     """L00/N1 has read the label of L01/N1; then that one is worded anew."""
     key = {"neuron": 1, "polarity": 1, "labeler": "rules", "version": "rules/1", "type": "semantic", "direction": 1}
     late = {**key, "layer": 1, "label": "promotes rivers"}
@@ -184,7 +184,10 @@ def test_labels_that_lean_on_changed_labels_are_named_with_what_to_rerun(rows_of
     assert outcome("promotes rivers").passed
     found = outcome("promotes lakes")
     assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.WARN)
-    assert found.description == "1 labels lean on labels that have changed; rerun output_labels for L00"
+    assert (
+        found.description
+        == "1 labels were made with neighbour labels that have changed since; rerun output_labels for L00"
+    )
 
 
 def test_a_score_without_its_label_is_refused(rows_of: Rows):

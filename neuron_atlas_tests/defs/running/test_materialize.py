@@ -1,4 +1,4 @@
-"""Running without the daemon: the order, what is left alone, what an error leaves behind. On a toy atlas of three layers."""
+"""Running without the daemon: what runs, what is left alone, what an error leaves behind. On a toy atlas of three layers."""
 
 from __future__ import annotations
 
@@ -7,28 +7,24 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from neuron_atlas.core.tables import ASSETS
-from neuron_atlas.defs.asset_registry import INVENTORY
-from neuron_atlas.defs.partitions import Partitions
-from neuron_atlas.defs.running.materialize import LEGS, plan
-from neuron_atlas.defs.running.staleness import Unit
-from neuron_atlas.errors import DamagedData, Incomplete, PermanentError, TransientError, UnknownName
+from neuron_atlas.defs.running.staleness import AssetPartition
+from neuron_atlas.errors import DamagedData, Incomplete, PermanentError, TransientError
 
 Toy = Any
 
 
-def states(stops: list[Any]) -> dict[str, str]:
-    return {str(unit): stop.state for stop in stops for unit in stop.units}
+def states(steps: list[Any]) -> dict[str, str]:
+    return {str(part): step.state for step in steps for part in step.parts}
 
 
 def hashes(toy: Toy) -> dict[str, str]:
-    catalog = toy.catalog()
-    units = [unit for asset in ("output_projections", "output_labels", "der_scores") for unit in catalog.units(asset)]
-    return {str(unit): stored.content_hash for unit in units if (stored := catalog.find(unit))}
+    stored = toy.stored()
+    parts = [part for asset in ("output_projections", "output_labels", "der_scores") for part in stored.parts(asset)]
+    return {str(part): found.content_hash for part in parts if (found := stored.find(part))}
 
 
 def test_layers_run_in_their_order_and_each_sees_the_later_ones(toy: Toy):
-    toy.walk()
+    toy.run()
     assert toy.calls == [
         *("output_projections@L00", "output_projections@L01", "output_projections@L02"),
         "der_scores",
@@ -39,36 +35,36 @@ def test_layers_run_in_their_order_and_each_sees_the_later_ones(toy: Toy):
 
 
 def test_running_again_changes_nothing(toy: Toy):
-    toy.walk()
+    toy.run()
     before = hashes(toy)
-    toy.walk()
+    toy.run()
     assert hashes(toy) == before
     assert len(before) == 7
 
 
 def test_what_is_up_to_date_is_left_alone(toy: Toy):
-    toy.walk()
+    toy.run()
     toy.calls.clear()
-    assert set(states(toy.walk(only_missing=True)).values()) == {"current"}
+    assert set(states(toy.run(only_missing=True)).values()) == {"current"}
     assert toy.calls == []
 
 
-def test_a_changed_ingredient_reruns_what_used_it_and_stops_where_content_is_the_same(toy: Toy):
+def test_a_changed_resource_reruns_what_used_it_and_stops_where_content_is_the_same(toy: Toy):
     """Another model gives the same projections here: they run again, and nothing that reads them does."""
-    toy.walk()
+    toy.run()
     toy.calls.clear()
     toy.model = "second model"
-    toy.walk(only_missing=True)
+    toy.run(only_missing=True)
     assert toy.calls == ["output_projections@L00", "output_projections@L01", "output_projections@L02"]
 
 
 def test_changed_content_reruns_exactly_what_read_it(toy: Toy):
     """New labels of L01 concern L00 below it, and neither L02 nor the scores."""
-    toy.walk()
+    toy.run()
     toy.calls.clear()
     toy.values["output_labels@L01"] = 0.9
-    toy.walk("output_labels", partition="L01")
-    assert states(toy.walk(only_missing=True)) == {
+    toy.run("output_labels", partition="L01")
+    assert states(toy.run(only_missing=True)) == {
         **{f"output_projections@L0{n}": "current" for n in range(3)},
         "der_scores": "current",
         "output_labels@L02": "current",
@@ -78,21 +74,21 @@ def test_changed_content_reruns_exactly_what_read_it(toy: Toy):
 
 
 def test_a_lost_partition_is_made_again(toy: Toy):
-    toy.walk()
+    toy.run()
     (toy.lake.folder("output_projections", "L01") / "manifest.json").unlink()
     toy.calls.clear()
-    toy.walk(only_missing=True)
+    toy.run(only_missing=True)
     assert toy.calls == ["output_projections@L01"]
 
 
 def test_a_failed_layer_stops_the_ones_that_read_it_and_the_same_call_goes_on_from_there(toy: Toy):
-    toy.trouble["output_labels@L01"] = DamagedData("row 7 contradicts row 9")
+    toy.errors["output_labels@L01"] = DamagedData("row 7 contradicts row 9")
     with pytest.raises(DamagedData, match="row 7"):
-        toy.walk()
+        toy.run()
     assert toy.calls[-1] == "output_labels@L01"
-    toy.trouble.clear()
+    toy.errors.clear()
     toy.calls.clear()
-    toy.walk(only_missing=True)
+    toy.run(only_missing=True)
     assert toy.calls == ["output_labels@L01", "output_labels@L00"]
 
 
@@ -101,17 +97,17 @@ def test_only_transient_errors_are_tried_again(toy: Toy, monkeypatch: pytest.Mon
     monkeypatch.setattr("neuron_atlas.defs.failures.MAX_RETRIES", 2)
     for error, tries in [(TransientError("busy"), 3), (PermanentError("broken"), 1), (ZeroDivisionError("a bug"), 1)]:
         toy.calls.clear()
-        toy.trouble["der_scores"] = error
+        toy.errors["der_scores"] = error
         with pytest.raises(type(error)):
-            toy.walk("der_scores", "output_projections")
+            toy.run("der_scores", "output_projections")
         assert toy.calls.count("der_scores") == tries, error
 
 
 def test_a_failed_blocking_check_stores_nothing_and_dependents_do_not_start(toy: Toy):
     toy.values["output_projections@L01"] = -1.0  # no rows
     with pytest.raises(PermanentError, match="output_projections was not stored: not_empty"):
-        toy.walk()
-    assert toy.catalog().find(Unit("output_projections", "L01")) is None
+        toy.run()
+    assert toy.stored().find(AssetPartition("output_projections", "L01")) is None
     assert toy.calls == ["output_projections@L00", "output_projections@L01"]
     key = dg.AssetKey("output_projections")
     assert toy.instance.get_materialized_partitions(key) == {"L00"}
@@ -119,50 +115,20 @@ def test_a_failed_blocking_check_stores_nothing_and_dependents_do_not_start(toy:
     assert [record.status.value for record in check.values()] == ["FAILED"]
 
 
-def test_the_ui_sees_numbers_recipe_and_a_data_version_of_the_content(toy: Toy):
-    toy.walk("output_projections", partition="L00")
+def test_the_ui_shows_numbers_provenance_and_a_data_version_of_the_content(toy: Toy):
+    toy.run("output_projections", partition="L00")
     event = toy.instance.get_latest_materialization_event(dg.AssetKey("output_projections"))
     assert event is not None
     shown = event.asset_materialization
     assert shown.metadata["dagster/row_count"].value == 1
-    assert shown.metadata["recipe"].value == {"code": "1", "with model": "first model"}
+    assert shown.metadata["provenance"].value == {"code": "1", "with model": "first model"}
     assert shown.tags["dagster/data_version"] == shown.metadata["content_hash"].value
     columns = shown.metadata["dagster/column_schema"].value.columns
     assert {c.name: c.description for c in columns}["weight_raw"].startswith("unembedding row")
 
 
 def test_a_layer_whose_neighbours_are_missing_does_not_start(toy: Toy):
-    toy.walk("output_projections")
+    toy.run("output_projections")
     with pytest.raises(Incomplete, match=r"output_labels L0[12] has not been materialized"):
-        toy.walk("output_labels", partition="L00")
+        toy.run("output_labels", partition="L00")
     assert "output_labels@L00" not in toy.calls
-
-
-def test_the_legs_hold_every_asset_once_and_share_partitions():
-    assert sorted(asset for leg in LEGS for asset in leg) == sorted(INVENTORY)
-    assert set(ASSETS) < set(INVENTORY)
-    assert all(len({INVENTORY[asset].by for asset in leg}) == 1 for leg in LEGS)
-
-
-def test_the_plan_goes_through_partitions():
-    parts = Partitions(prompt_set_names=("a", "b"), corpus_names=("c",), layer_names=("L00", "L01"))
-    units = [" ".join(map(str, stop)) for stop in plan(list(INVENTORY), parts, partition=None)]
-    assert units == [
-        *(
-            "raw_graphs@a graph_stats@a faithfulness@a",
-            "raw_graphs@b graph_stats@b faithfulness@b",
-            "activation_stats@c",
-        ),
-        *("output_projections@L00 input_projections@L00", "output_projections@L01 input_projections@L01"),
-        "edge_stats der_scores",
-        *("output_labels@L01", "output_labels@L00", "input_labels@L00", "input_labels@L01"),
-        *("label_scores@L00", "label_scores@L01", "clusters profile_clusters cluster_labels analyses atlas neuron_db"),
-    ]
-
-
-def test_one_partition_concerns_the_assets_that_have_it():
-    parts = Partitions(prompt_set_names=("a", "b"), corpus_names=(), layer_names=("L00",))
-    stops = list(plan(["raw_graphs", "graph_stats", "edge_stats"], parts, partition="b"))
-    assert stops == [(Unit("raw_graphs", "b"), Unit("graph_stats", "b"))]
-    with pytest.raises(UnknownName, match="Did you mean 'L00'"):
-        list(plan(list(INVENTORY), parts, partition="L0"))

@@ -1,4 +1,4 @@
-"""Whatever holds the tables: what was written is read back, whole partitions are replaced, and the recipe is kept."""
+"""Whatever holds the tables: what was written is read back, whole partitions are replaced, and the provenance is kept."""
 
 from __future__ import annotations
 
@@ -15,7 +15,14 @@ from neuron_atlas.adapters.postgres import Server, ensure_database, start_embedd
 from neuron_atlas.adapters.tables.lake import Lake
 from neuron_atlas.core.tables import CLUSTER_LABELS, OUTPUT_PROJECTIONS, WEIGHT_EDGES
 from neuron_atlas.defs.io_managers import load
-from neuron_atlas.defs.storage.stores import DuckDBStore, LakeStore, PostgresStore, Published, Store, Stored
+from neuron_atlas.defs.storage.stores import (
+    DuckDBStore,
+    LakeStore,
+    PostgresStore,
+    PublishedRecords,
+    Store,
+    StoredPartition,
+)
 from neuron_atlas.errors import BadInput, DamagedData, Incomplete
 
 Rows = Callable[..., pl.DataFrame]
@@ -52,12 +59,12 @@ def projections(rows_of: Rows) -> Callable[[int], dict[str, pl.DataFrame]]:
     return make
 
 
-def test_what_is_written_is_read_with_its_recipe(store: Store, projections):
-    recipe = {"code": "1", "with model": "abc"}
-    written = store.write("output_projections", "L00", projections(0), recipe)
+def test_what_is_written_is_read_with_its_provenance(store: Store, projections):
+    provenance = {"code": "1", "with model": "abc"}
+    written = store.write("output_projections", "L00", projections(0), provenance)
     assert written.rows == {"output_projections": 3, "weight_edges": 0}
     assert store.find("output_projections", "L00") == written
-    assert dict(written.recipe) == recipe
+    assert dict(written.provenance) == provenance
     assert (
         store.read("output_projections", ["L00"])["output_projections"]
         .collect()
@@ -102,15 +109,15 @@ def test_reading_no_partition_gives_empty_tables(store: Store):
 def test_an_asset_partitioned_alike_needs_every_partition_it_names(store: Store, projections):
     store.write("output_projections", "L00", projections(0), {})
     with pytest.raises(Incomplete):
-        load(store, "output_projections", ["L00", "L01"], may_miss=False)
+        load(store, "output_projections", ["L00", "L01"], allow_missing=False)
 
 
 def test_an_asset_in_one_piece_reads_what_is_there_and_says_what_it_read(store: Store, projections):
     stored = store.write("output_projections", "L00", projections(0), {})
-    loaded = load(store, "output_projections", ["L00", "L01"], may_miss=True)
+    loaded = load(store, "output_projections", ["L00", "L01"], allow_missing=True)
     assert loaded.sources == {"output_projections@L00": stored.content_hash}
     with pytest.raises(Incomplete, match="--select output_projections"):
-        load(store, "output_projections", ["L02"], may_miss=True)
+        load(store, "output_projections", ["L02"], allow_missing=True)
 
 
 def test_duckdb_is_closed_after_a_failed_write(tmp_path: Path):
@@ -125,8 +132,8 @@ def test_duckdb_is_closed_after_a_failed_write(tmp_path: Path):
 
 def test_what_was_published_counts_only_while_it_is_there(tmp_path: Path):
     file = tmp_path / "atlas.duckdb"
-    published = Published(tmp_path / "published", is_there=lambda asset: file.exists())
-    stored = Stored("abc", {"neurons": 3}, str(file), {"code": "1"})
+    published = PublishedRecords(tmp_path / "published", is_there=lambda asset: file.exists())
+    stored = StoredPartition("abc", {"neurons": 3}, str(file), {"code": "1"})
     file.touch()
     published.record("atlas", stored)
     assert published.find("atlas", None) == stored
@@ -135,7 +142,7 @@ def test_what_was_published_counts_only_while_it_is_there(tmp_path: Path):
 
 
 def test_what_is_published_is_no_table_store(tmp_path: Path):
-    published = Published(tmp_path, is_there=lambda asset: True)
+    published = PublishedRecords(tmp_path, is_there=lambda asset: True)
     with pytest.raises(BadInput):
         published.read("atlas", [None])
     (tmp_path / "atlas.json").write_text("{")

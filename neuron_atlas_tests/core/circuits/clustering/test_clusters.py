@@ -1,4 +1,4 @@
-"""The clusters doorway: three tables that agree with each other."""
+"""The clusters asset function: three tables that agree with each other."""
 
 from __future__ import annotations
 

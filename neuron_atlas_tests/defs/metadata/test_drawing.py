@@ -4,20 +4,12 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-import polars as pl
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neuron_atlas.core.tables import DER_SCORES, EDGE_STATS, NEURON_PROFILES, tables_of
-from neuron_atlas.defs.checks.before_storing import CHECKS
-from neuron_atlas.defs.metadata import charts as pictures
-from neuron_atlas.defs.metadata.asset_metadata import describe
-from neuron_atlas.defs.metadata.plots import (
+from neuron_atlas.defs.metadata.drawing import (
     MAX_CELL,
     at_least,
     bars,
@@ -30,8 +22,6 @@ from neuron_atlas.defs.metadata.plots import (
     plain,
     scatter,
 )
-
-Rows = Callable[..., pl.DataFrame]
 
 
 def svg_of(markdown: str) -> str:
@@ -84,40 +74,5 @@ def test_no_values_is_a_sentence():
     assert histogram([], title="DER", unit="u") == "DER: no values"
     assert heatmap([], [], [], title="DER", unit="u", x_unit="x", y_unit="y") == "DER: no values"
     assert curves({}, title="DER", x_unit="u", y_unit="v") == "DER: no values"
-
-
-def test_ratios_and_specialists_are_shares_of_their_layer(rows_of: Rows, monkeypatch: pytest.MonkeyPatch):
-    """L0 has ratios 0, 0.19 and 1, L1 only 0.5; of its four rows L0 has one specialist of sums, one unsure."""
-    drawn: dict[str, Any] = {}
-
-    def caught(rows: list[str], columns: list[str], values: list[list[float]], **names: str) -> str:
-        drawn.update(rows=rows, columns=columns, values=values)
-        return ""
-
-    monkeypatch.setattr(pictures, "heatmap", caught)
-    ratios = [(0, 0, 0.0), (0, 1, 0.19), (0, 2, 1.0), (1, 0, 0.5)]
-    pictures.ratio_by_layer(rows_of(DER_SCORES, *({"layer": x, "neuron": n, "der": der} for x, n, der in ratios)))
-    assert drawn["rows"] == ["L0", "L1"]
-    assert drawn["values"][0] == [1 / 3, 1 / 3, 0, 0, 0, 0, 0, 0, 0, 1 / 3]
-    assert drawn["values"][1] == [0, 0, 0, 0, 0, 1, 0, 0, 0, 0]
-
-    profiles = [{"neuron": 0, "domain": "sums", "domain_z": 4.0}, {"neuron": 1, "domain": "words", "domain_z": 1.0}]
-    pictures.specialists(rows_of(NEURON_PROFILES, *profiles, {"neuron": 2}, {"neuron": 3}))
-    assert (drawn["rows"], drawn["columns"], drawn["values"]) == (["L0"], ["sums"], [[0.25]])
-
-
-def test_distributions_have_a_line_for_each_direction_and_sign(rows_of: Rows):
-    ends = {"source_kind": "neuron", "target_kind": "neuron"}
-    rows = (
-        {**ends, "source": s, "target": t, "weight_mean": w} for s, t, w in ((0, 1, 0.5), (0, 2, -2.0), (1, 2, 0.0))
-    )
-    edges = rows_of(EDGE_STATS, *rows)
-    assert ">out</text>" in svg_of(pictures.degrees(edges))
-    assert ">inhibits</text>" in svg_of(pictures.weights(edges))
     assert at_least({"in": np.array([0.0])}, title="t", x_unit="x", y_unit="y") == "t: no values"
     assert outlines({"a": np.zeros(2)}, title="t", x_unit="x", y_unit="y") == "t: no values"
-
-
-@pytest.mark.parametrize("asset", CHECKS)
-def test_empty_tables_can_be_described(asset: str):
-    assert describe(asset, {table.name: table.empty() for table in tables_of(asset)})

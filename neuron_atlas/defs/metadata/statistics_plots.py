@@ -1,4 +1,4 @@
-"""What the pictures of statistics show: the numbers are chosen here, drawn in plots.py.
+"""Plots of the statistics tables: which numbers are shown. How they are drawn is in drawing.py.
 
 A neuron's *degree* is the number of its distinct links with other neurons over all graphs, positions dropped.
 """
@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from neuron_atlas.core.aggregation.graphs.domain_specificity import SURE_Z
-from neuron_atlas.defs.metadata.plots import at_least, heatmap, outlines
+from neuron_atlas.defs.metadata.drawing import at_least, heatmap, outlines
 
 RATIO_BINS = 10
 """Steps of a ratio from 0 to 1."""
@@ -67,6 +67,30 @@ def specialists(profiles: pl.DataFrame) -> str:
         x_unit="domain",
         y_unit="layer",
     )
+
+
+SHOWN_CLUSTERS = 12
+"""Top clusters in the plot of what passes between them."""
+
+
+def cluster_flows(top: pl.DataFrame, flows: pl.DataFrame) -> str:
+    """The |flow| between the top clusters through which most passes, without what stays inside.
+
+    `top` is the top level of table `clusters`, `flows` table `cluster_flows`.
+    """
+    crossing = flows.filter(pl.col("source") != pl.col("target"))
+    traffic = pl.concat(
+        [crossing.select(top="source", flow="flow_abs"), crossing.select(top="target", flow="flow_abs")]
+    )
+    busiest = traffic.group_by("top").agg(pl.col("flow").sort().sum()).sort("flow", "top", descending=[True, False])
+    shown = sorted(busiest["top"].head(SHOWN_CLUSTERS).to_list())
+    between = {
+        (source, target): flow for source, target, flow in crossing.select("source", "target", "flow_abs").iter_rows()
+    }
+    values = [[between.get((source, target), 0.0) for target in shown] for source in shown]
+    names = [str(number) for number in shown]
+    title = f"|flow| between {len(shown)} of {top.height} top clusters"
+    return heatmap(names, names, values, title=title, unit="logits", x_unit="to", y_unit="from")
 
 
 def _floats(values: pl.Series) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""Small pictures and tables for the Dagster UI, as markdown.
+"""Small plots and tables for the Dagster UI, as markdown: how they are drawn, whatever they show.
 
 Plots are SVG inside an image link, which the UI renders and cannot execute. Text that comes from prompts, tokens or labels
 is escaped: it may be anything.
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 INK = "#4F43DD"
 STROKES = ("-", "--", "-.", ":")
-"""Lines of one picture differ by these."""
+"""Lines of one plot differ by these."""
 MAX_CELL = 80
 MAX_TICKS, MAX_TICK = 16, 14
 """Names beside an axis of shades, and characters of each."""
