@@ -23,9 +23,9 @@ from neuron_atlas.core.publication.filters.neuron_facts import (
     LABEL_COLUMNS,
     MODULE_COLUMNS,
     NeuronFacts,
-    Reading,
     no_quantiles,
 )
+from neuron_atlas.core.publication.filters.reading import Reading
 from neuron_atlas.core.publication.filters.selection import POLARITIES
 
 LAYERS, NEURONS, TOKENS = 32, 14336, 200

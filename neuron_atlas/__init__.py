@@ -3,7 +3,7 @@
     attribution  →  aggregation  →  labeling  →  circuits  →  publication
 
 Graphs of what made each prompt's answer; statistics of many graphs; a label for what every neuron does and for what makes it
-fire, each with a score; the modules they form; one file and one database to ask. A **neuron** is one coordinate of the input
+fire, each with a score; the modules they form; one file and one database to query. A **neuron** is one coordinate of the input
 of an MLP's down projection, written `L18/N6721`.
 
     import neuron_atlas as na

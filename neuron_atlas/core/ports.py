@@ -1,4 +1,4 @@
-"""What the science needs from the world, and nothing more. Adapters fulfil these; tests bring small real doubles.
+"""What core needs of models, embedders and language models, as Protocols. Adapters implement them; tests bring small real ones.
 
 Arrays are numpy, float32 unless said otherwise; axes are named in capitals: T tokens, D width, I neurons per layer,
 V vocabulary, L layers, B batch.
@@ -88,11 +88,11 @@ class SubjectModel(Protocol):
     def final_stream(
         self, token_ids: Sequence[int], *, edits: Sequence[Sequence[Edit]] = ((),), position: int = -1
     ) -> Array:
-        """The residual stream [B, D] (fp32) that enters the final norm at one position, batched like `logits`."""
+        """The residual stream [B, D] (fp32) that enters the final norm at one position, batched as in `logits`."""
         ...
 
     def frozen_scales(self, token_ids: Sequence[int], *, position: int = -1) -> Array:
-        """What the norms after the neurons multiply by at one position, frozen as in the clean run: [L + 1] fp32, 1/rms (1/std for
+        """The scales of the norms after the neurons at one position, frozen as in the clean run: [L + 1] fp32, 1/rms (1/std for
         LayerNorm) of every layer's post-MLP norm (1 without one), then of the final norm. Norm weights are not included."""
         ...
 
@@ -106,7 +106,7 @@ class Embedder(Protocol):
 
     @property
     def embedder_id(self) -> str:
-        """Name and version, stored with the vectors; a mismatch is refused."""
+        """Name and version, stored with the vectors; vectors of another embedder are refused."""
         ...
 
     @property

@@ -1,8 +1,8 @@
-"""The values that travel between rooms.
+"""The plain values that modules pass to each other.
 
 A **neuron** is one coordinate of the input of an MLP's down projection (after the gate product): `(layer, neuron)`, in text
 `L18/N6721`. An **instance** adds the token position. A **polarity** (+1 or -1) is the sign of its activation. What a table
-holds is in `tables.py`; what the outside world must offer is in `ports.py`.
+holds is in `tables/`; what core needs adapters to provide is in `ports.py`. Not here: anything that computes, reads or writes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from neuron_atlas.core.hashing import content_hash
 from neuron_atlas.errors import BadInput
 
 Tables: TypeAlias = Mapping[str, pl.LazyFrame]
-"""Named tables to read, by the names of `tables.py`: what one asset stores together."""
+"""Named tables to read, by the names of `tables/`: what one asset stores together."""
 
 Frames: TypeAlias = dict[str, pl.DataFrame]
 """Named tables that were computed, by the same names."""
@@ -165,7 +165,7 @@ class TraceOptions:
 
 @dataclass(frozen=True, slots=True)
 class GraphSummary:
-    """What table `graphs` says of one graph beside its prompt; see there for units."""
+    """What table `graphs` says of one graph beside its prompt; the units are declared there."""
 
     token_ids: tuple[int, ...]
     tokens: tuple[str, ...]
@@ -198,8 +198,9 @@ class Arrangement:
 class AttributionGraph:
     """One prompt's graph.
 
-    `nodes`, `edges` and `logits` are frames with the columns of tables `nodes`, `edges` and `targets`, without `prompt_id`.
-    `arrangement` travels with JSON files only.
+    `nodes`, `edges` and `logits` are frames with the columns of tables `nodes`, `edges` and `targets`, without `prompt_id`. Its
+    edges join nodes, a neuron at one position each, of this prompt; the edges of an atlas (`Atlas.edges`, table `edge_stats`) are
+    statistics of neuron-to-neuron edges over many graphs, positions dropped. `arrangement` is kept in JSON files only.
     """
 
     prompt: Prompt

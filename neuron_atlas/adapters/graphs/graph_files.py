@@ -95,7 +95,7 @@ def read_graphs(files: Iterable[Path]) -> Iterator[AttributionGraph | Quarantine
 
 
 def quarantined_file(file: Path, reason: str) -> Quarantined:
-    """A file that is left out, and why; its name stands where the prompt's text would."""
+    """A file that is left out, and why; its name takes the place of the prompt's text."""
     return Quarantined(Prompt(f"file {file.name}", tags={"file": file.name}), reason)
 
 

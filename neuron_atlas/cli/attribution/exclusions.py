@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 
 def excluded_neurons(named: Sequence[str], *, always_on: float | None, path: Path, model_id: str) -> tuple[str, ...]:
-    """Neurons to leave out, in text form. Raises `BadInput` where the share is asked of an atlas that is not there, or of another
-    model."""
+    """Neurons to leave out, in text form: the named ones, and with a share `always_on` those that are nodes of at least so many of
+    the atlas's graphs. Raises `BadInput` where there is no atlas, or it is of another model."""
     if always_on is None:
         return tuple(dict.fromkeys(named))
     if not path.exists():
         raise BadInput(
-            f"--skip-always-on needs statistics of many graphs, but there is no atlas at {path} yet; build it with "
+            f"--skip-always-on needs statistics of many graphs, but there is no atlas at {path} yet; build one with "
             "`neuron-atlas materialize`, or name the neurons with --exclude"
         )
     from neuron_atlas.adapters.atlas_duckdb import open_atlas
@@ -30,8 +30,8 @@ def excluded_neurons(named: Sequence[str], *, always_on: float | None, path: Pat
         built_on = atlas.metadata.get("model_revision", "")
         if built_on != revision:
             raise BadInput(
-                f"the atlas at {path} was built on another model ({built_on[:12]}, not {revision[:12]}): its neurons are "
-                "other ones. Build an atlas of this model, or name the neurons with --exclude"
+                f"the atlas at {path} was built on another model ({built_on[:12]}, not {revision[:12]}), so its statistics are "
+                "of other neurons. Build an atlas of this model, or name the neurons with --exclude"
             )
         found = atlas.always_on(always_on)["neuron_id"].to_list()
     return tuple(dict.fromkeys((*named, *found)))

@@ -1,4 +1,4 @@
-"""`neuron-atlas graph "PROMPT"`: trace one prompt, show what made its answer, keep the graph as a file."""
+"""`neuron-atlas graph "PROMPT"`: trace one prompt, show what produced its answer, save the graph as a file."""
 
 from __future__ import annotations
 

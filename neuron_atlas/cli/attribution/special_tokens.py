@@ -1,4 +1,4 @@
-"""Which tokens of a saved graph are special, by the word of its model's tokenizer."""
+"""Which tokens of a saved graph are special, as its model's tokenizer flags them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from neuron_atlas.settings import load_settings
 
 
 def special_ids(revision: str) -> frozenset[int]:
-    """What the tokenizer flags as special, if the graph was made with the model of the settings; else nothing is known."""
+    """Ids that the tokenizer flags as special, for a graph of this model revision; none where the settings name another model."""
     from neuron_atlas.adapters.subject_model.config import find_folder, read_model_config
     from neuron_atlas.adapters.subject_model.load import model_revision
     from neuron_atlas.adapters.subject_model.tokens import load_tokenizer

@@ -1,4 +1,4 @@
-"""`neuron-atlas validate FILE...`: are these graph files that viewers can show and that we can import?"""
+"""`neuron-atlas validate FILE...`: can viewers show these graph files, and can they be imported?"""
 
 from __future__ import annotations
 

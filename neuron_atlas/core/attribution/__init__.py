@@ -4,18 +4,21 @@ The model is run once. Attention patterns, norm scales and activation factors ar
 linear in the residual stream, so every attribution is exact linear algebra (RelP: Jafari et al. 2025, arXiv 2508.21258;
 neuron circuits: Arora et al. 2025, arXiv 2601.22594).
 
-    rules.py    which factors of the MLP are frozen, by name
-    fold.py     norms folded into the matrices that read them, once per model
-    record.py   one forward pass, and the linear model that is frozen from it
-    targets.py  what is explained: logits and their weights in the goal
-    nodes.py    relevance of every neuron: one sweep down, through the MLPs
-    select.py   which neurons become nodes
-    plan.py     where up and down meet, and how positions are bundled
-    sweep.py    direct effects between nodes: sources go up, targets go down, one product joins them
-    total.py    the same through the MLPs: total effects
-    replay.py   embeddings, neurons and constants replayed apart: the exact inflow of every target
-    scores.py   conservation, completeness, replacement, influence
-    trace.py    all of it: a prompt in, a graph out (explain.py computes, layout.py makes its frames)
+    trace.py            prompts in, graphs out: `trace`, `trace_prompt`, `trace_prompts`
+    attribute.py        all numbers of recorded prompts: relevances, nodes, edges, inflows
+    select_nodes.py     which neurons become nodes of a graph
+    total_links.py      the total effects between the nodes of a graph
+    traceable_model.py  what attribution needs of a model
+    linearisation/      the frozen model: rule sets, folding, freezing, replay, goals
+    effects/            relevances, direct effects (the edges' weights: `direct_effects.py`), total effects, flows, scores
+    graph/              a graph's frames, its stored tables, its ways to write and show itself
+    exchange/           graphs as JSON of this and other tools, written and read
+    view/               a graph as a page, and its strongest neurons and edges
+    faithfulness/       attributions held against interventions in the real model
 
-Modules that hold tensors import torch; `rules`, `select`, `plan` and `trace` do not, so that definitions load without it.
+Where is an edge weighted? In `effects/direct_effects.py`; which edges are kept: `effects/graph_scores.py`.
+
+Not here: statistics over many graphs (`core/aggregation/graphs`), clusters and analyses of graphs (`core/circuits`), running the
+model (`adapters/subject_model`), reading and writing files (`adapters/graphs`). Modules that hold tensors import torch; `trace`,
+`total_links`, `select_nodes`, `linearisation/rules` and `effects/sweep_plan` do not, so that definitions load without it.
 """

@@ -1,8 +1,8 @@
 """Which neuron instances become nodes of a graph.
 
 By default those whose relevance is at least tau of the goal's value; a graph can also ask for the largest N, or for the
-smallest set that holds a share of all relevance. More than `max_nodes` are trimmed to the largest, and the graph says so:
-a big graph never loses its edges silently.
+smallest set that holds a share of all relevance. More than `max_nodes` are trimmed to the largest, and the graph says so
+(`is_trimmed`).
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""What attribution needs of a model beside `ports.SubjectModel`: recordings, folded weights, and derivatives of the model as
-it is for rule sets that freeze too little to be linear."""
+"""What attribution needs of a model beside `ports.SubjectModel`: recordings, folded weights, and derivatives of the model itself
+for rule sets that freeze too little to be linear."""
 
 from __future__ import annotations
 

@@ -8,7 +8,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pytest
 from click.testing import CliRunner, Result
 
@@ -17,7 +16,7 @@ from neuron_atlas.adapters.graphs.graph_files import read_graph
 from neuron_atlas.cli import main
 from neuron_atlas.cli.attribution import graph as graph_module
 from neuron_atlas.cli.attribution import graph_labels
-from neuron_atlas.cli.attribution.graph_labels import LABELS, InstanceLabels, labels_from_atlas
+from neuron_atlas.cli.attribution.graph_labels import InstanceLabels, labels_by_neuron
 from neuron_atlas.core.attribution.exchange.reading.parsing import document_of
 from neuron_atlas.core.attribution.exchange.reading.read_document import read_document
 from neuron_atlas.core.records import AttributionGraph, NeuronId, Prompt, TraceOptions
@@ -166,35 +165,18 @@ def test_a_mistake_is_one_clear_error_before_anything_is_loaded(
 
 def test_labels_come_from_an_atlas_of_the_same_model_or_not_at_all(home: Path) -> None:
     graph = small_graph()
-    assert labels_from_atlas(home / "none.duckdb", graph)[1].startswith("no labels: there is no atlas at")
+    assert labels_by_neuron(home / "none.duckdb", graph)[1].startswith("no labels: there is no atlas at")
     (home / "broken.duckdb").write_text("no database")
-    labels, why = labels_from_atlas(home / "broken.duckdb", graph)
+    labels, why = labels_by_neuron(home / "broken.duckdb", graph)
     assert labels == {}
     assert why.startswith("no labels:")
-
-
-def test_labels_are_those_of_the_neurons_asked_for() -> None:
-    connection = duckdb.connect()
-    connection.execute(
-        "CREATE TABLE neuron_labels (layer SMALLINT, neuron INT, polarity TINYINT, side TEXT, label TEXT)"
-    )
-    connection.execute(
-        "INSERT INTO neuron_labels VALUES (1, 7, 1, 'output', 'what it does'), (1, 7, 1, 'input', 'what triggers it'),"
-        " (1, 7, -1, 'output', NULL), (1, 7, -1, 'input', 'what triggers it'), (1, 8, 1, 'output', 'of another neuron')"
-    )
-    rows = connection.execute(LABELS.format(neurons="(1, 7)")).fetchall()
-    assert rows == [
-        (1, 7, -1, "input", "what triggers it"),
-        (1, 7, 1, "input", "what triggers it"),
-        (1, 7, 1, "output", "what it does"),
-    ]
 
 
 def test_an_output_label_goes_before_an_input_label(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     neuron = NeuronId(1, 7)
     found = InstanceLabels({(neuron, 1): "does"}, {(neuron, 1): "fires on", (neuron, -1): "fires on"})
-    monkeypatch.setattr(graph_labels, "instance_labels", lambda path, graph: (found, ""))
-    labels, why = labels_from_atlas(tmp_path / "atlas.duckdb", None)
+    monkeypatch.setattr(graph_labels, "labels_by_side", lambda path, graph: (found, ""))
+    labels, why = labels_by_neuron(tmp_path / "atlas.duckdb", None)
     assert (labels, why) == ({(neuron, 1): "does", (neuron, -1): "fires on"}, "")
 
 

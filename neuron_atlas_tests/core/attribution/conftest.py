@@ -24,7 +24,7 @@ class World:
 
     @property
     def last_logits(self) -> Tensor:
-        """NodeVectors of all logits on the final stream, [V, D]."""
+        """Vectors of all logits on the final stream, [V, D]."""
         return self.model.unembedding * self.frozen.final_scale
 
 

@@ -51,7 +51,7 @@ class NodeVectors:
 
 
 def node_vectors(model: FoldedModel, frozen: FrozenModel, nodes: Nodes, logits: Tensor) -> NodeVectors:
-    """NodeVectors of the selected nodes and of the traced logits (`logits` [k, D] on the final residual stream)."""
+    """Vectors of the selected nodes and of the traced logits (`logits` [k, D] on the final residual stream)."""
     length, n_layers = frozen.length, len(model.layers)
     written = logits.new_empty(length + len(nodes), model.width)
     read = logits.new_empty(len(nodes) + logits.shape[0], model.width)

@@ -22,9 +22,9 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class HardwareProfile:
-    """What shapes a plan beside the model: `call_flops` is the work that one more bundle costs per layer, in floating point
-    operations; `cells` how many row-positions are swept at once (they should fit the cache); `stored_bytes` what may be
-    kept for the meeting."""
+    """What the plan assumes of the hardware: `call_flops` is the cost of one more bundle per layer, in floating point operations;
+    `cells` how many row-positions are swept at once (they should fit the cache); `stored_bytes` how much of the sources that were
+    swept up may be kept until the targets meet them."""
 
     call_flops: float = 36e6
     cells: int = 2048

@@ -1,4 +1,4 @@
-"""The block `metadata.neuron_atlas`: what a graph knows and the format has no field for. Written and read here.
+"""The block `metadata.neuron_atlas`: what a graph holds and the format has no field for. Written and read here.
 
 Numbers that are not finite become null (JSON has no NaN) and come back as NaN.
 """
@@ -136,7 +136,7 @@ def read_own_block(block: object) -> OwnBlock | None:
 
 
 def own_block(graph: AttributionGraph, n_layers: int) -> JsonObject:
-    """The block of a graph, ready for JSON. Tokens are left out: they stand in `metadata.prompt_tokens`."""
+    """The block of a graph, ready for JSON. Tokens are left out: they are in `metadata.prompt_tokens`."""
     prompt = _plain(asdict(graph.prompt))
     summary = _plain(asdict(graph.summary))
     assert isinstance(summary, dict)

@@ -16,14 +16,17 @@ g is the goal's derivative under the rule set, a an activation. Circuits, faithf
 (arXiv 2403.19647): (F(C) - F(empty)) / (F(M) - F(empty)), with ratios of means over held-out prompts; patching from a corrupt
 run as in Jafari et al. 2025 (arXiv 2508.21258).
 
-    statistics.py     correlations, shares, and their intervals
-    interventions.py  the real model run with activations replaced
-    cases.py          prompts prepared: clean and corrupt runs, and the goal
-    gradients.py      g under any rule set
-    patching.py       patch_output
-    ablation.py       ablate_one, ablate_subset, keep_top
-    circuits.py       circuit, complement
-    edges.py          edge, direct
-    threads.py        one thread for small models
-    evaluate.py       all of it: prompts in, table `faithfulness` out
+    evaluate.py         prompts in, table `faithfulness` out
+    cases.py            prompts prepared: clean and corrupt runs, and the goal
+    gradients.py        g under any rule set
+    interventions.py    the real model run with activations replaced
+    patching.py         patch_output
+    ablation.py         ablate_one, ablate_subset, keep_top
+    circuits.py         circuit, complement
+    edges.py            edge, direct
+    prompt_averages.py  correlations and shares over many prompts, with their intervals
+    table_rows.py       measurements as rows of table `faithfulness`
+
+Not here: interventions that people ask for (`core/circuits/analysis/interventions`), scores of labels (`core/labeling/scoring`).
+A circuit is meant here as in that paper, a set of neurons for a task; clusters of neurons are in `core/circuits`.
 """

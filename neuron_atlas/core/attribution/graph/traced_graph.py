@@ -1,4 +1,4 @@
-"""A graph as people use it: the plain record with the ways to write and show it."""
+"""A graph as people use it: the plain record of `core/records.py`, which can also write and show itself."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ from neuron_atlas.core.records import AttributionGraph, NeuronLabels
 
 @dataclass(frozen=True)
 class TracedGraph(AttributionGraph):
-    """One prompt's graph, which can write itself as JSON or as a page; what `trace` and `read_graph` return."""
+    """One prompt's graph, which can write itself as JSON or as a page; what `trace` and `read_graph` return.
+
+    `.edges` are those between nodes of this prompt (source, target, weight). The edges of an atlas, `Atlas.edges`, are statistics
+    of neuron-to-neuron edges over many such graphs.
+    """
 
     @classmethod
     def of(cls, graph: AttributionGraph) -> TracedGraph:
@@ -28,7 +32,7 @@ class TracedGraph(AttributionGraph):
         """The graph as Neuronpedia's attribution-graph JSON (schema 1.0.0), ready for `json.dump`.
 
         `slug` names it (default: from the prompt), `scan` names the model (default: from its id); `labels` are texts by
-        (NeuronId, polarity). What the format has no field for stands in extra keys: reading it back loses nothing.
+        (NeuronId, polarity). What the format has no field for is kept in extra keys, so that reading it back loses nothing.
         """
         return to_neuronpedia(self, slug=slug, scan=scan, labels=labels or {})
 

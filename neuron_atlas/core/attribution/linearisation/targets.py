@@ -37,7 +37,7 @@ class Vocabulary(Protocol):
 
 @dataclass(frozen=True)
 class Goal:
-    """LinearGoal logits of one prompt. `direction` [V] stands in for a single token id of -1."""
+    """Traced logits of one prompt. With a `direction` [V] the only token id is -1."""
 
     kind: Literal["top_k", "tokens", "contrast", "direction"]
     token_ids: tuple[int, ...]
@@ -116,7 +116,7 @@ def linearise_goal(model: FoldedModel, frozen: FrozenModel, goal: Goal, *, centr
 
 
 def _resolve(vocabulary: Vocabulary, word: str, logits: Tensor) -> tuple[int, list[str]]:
-    """The token id that stands for an answer, and what the reader should know."""
+    """The token id that an answer is traced by, and notes for the reader of the graph."""
     candidates = vocabulary.token_candidates(word)
     whole = [token_id for token_id, is_whole in candidates if is_whole]
     chosen = max(

@@ -1,4 +1,4 @@
-"""What stands out in a graph: its strongest neurons and links, as small frames to print."""
+"""The strongest neurons and links of a graph, as small frames to print."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def strongest_neurons(graph: AttributionGraph, limit: int, *, labels: NeuronLabe
 
 
 def strongest_links(graph: AttributionGraph, limit: int, *, labels: NeuronLabels = NO_LABELS) -> pl.DataFrame:
-    """The links of largest |flow|: source and target in words, weight (units of the target's value), flow (logits), and the ends'
+    """The links of largest |flow|: source and target as text, weight (units of the target's value), flow (logits), and the ends'
     labels."""
     strongest = (
         edge_flows(graph).sort(pl.col("flow").abs(), "target", "source", descending=[True, False, False]).head(limit)

@@ -15,7 +15,7 @@ from typing import Protocol
 import polars as pl
 
 from neuron_atlas.core.attribution.effects.answer_relevance import answer_relevance
-from neuron_atlas.core.attribution.trace import trace_prompts
+from neuron_atlas.core.attribution.trace import trace_prompt
 from neuron_atlas.core.attribution.traceable_model import TraceableModel
 from neuron_atlas.core.circuits.analysis.analysis_record import (
     FORMAT,
@@ -41,7 +41,7 @@ from neuron_atlas.core.circuits.analysis.modules.splits import Split, SplitOptio
 from neuron_atlas.core.circuits.analysis.synthesis import synthesise
 from neuron_atlas.core.hashing import content_hash
 from neuron_atlas.core.ports import LanguageModel, SubjectModel
-from neuron_atlas.core.records import AttributionGraph, InstanceLabels, Prompt, Quarantined, TraceOptions
+from neuron_atlas.core.records import AttributionGraph, InstanceLabels, Prompt, TraceOptions
 from neuron_atlas.errors import BadInput
 
 LabelsOf = Callable[[AttributionGraph], tuple[InstanceLabels, str]]
@@ -223,10 +223,7 @@ def _traced(
         raise BadInput("a prompt needs a model to be traced with; give one, or a graph that is already there")
     tell("tracing")
     prompt = Prompt(subject) if isinstance(subject, str) else subject
-    (result,) = trace_prompts(model, [prompt], options=tracing or TraceOptions())
-    if isinstance(result, Quarantined):
-        raise BadInput(f"the prompt {prompt.text[:60]!r} cannot be traced: {result.reason}")
-    return result
+    return trace_prompt(model, prompt, options=tracing or TraceOptions())
 
 
 def _check_origin(model: AnalyzableModel | None, graph: AttributionGraph) -> list[str]:

@@ -153,7 +153,7 @@ def place_links(document: Document, nodes: SortedNodes) -> PlacedLinks:
 
 
 def _check_links(nodes: SortedNodes, links: PlacedLinks) -> None:
-    """Raises `BadInput` for a link that stands twice, or does not go to a higher layer at the same or a later position."""
+    """Raises `BadInput` for a link that occurs twice, or does not go to a higher layer at the same or a later position."""
     ordered = nodes.ordered
     layers = (
         [-1] * len(nodes.embeddings) + [layer for layer, *_ in nodes.neurons] + [HIGHEST_LAYER + 1] * len(nodes.logits)

@@ -1,6 +1,6 @@
 """Bytes to a document: bounded before it is parsed, and its faults one line each.
 
-A stranger's file is bounded by bytes, by the number of brackets (objects and arrays) and of commas (values), and while it is
+A file of unknown origin is bounded by bytes, by the number of brackets (objects and arrays) and of commas (values), and while it is
 parsed by nesting depth. `NaN` and `Infinity`, which Python's own reader would accept, are no JSON.
 """
 
