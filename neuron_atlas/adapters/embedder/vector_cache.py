@@ -1,4 +1,4 @@
-"""An embedder that computes each text once, ever: vectors are kept in a SQLite file beside the weights.
+"""A cache of embeddings: each text is embedded once, and its vector kept in a SQLite file beside the weights.
 
 Labels are embedded for the atlas file and for the search database, and again at every load after one of them changed; an import
 that was interrupted goes on where it was; and a paid embedder is not paid twice. Vectors are kept bit for bit, by embedder and
@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from neuron_atlas.adapters.files import make_folder
+from neuron_atlas.adapters.sqlite_files import open_sqlite, write_transaction
 from neuron_atlas.core.ports import Embedder
 from neuron_atlas.errors import DamagedData
 
@@ -31,7 +31,7 @@ _KEPT = "select length(vector) from vectors where embedder = ? limit 1"
 
 
 class CachedEmbedder:
-    """Fulfils `ports.Embedder` with another one and a file; several processes may share the file."""
+    """Fulfils `ports.Embedder`: another embedder, and a file of what it computed, which several processes may share."""
 
     def __init__(self, embedder: Embedder, path: Path) -> None:
         self.path = path
@@ -40,12 +40,12 @@ class CachedEmbedder:
 
     @property
     def embedder_id(self) -> str:
-        """The other embedder's."""
+        """The wrapped embedder's."""
         return self._embedder.embedder_id
 
     @property
     def dimension(self) -> int:
-        """The other embedder's; of what is kept, so that one on a server need not be asked."""
+        """Length of the vectors kept, else the wrapped embedder's: so one on a server need not be asked."""
         if self._dimension is None:
             with self._open() as connection:
                 kept = connection.execute(_KEPT, [self.embedder_id]).fetchone()
@@ -65,11 +65,11 @@ class CachedEmbedder:
                     zip((keys[text] for text in batch), self._checked(self._embedder.embed(batch)), strict=True)
                 )
                 known.update(rows)
-                connection.executemany(
-                    "insert or ignore into vectors values (?, ?, ?)",
-                    [(self.embedder_id, key, vector.astype("<f4").tobytes()) for key, vector in rows],
-                )
-                connection.commit()
+                with write_transaction(connection, self.path):
+                    connection.executemany(
+                        "insert or ignore into vectors values (?, ?, ?)",
+                        [(self.embedder_id, key, vector.astype("<f4").tobytes()) for key, vector in rows],
+                    )
         vectors = np.empty((len(texts), self.dimension), np.float32)
         for row, text in enumerate(texts):
             vectors[row] = known[keys[text]]
@@ -97,11 +97,11 @@ class CachedEmbedder:
 
     @contextmanager
     def _open(self) -> Generator[sqlite3.Connection]:
-        make_folder(self.path.parent)
         try:
-            with closing(sqlite3.connect(self.path, timeout=60)) as connection:
-                connection.execute("pragma journal_mode = wal")
+            with closing(open_sqlite(self.path)) as connection:
                 connection.execute(_TABLE)
                 yield connection
         except sqlite3.DatabaseError as error:
-            raise DamagedData(f"{self.path} cannot be used: {error}. Remove it; vectors are computed again") from error
+            raise DamagedData(
+                f"{self.path} cannot be used: {error}. Remove it; the vectors are then computed again"
+            ) from error

@@ -1,4 +1,4 @@
-"""Files of labels from elsewhere, read line by line as `ImportedLabel`s; the kind is found out from the content.
+"""Label files from elsewhere, read line by line as `ImportedLabel`s; the format is recognised by the content.
 
     labels-json   {"neurons": {"L31/N8359": {"function_label": …, "input_label": …}}}   an interactive labeler's database
     neuronpedia   JSONL (.gz): {"modelId", "layer", "index", "description", "explanationModelName"}   an explanations export
@@ -96,7 +96,7 @@ def read_labels(path: Path, *, refused: Refusals, kind: Kind | None = None) -> t
     Raises `BadInput` when the file is none of the known kinds (or not of `kind`), or larger than what is read.
     """
     if not path.is_file():
-        raise BadInput(f"{path} is no file; expected a file of labels: {', '.join(_READERS)}")
+        raise BadInput(f"there is no file {path}; expected a file of labels: {', '.join(KINDS)}")
     found = kind or _kind_of(path)
     if found == "labels-json":
         return found, _from_database(path, refused)
@@ -121,8 +121,8 @@ def _kind_of(path: Path) -> Kind:
     elif line.startswith(b"{"):  # a document over several lines
         return "labels-json"
     raise BadInput(
-        f'{path} is no file of labels that is known; expected a JSON object with "neurons", or a JSON object a line with '
-        '"description" and "index" (Neuronpedia explanations) or "feature_metadata" (Goodfire-like). Name it with --kind.'
+        f'{path} is not a label file of a known format; expected a JSON object with "neurons", or a JSON object a line with '
+        '"description" and "index" (Neuronpedia explanations) or "feature_metadata" (Goodfire-like). Say what it is with --kind.'
     )
 
 
@@ -144,7 +144,7 @@ def _from_lines(
                 line = stream.readline(MAX_LINE + 1)
             except (OSError, EOFError, zlib.error) as error:
                 raise BadInput(
-                    f"{path} breaks off at line {number}: {error}. Fetch it again; what was read is kept."
+                    f"{path} is damaged or incomplete at line {number}: {error}. Get the file again; what was read so far is kept."
                 ) from error
             if not line:
                 return
@@ -158,7 +158,7 @@ def _from_lines(
                 try:
                     yield from read(line)
                 except (ValidationError, BadInput) as error:
-                    refused(f"line {number}: {_words(error)}")
+                    refused(f"line {number}: {_message(error)}")
 
 
 def _from_explanation(line: bytes) -> Iterator[ImportedLabel]:
@@ -185,13 +185,13 @@ def _from_database(path: Path, refused: Refusals) -> Iterator[ImportedLabel]:
         database = _Database.model_validate_json(text)
     except ValidationError as error:
         raise BadInput(
-            f'{path}: {_words(error)}; expected a JSON object {{"neurons": {{"L31/N8359": {{…}}}}}}'
+            f'{path}: {_message(error)}; expected a JSON object {{"neurons": {{"L31/N8359": {{…}}}}}}'
         ) from error
     for name, entry in database.neurons.items():
         try:
             yield from _from_entry(NeuronId.parse(name), _Entry.model_validate(entry))
         except (ValidationError, BadInput) as error:
-            refused(f"{name[:40]}: {_words(error)}")
+            refused(f"{name[:40]}: {_message(error)}")
 
 
 def _from_entry(neuron: NeuronId, entry: _Entry) -> Iterator[ImportedLabel]:
@@ -220,7 +220,7 @@ def _number(value: float | str | None) -> float | None:
     return value if isinstance(value, float) else None
 
 
-def _words(error: Exception) -> str:
+def _message(error: Exception) -> str:
     if not isinstance(error, ValidationError):
         return str(error)
     first = error.errors(include_url=False, include_input=False)[0]

@@ -1,8 +1,8 @@
-"""Labels by people and from elsewhere, kept apart from what can be computed again.
+"""Labels by people and imported ones, stored apart from what can be computed again.
 
 One SQLite file in the atlas's home. Rows are only ever added: the newest of a labeler counts, and what it replaced is still
-there. Nothing a machine does writes here, so materializing labels anew cannot touch a person's word. Rows belong to one model
-revision: after the model changed they wait for it to come back instead of naming other neurons.
+there. No asset writes here, so materializing labels again cannot overwrite a person's label. Rows belong to one model revision:
+while another model is used they are kept but not read, instead of naming other neurons.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from typing import Literal
 
 import polars as pl
 
-from neuron_atlas.adapters.files import make_folder
+from neuron_atlas.adapters.sqlite_files import open_sqlite, write_transaction
 from neuron_atlas.core.hashing import content_hash
 from neuron_atlas.core.labeling.evidence.label_record import Label
 from neuron_atlas.core.labeling.labelers.imported import ImportedLabel, as_label
 from neuron_atlas.core.records import SIDES, ModelSpec, NeuronId, Side
 from neuron_atlas.core.tables import INPUT_LABELS, OUTPUT_LABELS
-from neuron_atlas.errors import BadInput, TransientError
+from neuron_atlas.errors import BadInput
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS labels (
@@ -58,13 +58,13 @@ class LabelStore:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        make_folder(path.parent)
         try:
-            self._db = sqlite3.connect(path, timeout=30, isolation_level=None)
-            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db = open_sqlite(path)
             self._db.executescript(_SCHEMA)
         except sqlite3.DatabaseError as error:
-            raise BadInput(f"{path} cannot be used as a label store: {error}. Restore it from a copy.") from error
+            raise BadInput(
+                f"{path} cannot be used as a label store: {error}. Restore it from a copy, or move it away to start a new one."
+            ) from error
 
     def close(self) -> None:
         """Close the file."""
@@ -73,8 +73,8 @@ class LabelStore:
     def put(
         self, neuron: NeuronId, polarity: int, side: Side, label: Label, *, model_revision: str, author: str = "person"
     ) -> None:
-        """A person's label; it counts from now on."""
-        with self._writing():
+        """Add a person's label; it replaces what a person said of this neuron before."""
+        with write_transaction(self._db, self.path):
             self._add(model_revision, side, neuron, polarity, "human", author, label)
 
     def add(
@@ -84,24 +84,24 @@ class LabelStore:
         model: ModelSpec,
         progress: Callable[[int], None] | None = None,
     ) -> ImportResult:
-        """Labels from elsewhere, in transactions of some thousands: interrupted, the same call goes on where it was.
+        """Add imported labels, in transactions of some thousands; after an interruption the same call continues.
 
-        A label that is there already is left alone; one that names no neuron of the model or may not stand in a label is refused.
-        `progress` gets the number read so far.
+        A label that is there already is not added again; one that names no neuron of the model, or whose text may not stand
+        in a label, is refused. `progress` gets the number read so far.
         """
         added = unchanged = 0
         refused: list[str] = []
         source, read = iter(labels), 0
         while chunk := list(islice(source, _CHUNK)):
-            with self._writing():
-                for foreign in chunk:
+            with write_transaction(self._db, self.path):
+                for imported in chunk:
                     try:
-                        label = as_label(_within(foreign, model))
+                        label = as_label(_within(imported, model))
                     except BadInput as error:
                         refused.append(str(error))
                         continue
-                    author = f"{foreign.origin} {foreign.author}".strip()
-                    place = (model.revision, foreign.side, foreign.neuron, foreign.polarity)
+                    author = f"{imported.origin} {imported.author}".strip()
+                    place = (model.revision, imported.side, imported.neuron, imported.polarity)
                     is_new = self._add(*place, "import", author, label)
                     added, unchanged = added + is_new, unchanged + (not is_new)
             read += len(chunk)
@@ -110,7 +110,7 @@ class LabelStore:
         return ImportResult(added, unchanged, len(refused), tuple(refused[:_MOST_REFUSED]))
 
     def rows(self, side: Side, layer: int, *, model_revision: str) -> pl.DataFrame:
-        """The labels that count, as rows of `output_labels` or `input_labels`; token ids only where the label has
+        """The newest label of each labeler, as rows of `output_labels` or `input_labels`; token ids only where the label has
         them."""
         table = OUTPUT_LABELS if side == "output" else INPUT_LABELS
         found: list[tuple[object, ...]] = []
@@ -153,20 +153,6 @@ class LabelStore:
         self._db.execute(insert, (*key, author, text, time.time()))
         return True
 
-    @contextmanager
-    def _writing(self) -> Generator[None]:
-        try:
-            self._db.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as error:
-            raise TransientError(f"{self.path} is busy or cannot be written: {error}. Run again.") from error
-        try:
-            yield
-            self._db.execute("COMMIT")
-        except BaseException:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
-
 
 @contextmanager
 def open_label_store(path: Path) -> Generator[LabelStore]:
@@ -178,10 +164,10 @@ def open_label_store(path: Path) -> Generator[LabelStore]:
         store.close()
 
 
-def _within(foreign: ImportedLabel, model: ModelSpec) -> ImportedLabel:
-    neuron = foreign.neuron
+def _within(imported: ImportedLabel, model: ModelSpec) -> ImportedLabel:
+    neuron = imported.neuron
     if not (0 <= neuron.layer < model.n_layers and 0 <= neuron.neuron < model.n_neurons):
         raise BadInput(
             f"{neuron} is no neuron of {model.model_id}, which has {model.n_layers} layers of {model.n_neurons} neurons"
         )
-    return foreign
+    return imported

@@ -1,12 +1,12 @@
-"""The same requests as Batch API jobs: cheaper, slower, and made to be interrupted.
+"""The same requests as Batch API jobs: cheaper, slower, and safe to interrupt.
 
-`ask` sends what the ledger does not know as one batch (more only where the server's limits ask for it), waits, and harvests. A
-batch belongs to the ledger from the moment it is accepted, so another process harvests what this one sent. Whatever a batch's
-end (completed, expired, cancelled, failed; with an output file, an error file, both or none), what is there is taken and only
-what is missing is sent again.
+`ask` sends what the ledger does not hold as one batch (several only where the server's limits require it), waits, and collects the
+answers. A batch is in the ledger from the moment it is accepted, so another process collects what this one sent. However a batch
+ends (completed, expired, cancelled, failed; with an output file, an error file, both or none), the answers there are taken and only
+the missing ones are requested again.
 
-Between a server's "accepted" and our note of it lies an instant: a batch carries the hash of its requests as metadata, and is
-looked for under that hash before it is sent.
+A process may be killed between the server's acceptance and the note in the ledger. So a batch carries the hash of its requests as
+metadata, and the server's batches are searched for that hash before one is sent.
 """
 
 from __future__ import annotations
@@ -33,9 +33,10 @@ from neuron_atlas.adapters.language_model.answers import (
 )
 from neuron_atlas.adapters.language_model.cooldown import Cooldown, read_duration
 from neuron_atlas.adapters.language_model.dialect import Dialect
-from neuron_atlas.adapters.language_model.ledger import Answer, Ledger, Spending
+from neuron_atlas.adapters.language_model.ledger import Answer, Ledger
+from neuron_atlas.adapters.language_model.ledger_client import LedgerClient
 from neuron_atlas.adapters.language_model.redaction import redacted
-from neuron_atlas.adapters.language_model.server import Patience, Prices, Server, guessed_tokens
+from neuron_atlas.adapters.language_model.server import Prices, RetryPolicy, Server, guessed_tokens
 from neuron_atlas.core.hashing import content_hash
 from neuron_atlas.core.llm_requests import LlmRequest, NoReply, Reply
 from neuron_atlas.errors import BadInput, Unreachable
@@ -63,65 +64,59 @@ class _Line(BaseModel):
     error: dict[str, object] | None = None
 
 
-class OpenAIBatchModel:
-    """Fulfils `LanguageModel`. The arguments are those of `OpenAIModel`; `progress` gets (requests done, requests)."""
+class OpenAIBatchModel(LedgerClient):
+    """Fulfils `LanguageModel`. The arguments are those of `LedgerClient`; `pause` waits so many seconds."""
 
     def __init__(
         self,
         server: Server,
         ledger: Ledger,
         *,
-        patience: Patience | None = None,
+        retry_policy: RetryPolicy | None = None,
         prices: Prices | None = None,
         limit_usd: float | None = None,
         retry_unanswered: bool = False,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
-        self.server = server
-        self.ledger = ledger
-        self.patience = patience or Patience()
-        self.prices = prices
-        self.limit_usd = limit_usd
-        self.retry_unanswered = retry_unanswered
-        self.spending = Spending()
+        super().__init__(
+            server,
+            ledger,
+            retry_policy=retry_policy,
+            prices=prices,
+            limit_usd=limit_usd,
+            retry_unanswered=retry_unanswered,
+        )
         self._pause = pause
-        self._cooldown = Cooldown(self.patience)
+        self._cooldown = Cooldown(self.retry_policy)
         self._last_end = "was not sent"
-
-    @property
-    def name(self) -> str:
-        """The model's name."""
-        return self.server.model
 
     def ask(self, requests: Sequence[LlmRequest]) -> Iterator[Reply | NoReply]:
         """One answer per request, in order, after the last batch has ended. Raises as `OpenAIModel.ask`."""
         keys = [request.key(self.server.address) for request in requests]
         wanted = dict(zip(keys, requests, strict=True))
-        known = self.ledger.remembered(wanted, dead=not self.retry_unanswered)
-        self.spending = replace(self.spending, remembered=self.spending.remembered + sum(key in known for key in keys))
-        missing = {key: request for key, request in wanted.items() if key not in known}
-        answers: dict[str, Reply | NoReply] = dict(known)
+        answers = self.answers_from_ledger(keys)
+        missing = {key: request for key, request in wanted.items() if key not in answers}
         if missing:
             with openai.OpenAI(
                 api_key=self.server.api_key,
                 base_url=self.server.base_url,
                 max_retries=0,
-                timeout=self.patience.timeout_s,
-                http_client=openai.DefaultHttpxClient(follow_redirects=False, timeout=self.patience.timeout_s),
+                timeout=self.retry_policy.timeout_s,
+                http_client=openai.DefaultHttpxClient(follow_redirects=False, timeout=self.retry_policy.timeout_s),
             ) as client:
                 answers |= self._answers(client, missing)
         for key in keys:
             yield answers[key]
 
     def _answers(self, client: openai.OpenAI, missing: Mapping[str, LlmRequest]) -> dict[str, Reply | NoReply]:
-        """Harvest what was sent before, then send and harvest until nothing is missing."""
-        answers = self._harvest_all(client, missing)
+        """Collect what was sent before, then send and collect until nothing is missing."""
+        answers = self._collect_all(client, missing)
         for send in range(SENDS):
             left = {key: request for key, request in missing.items() if key not in answers}
             if not left:
                 return answers
             self._send(client, left, send, answers)
-            answers |= self._harvest_all(client, missing)
+            answers |= self._collect_all(client, missing)
             self.spending = replace(
                 self.spending, retries=self.spending.retries + sum(key not in answers for key in missing)
             )
@@ -132,12 +127,12 @@ class OpenAIBatchModel:
         self, client: openai.OpenAI, requests: Mapping[str, LlmRequest], send: int, answers: dict[str, Reply | NoReply]
     ) -> None:
         """Send the requests that the budget allows; the others are answered by saying so."""
-        worst = [(key, self.prices.worst(r) if self.prices is not None else 0.0) for key, r in requests.items()]
+        worst = [(key, self.most_usd(request)) for key, request in requests.items()]
         calls = self.ledger.begin_many(worst, self.server.address, limit_usd=self.limit_usd)
         begun: dict[str, int] = {}
         for key, call in zip(requests, calls, strict=True):
             if call is None:
-                answers[key] = NoReply("budget", f"spending reached its limit of ${self.limit_usd:.2f}")
+                answers[key] = self.over_budget()
             else:
                 begun[key] = call
         lines = {key: self._line(key, requests[key]) for key in begun}
@@ -147,7 +142,7 @@ class OpenAIBatchModel:
                 batch = self._create(client, [lines[key] for key in part], mark)
             except openai.NotFoundError as error:
                 raise BadInput(
-                    "the server has no Batch API (404); set NEURON_ATLAS_LABELER=openai to ask it request by request"
+                    "the server has no Batch API (404); set NEURON_ATLAS_LABELER=openai to send one request at a time"
                 ) from error
             self.ledger.add_batch(batch.id, self.server.address, {key: begun[key] for key in part})
 
@@ -157,10 +152,10 @@ class OpenAIBatchModel:
         return json.dumps(line).encode() + b"\n"
 
     def _find(self, client: openai.OpenAI, mark: str) -> Batch | None:
-        """A batch with this mark that the server accepted and we have no note of."""
-        listed = self._patiently(lambda: client.batches.list(limit=100).data)
+        """A batch with this mark that the server accepted but that is not in the ledger."""
+        listed = self._with_retries(lambda: client.batches.list(limit=100).data)
         for batch in listed:
-            if (batch.metadata or {}).get(_MARK) == mark and not self.ledger.knows_batch(batch.id):
+            if (batch.metadata or {}).get(_MARK) == mark and not self.ledger.has_batch(batch.id):
                 return batch
         return None
 
@@ -176,9 +171,9 @@ class OpenAIBatchModel:
                 metadata={_MARK: mark},
             )
 
-        return self._patiently(create)
+        return self._with_retries(create)
 
-    def _harvest_all(self, client: openai.OpenAI, wanted: Mapping[str, LlmRequest]) -> dict[str, Reply | NoReply]:
+    def _collect_all(self, client: openai.OpenAI, wanted: Mapping[str, LlmRequest]) -> dict[str, Reply | NoReply]:
         """Wait for every open batch that holds a wanted request, and take what came back."""
         answers: dict[str, Reply | NoReply] = {}
         for batch_id, calls in self.ledger.open_batches(self.server.address).items():
@@ -188,7 +183,7 @@ class OpenAIBatchModel:
             found = self._outcomes(client, batch, wanted) if batch is not None else {}
             self._settle(found, calls, answers)
             self.ledger.abandon([call for key, call in calls.items() if key not in found], may_cost=False)
-            self.ledger.harvested(batch_id)
+            self.ledger.close_batch(batch_id)
         return answers
 
     def _settle(
@@ -198,32 +193,26 @@ class OpenAIBatchModel:
         for key, answer in found.items():
             if key not in calls:
                 continue
-            cost = self.prices.cost(answer.prompt_tokens, answer.completion_tokens) if self.prices is not None else None
+            cost = self.cost(answer)
             ended.append((calls[key], answer, cost))
             answers[key] = answer.value(cost)
         self.ledger.end_many(ended)
-        self.spending = replace(
-            self.spending,
-            calls=self.spending.calls + len(ended),
-            prompt_tokens=self.spending.prompt_tokens + sum(answer.prompt_tokens for _, answer, _ in ended),
-            completion_tokens=self.spending.completion_tokens + sum(answer.completion_tokens for _, answer, _ in ended),
-            cost_usd=self.spending.cost_usd + sum(cost or 0.0 for _, _, cost in ended),
-        )
+        self.count((answer, cost) for _, answer, cost in ended)
 
     def _ended(self, client: openai.OpenAI, batch_id: str) -> Batch | None:
-        """The batch once it has ended; None when the server knows it no more."""
-        looks = 0
+        """The batch once it has ended; None when the server no longer has it."""
+        n_polls = 0
         while True:
             try:
-                batch = self._patiently(lambda: client.batches.retrieve(batch_id))
+                batch = self._with_retries(lambda: client.batches.retrieve(batch_id))
             except openai.NotFoundError:
                 return None
             if batch.status in _ENDED:
                 said = [e.message or "" for e in (batch.errors.data or [])] if batch.errors is not None else []
                 self._last_end = short(f"ended as {batch.status} {'; '.join(said)}")
                 return batch
-            looks += 1
-            self._pause(self.patience.poll_s * min(_LONGEST_POLL, 1.5 ** min(looks, 20)))
+            n_polls += 1
+            self._pause(self.retry_policy.poll_s * min(_LONGEST_POLL, 1.5 ** min(n_polls, 20)))
 
     def _outcomes(self, client: openai.OpenAI, batch: Batch, wanted: Mapping[str, LlmRequest]) -> dict[str, Answer]:
         """What the output and error files hold, as far as it settles a request."""
@@ -232,7 +221,7 @@ class OpenAIBatchModel:
             if file_id is None:
                 continue
             try:
-                text = self._patiently(lambda file_id=file_id: client.files.content(file_id).text)
+                text = self._with_retries(lambda file_id=file_id: client.files.content(file_id).text)
             except openai.NotFoundError:
                 continue
             for line in text.splitlines():
@@ -241,10 +230,10 @@ class OpenAIBatchModel:
                     found.setdefault(*read)
         return found
 
-    def _patiently(self, work: Callable[[], T]) -> T:
-        """Do it, again after a pause where that may help. Raises what is fatal, or `Unreachable` at last."""
-        trouble = ""
-        for attempt in range(1, self.patience.tries + 1):
+    def _with_retries(self, work: Callable[[], T]) -> T:
+        """Do `work`, again after a pause where the failure may be temporary. Raises what is fatal, and `Unreachable` in the end."""
+        last_error = ""
+        for attempt in range(1, self.retry_policy.tries + 1):
             try:
                 return work()
             except openai.NotFoundError:
@@ -252,16 +241,18 @@ class OpenAIBatchModel:
             except openai.APIStatusError as error:
                 if (ending := fatal(error, self.server)) is not None:
                     raise ending from error
-                trouble = failure_reason(error, self.server)
+                last_error = failure_reason(error, self.server)
                 if error.status_code < 500 and error.status_code not in REPEATABLE:
-                    raise Unreachable(f"the batch server refuses: {trouble}") from error
+                    raise Unreachable(f"the batch server refuses: {last_error}") from error
                 asked = read_duration(lower_keys(error.response.headers).get("retry-after", ""))
                 own = self._cooldown.pause(attempt)
-                self._pause(min(asked, self.patience.longest_wait_s) if asked is not None else own)
+                self._pause(min(asked, self.retry_policy.longest_wait_s) if asked is not None else own)
             except (openai.APIError, ValueError) as error:
-                trouble = short(redacted(str(error), self.server.api_key)) or type(error).__name__
+                last_error = short(redacted(str(error), self.server.api_key)) or type(error).__name__
                 self._pause(self._cooldown.pause(attempt))
-        raise Unreachable(f"the batch server does not answer ({trouble}). Run again: what was sent is harvested then.")
+        raise Unreachable(
+            f"the batch server does not answer ({last_error}). Run again: the answers to what was sent are collected then."
+        )
 
 
 def _read_line(line: str, wanted: Mapping[str, LlmRequest]) -> tuple[str, Answer] | None:

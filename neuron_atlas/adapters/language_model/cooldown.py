@@ -1,4 +1,4 @@
-"""When a server says "slow down", everybody slows down: one cooldown shared by all requests under way."""
+"""Rate limits: when a server asks to slow down, one cooldown holds back all requests under way."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 import time
 from collections.abc import Mapping
 
-from neuron_atlas.adapters.language_model.server import Patience
+from neuron_atlas.adapters.language_model.server import RetryPolicy
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
@@ -16,10 +16,10 @@ _JITTER = 0.2
 
 
 class Cooldown:
-    """The time (monotonic) until which nothing is sent."""
+    """The time (monotonic clock) before which nothing is sent, and the pauses between tries."""
 
-    def __init__(self, patience: Patience, *, seed: int | None = None) -> None:
-        self._patience = patience
+    def __init__(self, retry_policy: RetryPolicy, *, seed: int | None = None) -> None:
+        self._patience = retry_policy
         self._until = 0.0
         self._random = random.Random(seed)
 
@@ -28,15 +28,15 @@ class Cooldown:
         while (left := self._until - time.monotonic()) > 0:
             await asyncio.sleep(left * (1 + _JITTER * self._random.random()))
 
-    def heed(self, headers: Mapping[str, str]) -> None:
+    def read_limits(self, headers: Mapping[str, str]) -> None:
         """Read the rate-limit headers of any answer: where nothing remains, wait until it is refilled."""
         for kind in ("requests", "tokens"):
             remaining = headers.get(f"x-ratelimit-remaining-{kind}", "").strip()
             if remaining.isdigit() and int(remaining) == 0:
                 self._pause(read_duration(headers.get(f"x-ratelimit-reset-{kind}", "")) or 0.0)
 
-    def rebuffed(self, headers: Mapping[str, str], attempt: int) -> None:
-        """A 429: wait as long as the server asks, else as long as a pause of this attempt, all together."""
+    def too_many_requests(self, headers: Mapping[str, str], attempt: int) -> None:
+        """A 429: all requests wait as long as the server asks, else as long as a pause of this attempt."""
         asked = read_duration(headers.get("retry-after-ms", ""), unit="ms") or read_duration(
             headers.get("retry-after", "")
         )

@@ -1,4 +1,4 @@
-"""What a server understands of a request, found out by asking.
+"""Which form of request a server understands, found out by trying.
 
 Every server takes messages. Structured outputs, the name of the token limit and a seed are not everywhere: a server that
 refuses one of them (status 400, naming the parameter) is asked in a simpler dialect from then on. Without structured outputs the
@@ -25,17 +25,19 @@ class Dialect:
     limit: Literal["max_completion_tokens", "max_tokens"] = "max_completion_tokens"
     has_seed: bool = True
 
-    def body(self, ask: LlmRequest, model: str) -> dict[str, object]:
+    def body(self, request: LlmRequest, model: str) -> dict[str, object]:
         """The JSON body of a chat completion."""
-        messages = [{"role": message.role, "content": message.content} for message in ask.messages]
-        body: dict[str, object] = {"model": model, self.limit: ask.max_tokens}
+        messages = [{"role": message.role, "content": message.content} for message in request.messages]
+        body: dict[str, object] = {"model": model, self.limit: request.max_tokens}
         if self.has_seed:
-            body["seed"] = ask.seed
-        if ask.schema is not None and self.structure == "json_schema":
-            schema = {"name": ask.schema_name, "strict": True, "schema": ask.schema}
+            body["seed"] = request.seed
+        if request.schema is not None and self.structure == "json_schema":
+            schema = {"name": request.schema_name, "strict": True, "schema": request.schema}
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
-        elif ask.schema is not None:
-            told = f"Answer with one JSON object that fits this JSON schema:\n{json.dumps(ask.schema, sort_keys=True)}"
+        elif request.schema is not None:
+            told = (
+                f"Answer with one JSON object that fits this JSON schema:\n{json.dumps(request.schema, sort_keys=True)}"
+            )
             messages = [*messages[:-1], {"role": "system", "content": told}, *messages[-1:]]
             if self.structure == "json_object":
                 body["response_format"] = {"type": "json_object"}

@@ -25,17 +25,17 @@ class Estimate:
     most_usd: float | None
 
 
-def estimate(asks: Sequence[LlmRequest], address: str, ledger: Ledger, prices: Prices | None) -> Estimate:
+def estimate(requests: Sequence[LlmRequest], address: str, ledger: Ledger, prices: Prices | None) -> Estimate:
     """The cost of asking `address` (see `Server.address`); answers are taken to be as long as this model's were so far."""
-    known = ledger.remembered(ask.key(address) for ask in asks)
-    fresh = [ask for ask in asks if ask.key(address) not in known]
-    prompt = sum(guessed_tokens(ask) for ask in fresh)
+    known = ledger.answers_to(request.key(address) for request in requests)
+    fresh = [request for request in requests if request.key(address) not in known]
+    prompt = sum(guessed_tokens(request) for request in fresh)
     completion = round(len(fresh) * (ledger.usual_completion(address) or USUAL_COMPLETION))
     return Estimate(
-        requests=len(asks),
-        remembered=len(asks) - len(fresh),
+        requests=len(requests),
+        remembered=len(requests) - len(fresh),
         prompt_tokens=prompt,
         completion_tokens=completion,
         usd=None if prices is None else prices.cost(prompt, completion),
-        most_usd=None if prices is None else sum(prices.worst(ask) for ask in fresh),
+        most_usd=None if prices is None else sum(prices.worst(request) for request in fresh),
     )

@@ -1,13 +1,13 @@
-"""The ledger of paid calls: what was asked, what came back, what it took.
+"""The ledger of paid calls: what was requested, what came back, what it cost.
 
 One SQLite file in WAL mode, shared by processes. A call is written down *before* it is sent, at the most it can cost, and again
 with what it really took when the answer is in; the answer is kept under the hash of everything that shaped it. So
 
 - a crash loses at most the answers that were under way, and their cost stays counted at its upper bound;
-- a question that was answered is never paid for again;
+- a request that was answered is never paid for again;
 - a budget holds for all processes together: a call that could exceed it is not begun.
 
-Refused and truncated answers were paid for too and are remembered as what they are; answers that never came are not.
+Refused and truncated answers were paid for too and are kept as such; answers that never came are not.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
 
-from neuron_atlas.adapters.files import make_folder
+from neuron_atlas.adapters.sqlite_files import open_sqlite, write_transaction
 from neuron_atlas.core.llm_requests import NoReply, Reply
-from neuron_atlas.errors import BadInput, TransientError
+from neuron_atlas.errors import BadInput
 
 Outcome = Literal["answered", "refused", "truncated", "failed"]
 _SCHEMA = """
@@ -45,7 +45,6 @@ CREATE TABLE IF NOT EXISTS spent (one INTEGER PRIMARY KEY CHECK (one = 1), usd R
 INSERT OR IGNORE INTO spent VALUES (1, 0);
 """
 _ANSWER = "key, outcome, text, prompt_tokens, completion_tokens, cost_usd"
-_BUSY_S = 30.0
 _CHUNK = 500
 
 
@@ -59,7 +58,7 @@ class Answer:
     completion_tokens: int
 
     def value(self, cost_usd: float | None, *, is_remembered: bool = False) -> Reply | NoReply:
-        """As whoever asked sees it; the text of an answer that is none is its reason."""
+        """As the caller sees it; for an outcome other than answered, the text is the reason."""
         if self.outcome == "answered":
             return Reply(self.text, self.prompt_tokens, self.completion_tokens, cost_usd, is_remembered)
         return NoReply(self.outcome, self.text)
@@ -67,11 +66,11 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Spending:
-    """What a series of requests took: calls that were paid, requests answered from the ledger (`remembered`), tries that had to be
+    """What a series of requests took: calls that were paid, requests answered from the ledger (`from_ledger`), tries that had to be
     repeated, tokens and USD of the calls (0 where no price is known)."""
 
     calls: int = 0
-    remembered: int = 0
+    from_ledger: int = 0
     retries: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -85,15 +84,13 @@ class Ledger:
         self.path = path
         self._lock = threading.RLock()
         try:
-            make_folder(path.parent)
-            self._db = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
-            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db = open_sqlite(path, any_thread=True)
             self._db.execute("PRAGMA synchronous = FULL")
             with self._writing():
                 for statement in _SCHEMA.split(";"):
                     self._db.execute(statement)
         except sqlite3.DatabaseError as error:
-            raise BadInput(f"{path} cannot be used as a ledger: {error}. Move it away to begin a new one.") from error
+            raise BadInput(f"{path} cannot be used as a ledger: {error}. Move it away to start a new one.") from error
 
     def close(self) -> None:
         """Close the file."""
@@ -105,8 +102,8 @@ class Ledger:
         with self._lock:
             return float(self._db.execute("SELECT usd FROM spent").fetchone()[0])
 
-    def remembered(self, keys: Iterable[str], *, dead: bool = True) -> dict[str, Reply | NoReply]:
-        """What is known of these requests; without `dead`, only real answers."""
+    def answers_to(self, keys: Iterable[str], *, only_replies: bool = False) -> dict[str, Reply | NoReply]:
+        """What came back for these requests before; with `only_replies`, nothing that was refused, cut off or failed."""
         wanted = list(dict.fromkeys(keys))
         found: dict[str, Reply | NoReply] = {}
         with self._lock:
@@ -114,7 +111,7 @@ class Ledger:
                 part = wanted[start : start + _CHUNK]
                 query = f"SELECT {_ANSWER} FROM answers WHERE key IN ({_marks(part)})"
                 for key, outcome, text, prompt, completion, cost in self._db.execute(query, part):
-                    if dead or outcome == "answered":
+                    if outcome == "answered" or not only_replies:
                         answer = Answer(outcome, text, prompt, completion)
                         found[key] = answer.value(cost, is_remembered=True)
         return found
@@ -172,7 +169,7 @@ class Ledger:
             self._db.executemany("INSERT OR IGNORE INTO batch_requests VALUES (?, ?, ?)", rows)
 
     def open_batches(self, model: str) -> dict[str, dict[str, int]]:
-        """Batches not harvested yet, oldest first, each with the call of every key in it."""
+        """Batches whose answers were not collected yet, oldest first, each with the call of every key in it."""
         found: dict[str, dict[str, int]] = {}
         query = (
             "SELECT batch, key, call FROM batches JOIN batch_requests USING (batch) "
@@ -183,13 +180,13 @@ class Ledger:
                 found.setdefault(batch, {})[key] = call
         return found
 
-    def knows_batch(self, batch: str) -> bool:
+    def has_batch(self, batch: str) -> bool:
         """Whether the batch was ever noted here."""
         with self._lock:
             return self._db.execute("SELECT 1 FROM batches WHERE batch = ?", (batch,)).fetchone() is not None
 
-    def harvested(self, batch: str) -> None:
-        """Mark a batch as done with."""
+    def close_batch(self, batch: str) -> None:
+        """Note that a batch's answers were collected."""
         with self._writing():
             self._db.execute("UPDATE batches SET harvested_at = ? WHERE batch = ?", (time.time(), batch))
 
@@ -215,20 +212,8 @@ class Ledger:
     @contextmanager
     def _writing(self) -> Generator[None]:
         """One transaction; raises `TransientError` when another process keeps the file busy."""
-        with self._lock:
-            try:
-                self._db.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError as error:
-                raise TransientError(f"{self.path} is busy or cannot be written: {error}. Run again.") from error
-            try:
-                yield
-                self._db.execute("COMMIT")
-            except BaseException as error:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                if isinstance(error, sqlite3.OperationalError):
-                    raise TransientError(f"{self.path} cannot be written: {error}. Make room and run again.") from error
-                raise
+        with self._lock, write_transaction(self._db, self.path):
+            yield
 
 
 def _marks(values: Sequence[str]) -> str:

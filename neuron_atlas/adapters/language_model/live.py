@@ -1,8 +1,8 @@
-"""Many requests at once to an OpenAI-compatible server, through the real `openai` client.
+"""Many requests at once to an OpenAI-compatible server, through the `openai` client.
 
-Its own retries are off, so that every call is counted here: a call is written into the ledger before it is sent and closed when
-it came back. Only what may pass is tried again (429, 5xx, a lost connection, a time-out, a reply that is none), with growing
-jittered pauses and one cooldown for all. The event loop runs in a thread of its own; answers come out in order.
+The client's own retries are off, so that every call is counted here: a call is written into the ledger before it is sent and
+closed when it came back. Only temporary failures are retried (429, 5xx, a lost connection, a time-out, an unreadable reply),
+with growing jittered pauses and one cooldown for all. The event loop runs in a thread of its own; answers come out in order.
 """
 
 from __future__ import annotations
@@ -30,21 +30,18 @@ from neuron_atlas.adapters.language_model.answers import (
 )
 from neuron_atlas.adapters.language_model.cooldown import Cooldown
 from neuron_atlas.adapters.language_model.dialect import Dialect
-from neuron_atlas.adapters.language_model.ledger import Answer, Ledger, Spending
+from neuron_atlas.adapters.language_model.ledger import Answer, Ledger
+from neuron_atlas.adapters.language_model.ledger_client import LedgerClient
 from neuron_atlas.adapters.language_model.redaction import redacted
-from neuron_atlas.adapters.language_model.server import Patience, Prices, Server, guessed_tokens
+from neuron_atlas.adapters.language_model.server import Prices, RetryPolicy, Server, guessed_tokens
 from neuron_atlas.core.llm_requests import LlmRequest, NoReply, Reply
 
 Outcome = Reply | NoReply
 _OPENAI_DIALECT, _OTHER_DIALECT = Dialect(), Dialect(limit="max_tokens")
 
 
-class OpenAIModel:
-    """Fulfils `LanguageModel`. At most `concurrency` requests are under way.
-
-    With `limit_usd` no call is begun that could take all spending in the ledger above it (needs `prices`). With `retry_unanswered`,
-    requests that were refused or cut off before are asked once more.
-    """
+class OpenAIModel(LedgerClient):
+    """Fulfils `LanguageModel`. At most `concurrency` requests are under way; the other arguments are those of `LedgerClient`."""
 
     def __init__(
         self,
@@ -52,38 +49,34 @@ class OpenAIModel:
         ledger: Ledger,
         *,
         concurrency: int = 16,
-        patience: Patience | None = None,
+        retry_policy: RetryPolicy | None = None,
         prices: Prices | None = None,
         limit_usd: float | None = None,
         retry_unanswered: bool = False,
     ) -> None:
-        self.server = server
-        self.ledger = ledger
+        super().__init__(
+            server,
+            ledger,
+            retry_policy=retry_policy,
+            prices=prices,
+            limit_usd=limit_usd,
+            retry_unanswered=retry_unanswered,
+        )
         self.concurrency = concurrency
-        self.patience = patience or Patience()
-        self.prices = prices
-        self.limit_usd = limit_usd
-        self.retry_unanswered = retry_unanswered
-        self.spending = Spending()
         self.dialect = _OPENAI_DIALECT if server.base_url is None else _OTHER_DIALECT
-
-    @property
-    def name(self) -> str:
-        """The model's name."""
-        return self.server.model
 
     def ask(self, requests: Sequence[LlmRequest]) -> Iterator[Outcome]:
         """One answer per request, in order, as soon as it and those before it are there.
 
-        Raises `BadInput` when the server refuses the key or does not know the model, `PermanentError` when the account is empty.
+        Raises `BadInput` when the server refuses the key or does not know the model, `PermanentError` when the account has no
+        credit left.
         """
         keys = [request.key(self.server.address) for request in requests]
-        known = self.ledger.remembered(keys, dead=not self.retry_unanswered)
-        self.spending = replace(self.spending, remembered=self.spending.remembered + sum(key in known for key in keys))
-        fresh = {key: request for key, request in zip(keys, requests, strict=True) if key not in known}
-        with _asking(self, fresh) as answers:
+        answered = self.answers_from_ledger(keys)
+        fresh = {key: request for key, request in zip(keys, requests, strict=True) if key not in answered}
+        with _running(self, fresh) as answers:
             for key in keys:
-                yield known[key] if key in known else answers[key].result()
+                yield answered[key] if key in answered else answers[key].result()
 
 
 class _Raw(Protocol):
@@ -96,7 +89,7 @@ class _Raw(Protocol):
 
 
 @dataclass
-class _Round:
+class _PendingRequests:
     """The requests of one `ask`, while they are under way."""
 
     model: OpenAIModel
@@ -106,19 +99,19 @@ class _Round:
     settled: asyncio.Condition = field(default_factory=asyncio.Condition)
     under_way: int = 0
     is_closing: bool = False
-    is_broke: bool = False
+    is_budget_spent: bool = False
     task: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
-        """Ask everything; ends when all is answered, or with the first error that no request survives."""
+        """Ask everything; ends when all is answered, or with the first error that concerns every request."""
         self.task = asyncio.current_task()
-        server, patience = self.model.server, self.model.patience
-        transport = openai.DefaultAsyncHttpxClient(follow_redirects=False, timeout=patience.timeout_s)
+        server, retry_policy = self.model.server, self.model.retry_policy
+        transport = openai.DefaultAsyncHttpxClient(follow_redirects=False, timeout=retry_policy.timeout_s)
         async with openai.AsyncOpenAI(
             api_key=server.api_key,
             base_url=server.base_url,
             max_retries=0,
-            timeout=patience.timeout_s,
+            timeout=retry_policy.timeout_s,
             http_client=transport,
         ) as client:
             workers = min(self.model.concurrency, len(self.waiting))
@@ -137,13 +130,13 @@ class _Round:
 
     async def _answer(self, client: openai.AsyncOpenAI, key: str, request: LlmRequest) -> Outcome:
         """One request, until it is answered, refused for good, or tried often enough."""
-        trouble, attempt = "never sent", 0
-        while attempt < self.model.patience.tries:
+        last_error, attempt = "never sent", 0
+        while attempt < self.model.retry_policy.tries:
             attempt += 1
             await self.cooldown.wait()
             call = await self._begin(key, request)
             if call is None:
-                return NoReply("budget", f"spending reached its limit of ${self.model.limit_usd:.2f}")
+                return self.model.over_budget()
             try:
                 answer = await self._send(client, request)
             except openai.APIStatusError as error:
@@ -151,20 +144,20 @@ class _Round:
                 if (ending := fatal(error, self.model.server)) is not None:
                     raise ending from error
                 headers = lower_keys(error.response.headers)
-                trouble = failure_reason(error, self.model.server)
+                last_error = failure_reason(error, self.model.server)
                 if error.status_code == 429:
-                    self.cooldown.rebuffed(headers, attempt)
+                    self.cooldown.too_many_requests(headers, attempt)
                 elif error.status_code >= 500 or error.status_code in REPEATABLE:
                     await asyncio.sleep(self.cooldown.pause(attempt))
-                elif self._speak_simpler(error, request):
+                elif self._simplify(error, request):
                     attempt -= 1
                 else:
-                    return await self._give_up(key, request, trouble)
+                    return await self._give_up(key, request, last_error)
             except (openai.APIError, NotAnAnswer, ValueError, TimeoutError) as error:
                 lost = isinstance(error, TimeoutError | openai.APITimeoutError)
                 await self._end(call, None, may_cost=lost)
                 said = "no answer in time" if lost else short(redacted(str(error), self.model.server.api_key))
-                trouble = said or type(error).__name__
+                last_error = said or type(error).__name__
                 await asyncio.sleep(self.cooldown.pause(attempt))
             except BaseException:
                 await self._end(call, None, may_cost=True)
@@ -172,16 +165,16 @@ class _Round:
             else:
                 return await self._end(call, answer, may_cost=True)
             self.model.spending = replace(self.model.spending, retries=self.model.spending.retries + 1)
-        return NoReply("failed", f"no answer after {attempt} tries; the last: {trouble}")
+        return NoReply("failed", f"no answer after {attempt} tries; the last: {last_error}")
 
     async def _send(self, client: openai.AsyncOpenAI, request: LlmRequest) -> Answer:
         body = self.model.dialect.body(request, self.model.server.model)
-        async with asyncio.timeout(self.model.patience.timeout_s):
+        async with asyncio.timeout(self.model.retry_policy.timeout_s):
             raw = cast(_Raw, await client.chat.completions.with_raw_response.create(**body))  # pyright: ignore[reportCallIssue, reportArgumentType]: a body by dialect
-            self.cooldown.heed(lower_keys(raw.headers))
+            self.cooldown.read_limits(lower_keys(raw.headers))
             return read_completion(raw.parse(), guessed_prompt=guessed_tokens(request))
 
-    def _speak_simpler(self, error: openai.APIStatusError, request: LlmRequest) -> bool:
+    def _simplify(self, error: openai.APIStatusError, request: LlmRequest) -> bool:
         """Whether the refusal is about how the request was written, and there is a simpler way."""
         if error.status_code not in (400, 422, 501):
             return False
@@ -192,19 +185,19 @@ class _Round:
         return True
 
     async def _begin(self, key: str, request: LlmRequest) -> int | None:
-        """Write the call down; where the money could run out, wait for calls under way that may cost less than feared."""
+        """Write the call down. Where it could exceed the budget, first wait for calls under way: they may cost less than reserved."""
         model = self.model
-        worst = model.prices.worst(request) if model.prices is not None else 0.0
+        worst = model.most_usd(request)
         async with self.settled:
             while True:
-                if self.is_broke:
+                if self.is_budget_spent:
                     return None
                 call = model.ledger.begin(key, model.server.address, worst_usd=worst, limit_usd=model.limit_usd)
                 if call is not None:
                     self.under_way += 1
                     return call
                 if not self.under_way:
-                    self.is_broke = True
+                    self.is_budget_spent = True
                     return None
                 await self.settled.wait()
 
@@ -213,24 +206,16 @@ class _Round:
         if answer is None:
             model.ledger.abandon([call], may_cost=may_cost)
         else:
-            if model.prices is not None:
-                cost = model.prices.cost(answer.prompt_tokens, answer.completion_tokens)
+            cost = model.cost(answer)
             model.ledger.end(call, answer, cost)
-            s = model.spending
-            model.spending = replace(
-                s,
-                calls=s.calls + 1,
-                prompt_tokens=s.prompt_tokens + answer.prompt_tokens,
-                completion_tokens=s.completion_tokens + answer.completion_tokens,
-                cost_usd=s.cost_usd + (cost or 0.0),
-            )
+            model.count([(answer, cost)])
         async with self.settled:
             self.under_way -= 1
             self.settled.notify_all()
         return answer.value(cost) if answer is not None else NoReply("failed", "not answered")
 
     async def _give_up(self, key: str, request: LlmRequest, reason: str) -> NoReply:
-        """A request that is wrong in itself: remembered, so that it is not sent again by itself."""
+        """A request that the server refuses for good: kept in the ledger, so that it is not sent again unasked."""
         call = self.model.ledger.begin(key, self.model.server.address, worst_usd=0.0, limit_usd=None)
         assert call is not None
         self.model.ledger.end(call, Answer("failed", reason, 0, 0), 0.0)
@@ -238,32 +223,32 @@ class _Round:
 
 
 @contextmanager
-def _asking(model: OpenAIModel, fresh: Mapping[str, LlmRequest]) -> Generator[Mapping[str, Future[Outcome]]]:
+def _running(model: OpenAIModel, fresh: Mapping[str, LlmRequest]) -> Generator[Mapping[str, Future[Outcome]]]:
     """The answers to come. Left early, requests under way get `grace_s` to end; what is not sent is not asked."""
     answers: dict[str, Future[Outcome]] = {key: Future() for key in fresh}
     if not fresh:
         yield answers
         return
-    rounds = _Round(model, deque(fresh.items()), answers, Cooldown(model.patience))
+    pending = _PendingRequests(model, deque(fresh.items()), answers, Cooldown(model.retry_policy))
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="language-model", daemon=True)
     thread.start()
-    done = asyncio.run_coroutine_threadsafe(rounds.run(), loop)
+    done = asyncio.run_coroutine_threadsafe(pending.run(), loop)
     done.add_done_callback(lambda ended: _pass_on(ended, answers))
     try:
         yield answers
     finally:
-        rounds.is_closing = True
-        if not wait([done], model.patience.grace_s).done and rounds.task is not None:
-            loop.call_soon_threadsafe(rounds.task.cancel)
-            wait([done], model.patience.grace_s)
+        pending.is_closing = True
+        if not wait([done], model.retry_policy.grace_s).done and pending.task is not None:
+            loop.call_soon_threadsafe(pending.task.cancel)
+            wait([done], model.retry_policy.grace_s)
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
 
 
 def _pass_on(ended: Future[None], answers: Mapping[str, Future[Outcome]]) -> None:
-    """Whoever still waits for an answer hears why none comes."""
+    """Answers that are still awaited raise the error that ended the run."""
     error = None if ended.cancelled() else ended.exception()
     for answer in answers.values():
         if not answer.done():

@@ -1,4 +1,4 @@
-"""Which server is asked, how patiently, and at what price."""
+"""Which server is asked, how often a request is retried, and at what price."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Server:
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
-    """How long to wait and how often to try. A request may take `timeout_s` in all; pauses between tries begin at `first_pause_s`,
-    double with jitter up to `longest_pause_s`; a server that asks for a longer one gets it, up to `longest_wait_s`; `grace_s` is
+class RetryPolicy:
+    """How long to wait and how often to retry. A request may take `timeout_s` in all; pauses between tries begin at
+    `first_pause_s`, double with jitter up to `longest_pause_s`; a server that asks for a longer one gets it, up to `longest_wait_s`; `grace_s` is
     given to requests under way when everything is to stop. A batch is looked at every `poll_s`, later less often."""
 
     tries: int = 8
@@ -51,12 +51,12 @@ class Prices:
         """What so many tokens cost, USD."""
         return (prompt_tokens * self.input_usd + completion_tokens * self.output_usd) / 1e6
 
-    def worst(self, ask: LlmRequest) -> float:
+    def worst(self, request: LlmRequest) -> float:
         """The most a request can cost, USD."""
-        return self.cost(guessed_tokens(ask), ask.max_tokens)
+        return self.cost(guessed_tokens(request), request.max_tokens)
 
 
-def guessed_tokens(ask: LlmRequest) -> int:
+def guessed_tokens(request: LlmRequest) -> int:
     """Tokens of a request's messages and schema, guessed from its bytes."""
-    size = sum(len(message.content.encode("utf-8", "replace")) for message in ask.messages)
-    return math.ceil((size + len(str(ask.schema or ""))) / BYTES_PER_TOKEN)
+    size = sum(len(message.content.encode("utf-8", "replace")) for message in request.messages)
+    return math.ceil((size + len(str(request.schema or ""))) / BYTES_PER_TOKEN)

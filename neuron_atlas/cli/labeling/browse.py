@@ -24,10 +24,10 @@ SELECT neuron_id, layer FROM neurons WHERE {side}_label IS NOT NULL ORDER BY lay
 
 def browse(settings: Settings, side: Side, ask: AskPerson, *, seed: int | None = None) -> None:
     """Look through the labeled neurons of the atlas; `ask` puts each question to the person."""
-    from neuron_atlas.cli.open_stores import atlas
+    from neuron_atlas.cli.open_stores import open_atlas
 
     chance = random.Random(seed)
-    with atlas(settings.atlas) as opened:
+    with open_atlas(settings.atlas) as opened:
         names, layers = _labeled(opened, side)
         at, hint = 0, BROWSE_KEYS
         _card(opened, names[at], f"{side} labels, {at + 1} of {len(names)}")

@@ -103,7 +103,7 @@ def spending_metadata(labeler: Labeler) -> dict[str, int | float]:
     model = labeler.model
     return {
         "calls": model.spending.calls,
-        "answered_from_ledger": model.spending.remembered,
+        "answered_from_ledger": model.spending.from_ledger,
         "retries": model.spending.retries,
         "prompt_tokens": model.spending.prompt_tokens,
         "completion_tokens": model.spending.completion_tokens,

@@ -59,7 +59,9 @@ def test_embedders_do_not_share_vectors(tmp_path: Path) -> None:
 
 def test_a_damaged_file_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "v.sqlite").write_bytes(b"not a database" * 100)
-    with pytest.raises(DamagedData, match=r"v\.sqlite cannot be used: .*Remove it; vectors are computed again"):
+    with pytest.raises(
+        DamagedData, match=r"v\.sqlite cannot be used: .*Remove it; the vectors are then computed again"
+    ):
         CachedEmbedder(Counting(), tmp_path / "v.sqlite").embed(["a"])
 
 

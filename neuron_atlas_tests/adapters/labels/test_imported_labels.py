@@ -29,13 +29,13 @@ def store(tmp_path: Path) -> Iterator[LabelStore]:
     opened.close()
 
 
-def foreign(n: int, text: str = "names of rivers") -> ImportedLabel:
+def imported(n: int, text: str = "names of rivers") -> ImportedLabel:
     return ImportedLabel(NeuronId(3, n), 1, "output", text, "neuronpedia", "gpt")
 
 
 def test_a_persons_label_is_a_row_of_the_table_and_beside_an_import(store: LabelStore) -> None:
     store.put(NeuronId(3, 7), -1, "output", CITY, model_revision="rev-1")
-    store.add([foreign(7), replace(foreign(7), polarity=-1)], model=MODEL)
+    store.add([imported(7), replace(imported(7), polarity=-1)], model=MODEL)
     rows = OUTPUT_LABELS.checked(store.rows("output", 3, model_revision="rev-1"))
     assert rows.select("neuron", "polarity", "labeler", "version", "label").rows() == [
         (7, -1, "human", "person", "names of cities"),
@@ -61,17 +61,17 @@ def test_labels_wait_for_their_model(store: LabelStore) -> None:
 
 
 def test_the_fingerprint_changes_with_the_rows_alone(store: LabelStore) -> None:
-    store.add([foreign(1)], model=MODEL)
+    store.add([imported(1)], model=MODEL)
     before = store.fingerprint(3, model_revision="rev-1")
-    store.add([foreign(1)], model=MODEL)
-    store.add([replace(foreign(1), neuron=NeuronId(4, 1))], model=MODEL)
+    store.add([imported(1)], model=MODEL)
+    store.add([replace(imported(1), neuron=NeuronId(4, 1))], model=MODEL)
     assert store.fingerprint(3, model_revision="rev-1") == before != ""
-    store.add([foreign(1, "names of lakes")], model=MODEL)
+    store.add([imported(1, "names of lakes")], model=MODEL)
     assert store.fingerprint(3, model_revision="rev-1") != before
 
 
 def test_the_same_import_again_changes_nothing_and_an_interrupted_one_goes_on(store: LabelStore) -> None:
-    labels = [foreign(n) for n in range(5000)]
+    labels = [imported(n) for n in range(5000)]
 
     def breaks_off() -> Iterator[ImportedLabel]:
         yield from labels[:4500]
@@ -84,7 +84,7 @@ def test_the_same_import_again_changes_nothing_and_an_interrupted_one_goes_on(st
 
 
 def test_what_names_no_neuron_or_may_not_stand_is_refused_and_the_rest_taken(store: LabelStore) -> None:
-    bad = [replace(foreign(0), neuron=NeuronId(32, 0)), foreign(1, "see https://evil.example"), foreign(2)]
+    bad = [replace(imported(0), neuron=NeuronId(32, 0)), imported(1, "see https://evil.example"), imported(2)]
     done = store.add(bad, model=MODEL)
     assert (done.added, done.refused) == (1, 2)
     assert "L32/N0 is no neuron of tiny, which has 32 layers of 14336 neurons" in done.reasons[0]
@@ -158,5 +158,5 @@ def test_a_file_that_breaks_off_says_where(tmp_path: Path) -> None:
     whole = gzip.compress(b"\n".join(line.replace(b"2", str(n).encode()) for n in range(5000)))
     path.write_bytes(whole[: len(whole) // 2])
     _, labels = read_labels(path, refused=lambda line: None)
-    with pytest.raises(BadInput, match=r"breaks off at line \d+"):
+    with pytest.raises(BadInput, match=r"is damaged or incomplete at line \d+"):
         list(labels)

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from neuron_atlas.adapters.language_model import Ledger, Patience, Server
+from neuron_atlas.adapters.language_model import Ledger, RetryPolicy, Server
 from neuron_atlas.core.llm_requests import LlmRequest, Message
 
 KEY = "sk-canary-0123456789abcdef"
@@ -35,7 +35,7 @@ FAULTS = {
 """Kind of fault to its share; `half` breaks the HTTP body off, `garbage` is a good reply whose text is broken JSON."""
 PAID = ("garbage", "refusal", "truncation")
 """Faults of the answer alone: the tokens were used, and are charged."""
-QUICK = Patience(tries=8, timeout_s=60.0, first_pause_s=0.002, longest_pause_s=0.02, grace_s=60.0, poll_s=0.0)
+QUICK = RetryPolicy(tries=8, timeout_s=60.0, first_pause_s=0.002, longest_pause_s=0.02, grace_s=60.0, poll_s=0.0)
 """Short pauses, and time-outs that only what hangs for ever meets, however busy the machine."""
 
 

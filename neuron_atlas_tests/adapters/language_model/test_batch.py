@@ -19,7 +19,7 @@ from neuron_atlas_tests.core.labeling.conftest import small_world
 
 
 def batched(at: Server, ledger: Ledger, **more: object) -> OpenAIBatchModel:
-    return OpenAIBatchModel(at, ledger, patience=QUICK, pause=lambda seconds: None, **more)
+    return OpenAIBatchModel(at, ledger, retry_policy=QUICK, pause=lambda seconds: None, **more)
 
 
 def sent(server: FaultyServer) -> list[list[int]]:
@@ -74,7 +74,7 @@ def test_a_batch_that_never_yields_is_given_up(faulty: FaultyServer, at: Server,
     assert outcome == NoReply("failed", "no answer in 4 batches; the last ended as failed queue full")
 
 
-def test_another_process_harvests_what_this_one_sent(faulty: FaultyServer, at: Server, tmp_path: Path) -> None:
+def test_another_process_collects_what_this_one_sent(faulty: FaultyServer, at: Server, tmp_path: Path) -> None:
     """The first process dies while it waits; the second sends nothing new."""
 
     def die(seconds: float) -> None:
@@ -82,7 +82,7 @@ def test_another_process_harvests_what_this_one_sent(faulty: FaultyServer, at: S
 
     first = Ledger(tmp_path / "shared.sqlite")
     with pytest.raises(KeyboardInterrupt):
-        list(OpenAIBatchModel(at, first, patience=QUICK, pause=die).ask(asks(10)))
+        list(OpenAIBatchModel(at, first, retry_policy=QUICK, pause=die).ask(asks(10)))
     first.close()
     second = batched(at, Ledger(tmp_path / "shared.sqlite"))
     assert numbers(list(second.ask(asks(10)))) == list(range(10))
@@ -105,7 +105,7 @@ def test_a_batch_accepted_but_not_noted_is_found_again(
 
 def test_batch_and_single_requests_share_one_memory(faulty: FaultyServer, at: Server, ledger: Ledger) -> None:
     list(batched(at, ledger).ask(asks(5)))
-    live = OpenAIModel(at, ledger, patience=QUICK)
+    live = OpenAIModel(at, ledger, retry_policy=QUICK)
     assert numbers(list(live.ask(asks(6)))) == list(range(6))
     assert live.spending.calls == 1
 
@@ -156,7 +156,7 @@ def test_a_layer_without_all_its_answers_holds_up_the_next(faulty: FaultyServer,
 
     faulty.answer = label_of
     evidence = {name: frame.lazy() for name, frame in small_world().items()}
-    impatient = LanguageModelLabeler(OpenAIBatchModel(at, ledger, patience=QUICK, pause=leave), name="openai-batch")
+    impatient = LanguageModelLabeler(OpenAIBatchModel(at, ledger, retry_policy=QUICK, pause=leave), name="openai-batch")
     with pytest.raises(KeyboardInterrupt):
         label_layer("output", 1, evidence=evidence, labels={}, labeler=impatient, model_revision="r")
     with pytest.raises(Incomplete, match="run output_labels for layer L01 first"):

@@ -7,10 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from neuron_atlas.adapters.language_model import Patience, cooldown
+from neuron_atlas.adapters.language_model import RetryPolicy, cooldown
 from neuron_atlas.adapters.language_model.cooldown import Cooldown, read_duration
 
-PATIENCE = Patience(first_pause_s=1.0, longest_pause_s=8.0, longest_wait_s=300.0)
+PATIENCE = RetryPolicy(first_pause_s=1.0, longest_pause_s=8.0, longest_wait_s=300.0)
 
 
 @pytest.fixture
@@ -55,21 +55,21 @@ def test_durations_as_servers_write_them(text: str, seconds: float | None) -> No
 def test_a_429_holds_everybody_up(clock: list[float], headers: dict[str, str], least: float, most: float) -> None:
     """Where the server names no time, the pause of the third try: 4 seconds, or less by jitter. Waits are never cut short."""
     shared = Cooldown(PATIENCE, seed=0)
-    shared.rebuffed(headers, 3)
+    shared.too_many_requests(headers, 3)
     assert least <= waited(clock, shared) <= most
     assert waited(clock, shared) == 0.0
 
 
 def test_an_answer_that_used_the_last_of_a_limit_holds_everybody_up(clock: list[float]) -> None:
     shared = Cooldown(PATIENCE, seed=0)
-    shared.heed({"x-ratelimit-remaining-requests": "7", "x-ratelimit-reset-requests": "9s"})
+    shared.read_limits({"x-ratelimit-remaining-requests": "7", "x-ratelimit-reset-requests": "9s"})
     assert waited(clock, shared) == 0.0
-    shared.heed({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "1m30s"})
+    shared.read_limits({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "1m30s"})
     assert 90.0 <= waited(clock, shared) <= 108.0
 
 
 def test_a_shorter_wait_does_not_end_a_longer_one(clock: list[float]) -> None:
     shared = Cooldown(PATIENCE, seed=0)
-    shared.rebuffed({"retry-after": "30"}, 1)
-    shared.rebuffed({"retry-after": "1"}, 1)
+    shared.too_many_requests({"retry-after": "30"}, 1)
+    shared.too_many_requests({"retry-after": "1"}, 1)
     assert waited(clock, shared) >= 30.0

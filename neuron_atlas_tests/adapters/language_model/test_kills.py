@@ -36,8 +36,8 @@ from neuron_atlas.adapters.language_model import Ledger, OpenAIModel, Server
 from neuron_atlas.core.llm_requests import Reply
 from neuron_atlas_tests.adapters.language_model.conftest import QUICK, asks
 url, path, n, concurrency = sys.argv[1:]
-patience = replace(QUICK, timeout_s=20.0, tries=20)
-model = OpenAIModel(Server("tiny", "none", url), Ledger(Path(path)), concurrency=int(concurrency), patience=patience)
+retry_policy = replace(QUICK, timeout_s=20.0, tries=20)
+model = OpenAIModel(Server("tiny", "none", url), Ledger(Path(path)), concurrency=int(concurrency), retry_policy=retry_policy)
 assert all(isinstance(o, Reply) or o.why in ("refused", "truncated") for o in model.ask(asks(int(n))))
 """
 
@@ -63,11 +63,11 @@ def test_repeated_paid_calls_never_exceed_those_under_way_at_the_kills(faulty: F
     assert client.returncode == 0
     paid = faulty.books.paid
     repeated = sum(paid.values()) - len(paid)
-    dead = _calls(ledger, "refused") + _calls(ledger, "truncated")
+    unanswered = _calls(ledger, "refused") + _calls(ledger, "truncated")
     print(
-        f"{KILLS} kills, {REQUESTS} requests: {repeated} paid again, {under_way} under way at the kills, {dead} dead letters"
+        f"{KILLS} kills, {REQUESTS} requests: {repeated} paid again, {under_way} under way at the kills, {unanswered} unanswered"
     )
-    assert len(paid) == REQUESTS == _calls(ledger, "answered") + dead
+    assert len(paid) == REQUESTS == _calls(ledger, "answered") + unanswered
     assert repeated <= under_way <= KILLS * CONCURRENCY
 
 
