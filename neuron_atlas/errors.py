@@ -1,15 +1,15 @@
-"""What can go wrong, drawn as one tree.
+"""Every error that neuron_atlas raises on purpose, as one tree.
 
     AtlasError
     ├── UserError          a mistake to correct: wrong name, folder, flag or value; never retried
-    │   ├── UnknownName        a prompt set, model, neuron, table … that does not exist (names the known ones)
+    │   ├── UnknownName        a prompt set, model, neuron, table … that does not exist (names those that exist)
     │   ├── BadInput           a file or value that cannot be read as what it should be
     │   ├── UnsupportedModel   an architecture without an adapter, or weights in an unsafe format
     │   └── ConfigurationChanged   a resumed run whose settings differ from the ones it began with
-    ├── PermanentError     retrying cannot help: damaged data, a broken promise of ours, a refused request
+    ├── PermanentError     retrying cannot help: damaged data, a violated invariant, a refused request
     │   ├── DamagedData        a checksum, schema or conservation check that failed
     │   └── Incomplete         something upstream is missing; says what to run first
-    └── TransientError     the world was busy: connection lost, rate limit, lock held; may be retried
+    └── TransientError     a temporary failure: connection lost, rate limit, lock held; may be retried
         └── Unreachable        a server that does not answer
 
 Every message says what was expected, what came, and what to do next. Only `TransientError` is ever retried.
@@ -45,7 +45,7 @@ class BadInput(UserError):
 
 
 class UnsupportedModel(UserError):
-    """A model that cannot be traced, by name, with what would be needed."""
+    """A model that cannot be traced; the message says what would be needed."""
 
 
 class ConfigurationChanged(UserError):
@@ -65,7 +65,7 @@ class Incomplete(PermanentError):
 
 
 class TransientError(AtlasError):
-    """The world was busy; the same call may succeed later."""
+    """A temporary failure; the same call may succeed later."""
 
 
 class Unreachable(TransientError):

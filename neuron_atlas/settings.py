@@ -1,8 +1,7 @@
-"""Every knob, typed, read from the environment or `.env`; only the doors (cli, definitions, defs, serve) look here.
+"""Every setting, typed, read from the environment or `.env`; only `cli`, `definitions`, `defs` and `serve` import this module.
 
-Names are `NEURON_ATLAS_*`, except the ones people already have: `PG_*` for a Postgres server, `OPENAI_*` and
-`LABELER_MODEL` for a language model. Without any of them everything runs
-on the bundled demo model with an embedded Postgres.
+Names are `NEURON_ATLAS_*`, except those that are common already: `PG_*` for a Postgres server, `OPENAI_*` and `LABELER_MODEL`
+for a language model. Without any of them everything runs on the bundled demo model with an embedded Postgres.
 """
 
 from __future__ import annotations
@@ -34,70 +33,113 @@ class Settings(BaseSettings):
         env_ignore_empty=True,
     )
 
-    home: Path = Field(Path(".neuron_atlas"), description="Folder for lake, databases, ledger and Dagster's own state.")
-    model: str = Field(str(demo.MODEL_DIR), description="Hugging Face id or local folder of the model under study.")
-    device: str | None = Field(None, description="torch device; default cuda where there is one, else cpu.")
-    dtype: str | None = Field(None, description="dtype of the forward pass; float32 (the default, exact) or bfloat16.")
-    prompts: Path = Field(demo.PROMPTS_DIR, description="Folder of prompt sets (YAML or JSONL).")
-    corpora: Path = Field(demo.CORPUS_DIR, description="Folder of text corpora (one .txt file each, a text a line).")
-
-    k: int = Field(5, ge=1, le=1000, description="Top logits to trace when a prompt names no targets.")
-    tau: float = Field(0.005, gt=0, lt=1, description="Node threshold, relative to |goal|.")
-    rules: str = Field("relp", description="Linearisation rule set.")
-    min_edge_count: int = Field(2, ge=1, description="Smallest number of instances of an edge that clusters use.")
-    cluster_seed: int = Field(0, ge=0, description="Random seed of the clustering.")
-    cluster_method: Literal["infomap", "leiden"] = Field("infomap", description="How clusters are found.")
-    cluster_signs: Literal["merged", "excitatory", "inhibitory", "layers"] = Field(
-        "merged",
-        description="Clusters from links of both signs together, of one sign, or of both in layers of their own.",
+    home: Path = Field(
+        Path(".neuron_atlas"),
+        description="Folder of this atlas: its tables, databases, ledger and Dagster's own state.",
+    )
+    model: str = Field(
+        str(demo.MODEL_DIR),
+        description="Model under study: a Hugging Face id or a local folder; unset: the demo model.",
+    )
+    device: str | None = Field(
+        None, description="torch device on which the model runs; unset: cuda where there is one, else cpu."
+    )
+    dtype: str | None = Field(
+        None, description="Number type of the model's forward pass: float32 (exact; used when unset) or bfloat16."
+    )
+    prompts: Path = Field(
+        demo.PROMPTS_DIR, description="Folder of prompt sets, one YAML or JSONL file each; unset: those of the demo."
+    )
+    corpora: Path = Field(
+        demo.CORPUS_DIR,
+        description="Folder of text corpora, one .txt file each with one text per line; unset: that of the demo.",
     )
 
-    pg_host: str | None = Field(None, validation_alias=_named("PG_HOST"), description="Postgres host; unset: embedded.")
-    pg_port: int = Field(5432, validation_alias=_named("PG_PORT"), description="Port of that Postgres server.")
-    pg_user: str = Field("postgres", validation_alias=_named("PG_USER"), description="User on that server.")
+    k: int = Field(
+        5, ge=1, le=1000, description="Number of likeliest next tokens that are traced when a prompt names no targets."
+    )
+    tau: float = Field(
+        0.005,
+        gt=0,
+        lt=1,
+        description="A neuron is kept in a graph when its |relevance| is at least this share of the goal's |value|.",
+    )
+    rules: str = Field("relp", description="Linearisation rule set by which the model is traced.")
+    min_edge_count: int = Field(
+        2, ge=1, description="Smallest number of prompts in which an edge was seen for clustering to use it."
+    )
+    cluster_seed: int = Field(
+        0, ge=0, description="Random seed of the clustering; the same seed gives the same clusters."
+    )
+    cluster_method: Literal["infomap", "leiden"] = Field(
+        "infomap", description="Algorithm that finds clusters: infomap or leiden."
+    )
+    cluster_signs: Literal["merged", "excitatory", "inhibitory", "layers"] = Field(
+        "merged",
+        description="Links used for clustering: merged (both signs), excitatory, inhibitory, or layers (each sign a layer).",
+    )
+
+    pg_host: str | None = Field(
+        None,
+        validation_alias=_named("PG_HOST"),
+        description="Host of a Postgres server with pgvector; unset: an embedded server is started.",
+    )
+    pg_port: int = Field(5432, validation_alias=_named("PG_PORT"), description="Port of the server at PG_HOST.")
+    pg_user: str = Field("postgres", validation_alias=_named("PG_USER"), description="User on the server at PG_HOST.")
     pg_password: SecretStr = Field(
         SecretStr(""),
         validation_alias=_named("PG_PASSWORD"),
-        description="Its password, where the server asks for one.",
+        description="Password of PG_USER, where the server asks for one.",
     )
     pg_database: str = Field(
         "neuron_atlas",
         validation_alias=_named("PG_DATABASE"),
-        description="Database there that holds labels and NeuronDB.",
+        description="Database, on either server, that holds labels and the search database; created when missing.",
     )
 
     labeler: str = Field(
         "rules", description="Who writes the labels: rules (offline), openai, openai-batch, human or import."
     )
     openai_api_key: SecretStr = Field(
-        SecretStr(""), validation_alias=_named("OPENAI_API_KEY"), description="Key of the language model's server."
+        SecretStr(""),
+        validation_alias=_named("OPENAI_API_KEY"),
+        description="Key of the language model's server; a server of your own may need none.",
     )
     openai_base_url: str | None = Field(
         None,
         validation_alias=_named("OPENAI_BASE_URL"),
         pattern=r"^https?://",
-        description="Any OpenAI-compatible server; unset: OpenAI's own.",
+        description="Address of the language model's server, any OpenAI-compatible one; unset: OpenAI's own.",
     )
     labeler_model: str = Field(
-        "gpt-5-mini", validation_alias=_named("LABELER_MODEL"), description="The language model's name on its server."
+        "gpt-5-mini", validation_alias=_named("LABELER_MODEL"), description="Name of the language model on its server."
     )
-    llm_concurrency: int = Field(16, ge=1, le=1000, description="Language-model requests under way at once.")
-    price_input_usd: float | None = Field(None, ge=0, description="Price of a million tokens in, USD.")
-    price_output_usd: float | None = Field(None, ge=0, description="Price of a million tokens out, USD.")
+    llm_concurrency: int = Field(
+        16, ge=1, le=1000, description="Number of requests to the language model at the same time."
+    )
+    price_input_usd: float | None = Field(
+        None, ge=0, description="Price of a million prompt tokens, USD; needed for a budget."
+    )
+    price_output_usd: float | None = Field(
+        None, ge=0, description="Price of a million completion tokens, USD; needed for a budget."
+    )
     budget_usd: float | None = Field(
-        None, ge=0, description="The most that language-model calls of this atlas may cost in all, USD; needs prices."
+        None,
+        ge=0,
+        description="The most that all calls to language models for this atlas may cost, USD; needs both prices.",
     )
     embedder: str = Field(
         "all-MiniLM-L6-v2",
-        description="Sentence embedder for semantic search; openai:MODEL is one on an OpenAI-compatible server.",
+        description="Sentence embedder of semantic search; openai:MODEL is one on an OpenAI-compatible server.",
     )
     embedder_base_url: str | None = Field(
         None,
         pattern=r"^https?://",
-        description="The server of an openai:MODEL embedder; unset: that of OPENAI_BASE_URL.",
+        description="Address of the server of an openai:MODEL embedder; unset: OPENAI_BASE_URL.",
     )
     embedder_api_key: SecretStr = Field(
-        SecretStr(""), description="Its key; unset: OPENAI_API_KEY, which is never sent to an EMBEDDER_BASE_URL."
+        SecretStr(""),
+        description="Key of the embedder's server; unset: OPENAI_API_KEY, which is never sent to EMBEDDER_BASE_URL.",
     )
 
     @property
@@ -125,12 +167,12 @@ class Settings(BaseSettings):
 
     @property
     def labels(self) -> Path:
-        """Labels by people and from elsewhere."""
+        """Labels that people gave or that were imported."""
         return self.root / "labels.sqlite"
 
     @property
     def analyses(self) -> Path:
-        """What `neuron-atlas analyze` found, for the atlas to take up."""
+        """Analyses that `neuron-atlas analyze` stored, for the next build of the atlas."""
         return self.root / "analyses"
 
     @property

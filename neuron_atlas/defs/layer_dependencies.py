@@ -1,15 +1,22 @@
 """Layer after layer inside one partitioned asset.
 
 A label of layer 7 reads the labels of the layers after it (output side) or before it (input side), so the asset depends on
-itself, partition by partition. Dagster's backfill daemon, staleness and declarative automation handle such a dependency
-for every built-in partition mapping (in a backfill, a layer starts only when the layers it reads have been materialized);
-only a check made when an asset is defined, `_validate_self_deps`, restricts it to time windows, because a mapping that
-could run in a circle would never end. A `StaticPartitionMapping` that always points the same way along the layers cannot
-run in a circle. So `allow_layer_order` lets exactly those through and leaves every other case to Dagster's own check.
+itself, partition by partition. Every layer maps to *all* layers it may read, not to its neighbour alone, so that a selection of
+layers with gaps keeps its order.
 
-The check is private, hence the exact pin of dagster in pyproject.toml and the contract tests in
-neuron_atlas_tests/defs/test_layer_dependencies.py. This file can go when Dagster accepts monotone static self-dependencies.
-Every layer maps to *all* layers it may read, not to its neighbour alone, so that a selection with gaps keeps its order.
+This is the one place that overrides something private of Dagster.
+
+- What: `_validate_self_deps` in `dagster._core.definitions.assets.definition.assets_definition`, a check made when an asset is
+  defined. It refuses every asset that depends on itself, unless its partitions are time windows.
+- Why: Dagster's backfill daemon, staleness and declarative automation handle such a dependency with any built-in partition
+  mapping (in a backfill, a layer starts only when the layers it reads have been materialized). The check is there because a
+  mapping that leads back to a partition itself would never end. A `StaticPartitionMapping` that always points the same
+  way along the layers cannot. `allow_layer_order` lets exactly those pass and leaves every other case to Dagster's own check.
+- What holds it: dagster is pinned exactly in pyproject.toml, and neuron_atlas_tests/defs/test_layer_dependencies.py tests that the
+  override is in place, that Dagster runs layers in order, and that it still refuses mappings that point both ways.
+- How to lift it: when a Dagster release accepts such assets (the test `test_dagster_accepts_layer_order_and_sees_the_dependency`
+  passes with the call of `allow_layer_order` removed), delete `allow_layer_order`, `is_one_way`, their tests and the call in
+  defs/assets/labeling.py; `later_layers` and `earlier_layers` stay; then loosen the pin.
 """
 
 from __future__ import annotations
@@ -43,9 +50,9 @@ def is_one_way(spec: dg.AssetSpec) -> bool:
     ]
     if not mappings or not isinstance(spec.partitions_def, dg.StaticPartitionsDefinition):
         return False
-    place = {key: i for i, key in enumerate(spec.partitions_def.get_partition_keys())}
+    index = {key: i for i, key in enumerate(spec.partitions_def.get_partition_keys())}
     steps = {
-        place[downstream] - place[upstream]
+        index[downstream] - index[upstream]
         for mapping in mappings
         for upstream, reached in mapping.downstream_partition_keys_by_upstream_partition_key.items()
         for downstream in ([reached] if isinstance(reached, str) else reached)

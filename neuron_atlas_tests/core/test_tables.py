@@ -5,8 +5,10 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
+from neuron_atlas.core.hashing import frames_hash
 from neuron_atlas.core.tables import ASSETS, EDGES, Table
-from neuron_atlas.errors import DamagedData
+from neuron_atlas.core.tables.storage import CheckedFrames, check_frames
+from neuron_atlas.errors import DamagedData, UnknownName
 
 
 def edges(**columns: list[object]) -> pl.DataFrame:
@@ -44,3 +46,22 @@ def test_every_declaration_is_sound(table: Table) -> None:
     assert not any(c.optional for c in table.columns if c.name in table.key)
     assert all(c.meaning and not c.meaning.endswith(".") for c in table.columns)
     assert table.checked(table.empty()).height == 0
+
+
+def test_checked_frames_fit_their_declarations_and_know_their_hash() -> None:
+    given = {table.name: table.empty() for table in ASSETS["raw_graphs"]} | {"edges": edges()}
+    frames = CheckedFrames("raw_graphs", given)
+    assert frames["edges"].equals(EDGES.checked(edges()))
+    assert frames.content_hash == frames_hash({name: frames[name] for name in frames})
+    assert frames.rows == {"graphs": 0, "targets": 0, "nodes": 0, "edges": 2}
+    assert check_frames("raw_graphs", frames) is frames
+
+
+def test_there_are_no_checked_frames_that_break_a_declaration() -> None:
+    given = {table.name: table.empty() for table in ASSETS["raw_graphs"]}
+    with pytest.raises(DamagedData, match="missing columns"):
+        check_frames("raw_graphs", given | {"edges": edges().drop("weight")})
+    with pytest.raises(DamagedData, match=r"missing or unexpected: \['more'\]"):
+        check_frames("raw_graphs", given | {"more": edges()})
+    with pytest.raises(UnknownName, match="Did you mean 'raw_graphs'"):
+        check_frames("raw_graph", given)

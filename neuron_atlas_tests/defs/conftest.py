@@ -81,7 +81,7 @@ class Text(FingerprintedResource):
 class Toy:
     """An atlas of three layers whose assets copy what they read: projections, labels from the last layer down, and
     scores over all layers. `calls` lists what ran; `errors` maps an asset partition to the error it raises; `values` changes
-    rows."""
+    rows, `spoil` the frame of projections."""
 
     home: Path
     instance: dg.DagsterInstance
@@ -89,6 +89,7 @@ class Toy:
     calls: list[str] = field(default_factory=list)
     errors: dict[str, Exception] = field(default_factory=dict)
     values: dict[str, float] = field(default_factory=dict)
+    spoil: Callable[[pl.DataFrame], pl.DataFrame] = lambda frame: frame
 
     partitions = Partitions(prompt_set_names=(), corpus_names=(), layer_names=("L00", "L01", "L02"))
 
@@ -117,7 +118,7 @@ class Toy:
             layer, value = self.enter(context)
             rows = [] if value < 0 else [{"layer": layer, "neuron": 1, "weight": value}]
             return {
-                "output_projections": rows_of(tables.OUTPUT_PROJECTIONS, *rows),
+                "output_projections": self.spoil(rows_of(tables.OUTPUT_PROJECTIONS, *rows)),
                 "weight_edges": tables.WEIGHT_EDGES.empty(),
             }
 

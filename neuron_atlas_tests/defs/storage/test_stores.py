@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +14,8 @@ from dagster_duckdb import DuckDBResource
 
 from neuron_atlas.adapters.postgres import Server, ensure_database, start_embedded, stop_embedded
 from neuron_atlas.adapters.tables.lake import Lake
-from neuron_atlas.core.tables import CLUSTER_LABELS, OUTPUT_PROJECTIONS, WEIGHT_EDGES
+from neuron_atlas.core.tables import CLUSTER_LABELS, OUTPUT_PROJECTIONS, WEIGHT_EDGES, Table, storage
+from neuron_atlas.core.tables.storage import CheckedFrames
 from neuron_atlas.defs.io_managers import load
 from neuron_atlas.defs.storage.stores import (
     DuckDBStore,
@@ -79,6 +81,29 @@ def test_the_content_hash_is_of_content(store: Store, projections):
     assert first.content_hash == again.content_hash != other.content_hash
 
 
+def test_checked_frames_are_neither_checked_nor_hashed_again(store: Store, projections, monkeypatch):
+    frames = CheckedFrames("output_projections", projections(0))
+    with monkeypatch.context() as none:
+        none.setattr(Table, "checked", None)
+        none.setattr(storage, "frames_hash", None)
+        written = store.write("output_projections", "L00", frames, {})
+    assert written.content_hash == frames.content_hash
+    assert written == store.write("output_projections", "L00", projections(0), {})
+
+
+def test_a_store_refuses_frames_that_nobody_has_checked(store: Store, projections, rows_of: Rows):
+    """Also those that were checked for another asset."""
+    wrong = {**projections(0), "weight_edges": WEIGHT_EDGES.empty().drop("rank")}
+    with pytest.raises(DamagedData, match="missing columns"):
+        store.write("output_projections", "L00", wrong, {})
+    with pytest.raises(DamagedData, match="missing or unexpected"):
+        store.write("output_projections", "L00", {"weight_edges": WEIGHT_EDGES.empty()}, {})
+    labels = CheckedFrames("cluster_labels", {"cluster_labels": rows_of(CLUSTER_LABELS, {"path": "1"})})
+    with pytest.raises(DamagedData, match="missing or unexpected"):
+        store.write("output_projections", "L00", labels, {})
+    assert store.find("output_projections", "L00") is None
+
+
 def test_one_partition_is_replaced_and_the_others_stay(store: Store, projections):
     for layer, key in enumerate(["L00", "L01"]):
         store.write("output_projections", key, projections(layer), {})
@@ -139,6 +164,14 @@ def test_what_was_published_counts_only_while_it_is_there(tmp_path: Path):
     assert published.find("atlas", None) == stored
     file.unlink()
     assert published.find("atlas", None) is None
+
+
+def test_records_of_version_0_1_are_read(tmp_path: Path):
+    """They called the location `place` and the provenance `recipe`."""
+    record = {"content_hash": "abc", "rows": {"neurons": 3}, "place": "x.duckdb", "recipe": {"code": "1"}}
+    (tmp_path / "atlas.json").write_text(json.dumps(record))
+    published = PublishedRecords(tmp_path, is_there=lambda asset: True)
+    assert published.find("atlas", None) == StoredPartition("abc", {"neurons": 3}, "x.duckdb", {"code": "1"})
 
 
 def test_what_is_published_is_no_table_store(tmp_path: Path):
