@@ -57,7 +57,7 @@ _HOMES = {
     "NeuronView": "neuron_atlas.core.publication.view",
     "analyze": "neuron_atlas.core.circuits.analysis.analyze",
     "cluster_graph": "neuron_atlas.core.circuits.analysis.modules.instances",
-    "compare": "neuron_atlas.core.circuits.analysis.comparison.comparison_record",
+    "compare": "neuron_atlas.core.circuits.analysis.compare",
     "steer": "neuron_atlas.core.circuits.analysis.interventions.steering",
     "evaluate": "neuron_atlas.core.attribution.faithfulness.evaluate",
     "filters": "neuron_atlas.core.publication",
