@@ -1,4 +1,4 @@
-"""Labels that nobody can compute again: given by people, or imported.
+"""Labels that cannot be computed again: given by people, or imported.
 
     label_store.py    the SQLite file that keeps them, one model revision apart from another
     label_files.py    files of labels from elsewhere (JSON, Neuronpedia and Goodfire JSONL), read as `ImportedLabel`s

@@ -91,7 +91,7 @@ class _Database(BaseModel):
 
 
 def read_labels(path: Path, *, refused: Refusals, kind: Kind | None = None) -> tuple[Kind, Iterator[ImportedLabel]]:
-    """The kind of a file and its labels. `refused` hears of every entry that is left out, with its line or name.
+    """The kind of a file and its labels. `refused` is called for every entry that is left out, with its line or name.
 
     Raises `BadInput` when the file is none of the known kinds (or not of `kind`), or larger than what is read.
     """

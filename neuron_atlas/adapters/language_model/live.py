@@ -185,7 +185,7 @@ class _PendingRequests:
         return True
 
     async def _begin(self, key: str, request: LlmRequest) -> int | None:
-        """Write the call down. Where it could exceed the budget, first wait for calls under way: they may cost less than reserved."""
+        """Write the call down. Where it could exceed the budget, first wait for calls under way: they may cost less than feared."""
         model = self.model
         worst = model.most_usd(request)
         async with self.settled:

@@ -27,9 +27,12 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How long to wait and how often to retry. A request may take `timeout_s` in all; pauses between tries begin at
-    `first_pause_s`, double with jitter up to `longest_pause_s`; a server that asks for a longer one gets it, up to `longest_wait_s`; `grace_s` is
-    given to requests under way when everything is to stop. A batch is looked at every `poll_s`, later less often."""
+    """How long to wait and how often to retry.
+
+    A request may take `timeout_s` in all. Pauses between tries begin at `first_pause_s` and double with jitter up to
+    `longest_pause_s`; a server that asks for a longer one gets it, up to `longest_wait_s`. `grace_s` is given to requests under
+    way when everything is to stop. A batch's state is polled every `poll_s`, later less often.
+    """
 
     tries: int = 8
     timeout_s: float = 180.0

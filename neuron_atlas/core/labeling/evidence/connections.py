@@ -1,6 +1,6 @@
 """The edges of one layer's neurons, turned towards the polarity that is being labeled.
 
-`edge_stats` keeps signs as they were measured: weight > 0 raises the target's value. Which label that speaks to depends on
+`edge_stats` keeps signs as they were measured: weight > 0 raises the target's value. Which label that is evidence for depends on
 the sign with which source and target usually fire. Both ends are therefore turned towards their usual polarity (the one
 with more instances), and the labeled end towards the polarity at hand. An edge whose sign was seen both ways
 (`sign_agreement` below `MIN_AGREEMENT`) says nothing about excitation or inhibition and is left out.

@@ -78,7 +78,7 @@ def gather(
 
     `token_text` names tokens that no table spells out (logits and embeddings are stored by id alone); a token without
     text is left out. `prior` holds label tables with what was imported about this layer, which labelers are shown. Raises
-    `Incomplete` when a neighbour that must be labeled before has no row, unless the evidence is only to be looked at
+    `Incomplete` when a neighbour that must be labeled before has no row, unless the evidence is only to be shown
     (`as_draft`): such a neighbour counts as unlabeled then. With `only`, the evidence of those neurons alone.
     """
     here = layer_tables.of_layer(evidence, layer)

@@ -37,7 +37,7 @@ _TYPES: dict[Side, dict[str, OutputType | InputType]] = {
 
 @dataclass(frozen=True, slots=True)
 class ImportedLabel:
-    """One text about one neuron and one polarity (+1 or -1; a source without polarities speaks of +1).
+    """One text about one neuron and one polarity (+1 or -1; a source without polarities means +1).
 
     `side` is what the text explains: exemplar-based descriptions (Transluce, Neuronpedia, Goodfire) say what makes a neuron
     fire, so they are `input`. `description` is the longer text where there are two. `type` is one of ours where it is known.
