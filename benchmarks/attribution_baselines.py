@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neuron_atlas.adapters.subject_model.autograd import followed
+from neuron_atlas.adapters.subject_model.autograd import differentiable_pass
 from neuron_atlas.adapters.subject_model.huggingface import HuggingFaceModel
 from neuron_atlas.core.attribution.effects.direct_effects import NodeVectors
 from neuron_atlas.core.attribution.linearisation.fold import FoldedModel
@@ -113,7 +113,7 @@ def published_edges(
         targets = np.flatnonzero(nodes.layers == target_layer)
         rows = targets if target_layer < n_layers else np.arange(n_nodes, n_nodes + len(logit_ids))
         for source_layer in [-1, *[layer for layer in layers_with_nodes if layer < target_layer]]:
-            with torch.enable_grad(), followed(model.parts, rule_set("relp"), is_cut=False) as run:
+            with torch.enable_grad(), differentiable_pass(model.parts, rule_set("relp"), is_cut=False) as run:
                 logits = model.module(input_ids=torch.tensor([list(token_ids)]), use_cache=False).logits[0, -1]
                 if target_layer < n_layers:
                     values = run.targets[target_layer][0][nodes.positions[targets], nodes.neurons[targets]]

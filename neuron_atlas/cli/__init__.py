@@ -1,8 +1,21 @@
-"""The command line: `neuron-atlas <verb>`. It parses, calls, prints; each verb is a file.
+"""The command line, `neuron-atlas COMMAND`. A command parses its options, calls one function and prints the result.
 
-Results go to stdout and progress to stderr; `--json` prints for machines. Exit codes: 0 done, 1 failed for good (damaged data, a
-failed check), 2 a mistake to correct (wrong name, flag or file), 75 try again later (server away, partition busy), 130
-interrupted.
+    attribution/ aggregation/ labeling/ circuits/ publication/   a file per command, in the folder of its stage
+    materialize.py          `materialize`, `build-db`, and running the assets of a stage, for all commands that do
+    prompts.py              `prompts list` and `prompts add`
+    dev.py                  `dev` and `stop`
+    open_stores.py          opens the atlas file and the search database of the settings
+    layer_option.py         the option `--layer`
+    multi_word_options.py   options that take several words
+    printing.py             tables, JSON, highlighted tokens; the options `--json` and `--limit`
+
+A new command is a file in the folder of its stage with a click command of the same name, and a line in `_COMMANDS` below.
+Results go to stdout, progress and notes to stderr; `--json` prints for machines; every `--help` ends with an example.
+
+Not here: what is computed (`core`), reading and writing files and databases, SQL (`adapters`), running assets (`defs/running`).
+
+Exit codes: 0 done, 1 failed for good (damaged data, a failed check), 2 a mistake to correct (wrong name, option or file), 75 try
+again later (a server does not answer, a partition is in use), 130 interrupted.
 """
 
 from __future__ import annotations
@@ -16,7 +29,7 @@ import click
 
 from neuron_atlas.errors import AtlasError, TransientError, UserError
 
-_VERBS: dict[str, tuple[str, str]] = {
+_COMMANDS: dict[str, tuple[str, str]] = {
     "materialize": ("materialize", "Build the atlas, or some of its assets."),
     "summary": ("publication.summary", "What the atlas contains, with two example questions."),
     "graph": ("attribution.graph", "Trace one prompt: which neurons produced its answer."),
@@ -37,7 +50,7 @@ _VERBS: dict[str, tuple[str, str]] = {
     "dev": ("dev", "Open the Dagster UI."),
     "stop": ("dev", "Stop the embedded Postgres."),
 }
-"""Verb to (module of this folder, one line for the list)."""
+"""Command to (module of this folder, one line for the list)."""
 
 EXAMPLES = """Examples:
 
@@ -50,16 +63,16 @@ EXAMPLES = """Examples:
 """
 
 
-class _Verbs(click.Group):
+class _Commands(click.Group):
     """A group whose commands are imported when they run, and where every expected error becomes one line."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_VERBS)
+        return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _VERBS:
+        if cmd_name not in _COMMANDS:
             return None
-        module = import_module(f"neuron_atlas.cli.{_VERBS[cmd_name][0]}")
+        module = import_module(f"neuron_atlas.cli.{_COMMANDS[cmd_name][0]}")
         name = cmd_name.replace("-", "_")
         command = getattr(module, f"{name}_" if iskeyword(name) else name)
         assert isinstance(command, click.Command)
@@ -67,7 +80,7 @@ class _Verbs(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in _VERBS.items()])
+            formatter.write_dl([(name, line) for name, (_, line) in _COMMANDS.items()])
 
     def invoke(self, ctx: click.Context) -> object:
         try:
@@ -80,7 +93,7 @@ class _Verbs(click.Group):
             ctx.exit(0)
 
 
-@click.group(cls=_Verbs, epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Commands, epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="neuron_atlas")
 def main() -> None:
     """A searchable atlas of a language model's MLP neurons: what each does, what triggers it, how they are wired.

@@ -1,4 +1,7 @@
-"""Opening what was built, from the settings: the one place of the command line that knows where things lie."""
+"""Opens the atlas file and the search database that the settings name, with their embedder.
+
+Nothing is read or written here: that is for `adapters/atlas_duckdb` and `adapters/neuron_db`.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +16,14 @@ if TYPE_CHECKING:
     from neuron_atlas.core.ports import Embedder
 
 
-def atlas(path: Path | None = None) -> Atlas:
+def open_atlas(path: Path | None = None) -> Atlas:
     """The atlas file at `path`, or the one of the settings."""
-    from neuron_atlas.adapters.atlas_duckdb import open_atlas
+    from neuron_atlas.adapters import atlas_duckdb
 
-    return open_atlas(path or load_settings().atlas, embedder=_embedder())
+    return atlas_duckdb.open_atlas(path or load_settings().atlas, embedder=_embedder())
 
 
-def neuron_db() -> NeuronDb:
+def open_search_database() -> NeuronDb:
     """The search database of the settings: the server of PG_HOST, or the embedded one."""
     from neuron_atlas.adapters.neuron_db import open_neuron_db
     from neuron_atlas.adapters.postgres import given_server
@@ -40,9 +43,9 @@ def neuron_db() -> NeuronDb:
     )
 
 
-def own_label_set(database: NeuronDb, model: str | None, version: str | None) -> tuple[str | None, str | None]:
-    """The model and version asked for; where neither is named and the database holds several, those of the settings if it has
-    them."""
+def default_label_set(database: NeuronDb, model: str | None, version: str | None) -> tuple[str | None, str | None]:
+    """The model and version of the label set to use: those given, or, when neither is given and the database has several label
+    sets, those of the settings if it has them."""
     held = {(one.revision, one.version) for one in database.label_sets()}
     if model is not None or version is not None or len(held) < 2:
         return model, version
@@ -54,8 +57,8 @@ def own_label_set(database: NeuronDb, model: str | None, version: str | None) ->
 
 
 def _embedder() -> Embedder | None:
-    """The embedder of the settings where it is on a server; one on this machine is found by what the labels were embedded with,
-    when a question needs it."""
+    """The embedder of the settings if it is on a server. One on this machine is loaded only when a search needs it, by the name
+    stored with the labels."""
     from neuron_atlas.adapters.embedder import REMOTE
 
     settings = load_settings()

@@ -1,4 +1,7 @@
-"""How the command line shows things: rich tables for people, JSON for machines, never colour in a pipe."""
+"""How the command line prints: rich tables for people, JSON for machines; no colour in a pipe.
+
+`out` is stdout, for results; `progress` is stderr, for progress and notes.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 PIPE_WIDTH = 140
-"""Columns of a table that no terminal measures."""
+"""Width of a table, in characters, where there is no terminal."""
 
 out = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 progress = Console(stderr=True, highlight=False)

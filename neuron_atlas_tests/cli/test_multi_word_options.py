@@ -1,12 +1,12 @@
-"""Several words after one flag, up to the next option."""
+"""Several words after one option, up to the next option."""
 
 from __future__ import annotations
 
 import pytest
 
-from neuron_atlas.cli.multi_word_options import spread
+from neuron_atlas.cli.multi_word_options import repeat_options
 
-KNOWN = {"--target-tokens", "--slug", "--k", "-o"}
+OPTIONS = {"--target-tokens", "--slug", "--k", "-o"}
 
 
 @pytest.mark.parametrize(
@@ -26,5 +26,5 @@ KNOWN = {"--target-tokens", "--slug", "--k", "-o"}
         ("p --slug A B", "p --slug A B"),
     ],
 )
-def test_words_are_spread(line: str, expected: str) -> None:
-    assert list(spread(line.split(), flags={"--target-tokens"}, known=KNOWN)) == expected.split()
+def test_the_option_is_repeated_for_each_of_its_words(line: str, expected: str) -> None:
+    assert list(repeat_options(line.split(), multi_word={"--target-tokens"}, options=OPTIONS)) == expected.split()

@@ -10,17 +10,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Literal, cast
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from neuron_atlas.adapters.files import make_folder, write_atomically
 from neuron_atlas.core.records import NAME, Prompt, PromptSet
 from neuron_atlas.errors import BadInput, UnknownName
 
 MAX_FILE_BYTES = 256 * 1024 * 1024
+PROMPTS_PER_SET = 1000
+"""Prompts of one added set: a partition of this size is minutes of work, and Dagster stays well below its limits."""
 _SUFFIXES = (".yaml", ".yml", ".jsonl")
 
 
@@ -65,6 +68,33 @@ def prompt_entry(prompt: Prompt) -> dict[str, object]:
     fields = {"prompt" if name == "text" else name: value for name, value in asdict(prompt).items()}
     written = _PromptEntry.model_validate(fields)
     return written.model_dump(mode="json", exclude_defaults=True)
+
+
+@dataclass(frozen=True, slots=True)
+class AddedPromptSets:
+    """Names of the sets that were written, and how many prompts they have together."""
+
+    names: tuple[str, ...]
+    n_prompts: int
+
+
+def add_prompt_file(file: Path, folder: Path, *, replace: bool = False) -> AddedPromptSets:
+    """Check a prompt file and write its prompts into a folder of prompt sets, `PROMPTS_PER_SET` to a set.
+
+    Raises `BadInput` for a file that is no prompt set, and for a name that the folder has unless it is to be replaced.
+    """
+    folder = make_folder(folder)
+    read = read_prompt_file(file)
+    parts = [read.prompts[i : i + PROMPTS_PER_SET] for i in range(0, len(read.prompts), PROMPTS_PER_SET)]
+    names = [read.name] if len(parts) == 1 else [f"{read.name}-{i:04d}" for i in range(len(parts))]
+    taken = sorted(set(names) & set(list_prompt_sets(folder)))
+    if taken and not replace:
+        raise BadInput(f"prompt sets {taken} exist in {folder}; pass --replace to overwrite them, or rename the file")
+    for name, part in zip(names, parts, strict=True):
+        entries = [prompt_entry(prompt) for prompt in part]
+        content = {"name": name, "kind": read.kind, "description": read.description, "prompts": entries}
+        write_atomically(folder / f"{name}.yaml", json.dumps(content, ensure_ascii=False, indent=1))  # JSON is YAML
+    return AddedPromptSets(tuple(names), len(read.prompts))
 
 
 def list_prompt_sets(folder: Path) -> list[str]:

@@ -1,7 +1,7 @@
 """A PostgreSQL server, given by address or embedded, and how to talk to it without surprises.
 
 `Server` is an address and nothing else: frozen, cheap, safe to pass around. Connections are opened per piece of work; a
-piece of work is one transaction, so that it can be run again on a fresh connection when the world was busy (`Server.run`).
+piece of work is one transaction, so that it can be run again on a fresh connection after a temporary failure (`Server.run`).
 What a connection error means is said in our own words: the address, the setting that holds it, and what to do next.
 """
 

@@ -26,12 +26,12 @@ from neuron_atlas.core.attribution.linearisation.freeze import activation_factor
 from neuron_atlas.core.attribution.linearisation.rules import RuleSet
 from neuron_atlas.core.attribution.select_nodes import Nodes
 
-TARGETS_PER_CALL = 32
+TARGETS_AT_ONCE = 32
 """Targets differentiated in one batched call."""
 
 
 @dataclass
-class Pass:
+class DifferentiablePass:
     """One forward pass of one prompt with its graph: the leaf `embedded` [1, P, D]; per layer the activations [1, P, I] as the
     layers above read them (`sources`) and as they depend on what is below (`targets`); the last position's logits [V]."""
 
@@ -58,17 +58,17 @@ class AutogradDerivatives:
 
     def _differentiated(self, over_logits: Tensor) -> tuple[tuple[Tensor, ...], list[Tensor]]:
         """Derivatives by every layer's activations [1, P, I], then the embeddings [1, P, D]; and those values."""
-        with torch.enable_grad(), followed(self._parts, self._rules, is_cut=False) as run:
+        with torch.enable_grad(), differentiable_pass(self._parts, self._rules, is_cut=False) as run:
             goal = over_logits @ self._logits_of()
-            leaves = [*run.sources, _given(run.embedded)]
+            leaves = [*run.sources, _required(run.embedded)]
             return torch.autograd.grad(goal, leaves, materialize_grads=True), leaves
 
     def direct_effects(self, nodes: Nodes, over_logits: Tensor) -> tuple[Tensor, Tensor]:
         """Direct effects [N + k, P + N] between nodes and on over_logits [k, V] · logits; inflow [N + k] from all neurons."""
         n_nodes, n_layers = len(nodes), len(self._parts.layers)
-        with torch.enable_grad(), followed(self._parts, self._rules, is_cut=True) as run:
+        with torch.enable_grad(), differentiable_pass(self._parts, self._rules, is_cut=True) as run:
             logits = self._logits_of()
-            embedded = _given(run.embedded)
+            embedded = _required(run.embedded)
             effects = logits.new_zeros(n_nodes + len(over_logits), embedded.shape[1] + n_nodes, dtype=torch.float32)
             inflow = effects.new_zeros(len(effects))
             for layer in range(n_layers + 1):
@@ -78,8 +78,8 @@ class AutogradDerivatives:
                 else:
                     start, values = n_nodes, over_logits @ logits
                 leaves = [embedded, *run.sources[:layer]]
-                for first in range(0, len(values), TARGETS_PER_CALL):
-                    part = values[first : first + TARGETS_PER_CALL]
+                for first in range(0, len(values), TARGETS_AT_ONCE):
+                    part = values[first : first + TARGETS_AT_ONCE]
                     rows = slice(start + first, start + first + len(part))
                     inflow[rows] = self._fill(effects[rows], part, leaves, nodes)
         return effects.detach(), inflow.detach()
@@ -103,9 +103,9 @@ class AutogradDerivatives:
 
 
 @contextmanager
-def followed(parts: Parts, rules: RuleSet, *, is_cut: bool) -> Generator[Pass]:
+def differentiable_pass(parts: Parts, rules: RuleSet, *, is_cut: bool) -> Generator[DifferentiablePass]:
     """Hooks for the pass that runs inside. `is_cut` makes what each MLP writes a leaf of its own."""
-    run = Pass()
+    run = DifferentiablePass()
 
     def embed(_module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         run.embedded = inputs[0].detach().requires_grad_()
@@ -113,9 +113,9 @@ def followed(parts: Parts, rules: RuleSet, *, is_cut: bool) -> Generator[Pass]:
 
     handles = [parts.layers[0].block.register_forward_pre_hook(embed)]
     for layer in parts.layers:
-        handles.extend(_follow_mlp(layer, parts.activation, rules, run, is_cut=is_cut))
+        handles.extend(_hook_mlp(layer, parts.activation, rules, run, is_cut=is_cut))
         if rules.is_attention_frozen:
-            handles.extend(_stop(module, columns) for module, columns in layer.pattern_inputs)
+            handles.extend(_stop_gradient(module, columns) for module, columns in layer.pattern_inputs)
         if rules.are_norms_frozen:
             norms = (layer.before_attention, layer.after_attention, layer.before_mlp, layer.after_mlp)
             handles.extend(_freeze_norm(norm) for norm in norms if norm is not None)
@@ -128,8 +128,8 @@ def followed(parts: Parts, rules: RuleSet, *, is_cut: bool) -> Generator[Pass]:
             handle.remove()
 
 
-def _follow_mlp(
-    layer: LayerParts, activation: Activation, rules: RuleSet, run: Pass, *, is_cut: bool
+def _hook_mlp(
+    layer: LayerParts, activation: Activation, rules: RuleSet, run: DifferentiablePass, *, is_cut: bool
 ) -> list[RemovableHandle]:
     seen: dict[str, Tensor] = {}
 
@@ -173,7 +173,7 @@ def _freeze_norm(norm: NormPart) -> RemovableHandle:
     return norm.module.register_forward_hook(replace)
 
 
-def _stop(module: nn.Module, columns: int | None) -> RemovableHandle:
+def _stop_gradient(module: nn.Module, columns: int | None) -> RemovableHandle:
     def stop(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
         if columns is None:
             return output.detach()
@@ -182,7 +182,7 @@ def _stop(module: nn.Module, columns: int | None) -> RemovableHandle:
     return module.register_forward_hook(stop)
 
 
-def _given(value: Tensor | None) -> Tensor:
+def _required(value: Tensor | None) -> Tensor:
     if value is None:
         raise RuntimeError("the pass did not reach the first layer")
     return value

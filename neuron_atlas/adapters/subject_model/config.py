@@ -1,6 +1,6 @@
 """A model's sizes from its own `config.json`, without loading weights or torch.
 
-The asset graph needs to know how many layers there are long before a model is loaded, and a size is only ever read from
+The asset graph needs to know how many layers there are before a model is loaded, and sizes are only ever read from
 the model's own config: a table of sizes goes stale or is wrong. A Hugging Face id is looked up in the local cache first.
 """
 

@@ -1,5 +1,5 @@
-"""Writing on: what generation needs beside a pass of the model. The keys and values of what was read are kept in transformers'
-own cache, so each new token costs one small pass."""
+"""Generation: choosing the next token, and the cache of keys and values (transformers' own), with which each new token costs a pass
+over that token alone."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Sampler:
         return int(torch.multinomial(chances, 1, generator=self._random))
 
 
-def shifted(edits: Sequence[Edit], start: int, stop: int) -> list[Edit]:
+def edits_in_slice(edits: Sequence[Edit], start: int, stop: int) -> list[Edit]:
     """The edits of positions `start` to `stop` - 1 as they apply to a pass over those alone."""
     here = [edit for edit in edits if edit.position is None or start <= edit.position < stop]
     return [edit if edit.position is None else replace(edit, position=edit.position - start) for edit in here]
@@ -47,7 +47,7 @@ def empty_cache(model: nn.Module) -> DynamicCache:
     return DynamicCache(config=config)
 
 
-def end_ids(model: nn.Module) -> frozenset[int]:
+def end_of_text_ids(model: nn.Module) -> frozenset[int]:
     """Tokens with which the model ends its text, by its generation settings."""
     ends: int | list[int] | None = getattr(model.generation_config, "eos_token_id", None)
     return frozenset([ends] if isinstance(ends, int) else ends or [])

@@ -1,7 +1,7 @@
 """Reading and changing a running Hugging Face model through hooks; the model's own code stays as it is.
 
-`recording` keeps what the frozen model needs of one forward pass; `edited` and `passed_through` change neurons' activations
-while a pass runs.
+`recording` keeps what the frozen model needs of one forward pass; `edited_activations` and `replaced_activations` change the
+activations of neurons while a pass runs.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from neuron_atlas.core.records import Edit
 
 
 @dataclass
-class Kept:
-    """What hooks kept of one batched pass: tensors by name and layer, [B, T, ...]."""
+class RecordedPass:
+    """What hooks recorded of one batched pass: tensors by name and layer, [B, T, ...]."""
 
     embedded: Tensor | None = None
     layers: list[dict[str, Tensor]] = field(default_factory=list[dict[str, Tensor]])
@@ -50,9 +50,9 @@ class Kept:
 
 
 @contextmanager
-def recording(parts: Parts) -> Generator[Kept]:
+def recording(parts: Parts) -> Generator[RecordedPass]:
     """Keep everything a frozen model needs of the passes that run inside."""
-    kept = Kept(layers=[{} for _ in parts.layers])
+    kept = RecordedPass(layers=[{} for _ in parts.layers])
     handles: list[RemovableHandle] = []
     try:
         handles.append(_on_input(parts.layers[0].block, lambda x: setattr(kept, "embedded", x)))
@@ -100,7 +100,7 @@ def _record_layer(layer: LayerParts, into: dict[str, Tensor]) -> list[RemovableH
 
 
 @contextmanager
-def activations_kept(parts: Parts) -> Generator[list[Tensor]]:
+def recorded_activations(parts: Parts) -> Generator[list[Tensor]]:
     """Keep the inputs [B, T, I] of all down projections of the pass that runs inside, by layer."""
     kept: list[Tensor] = []
     handles = [_on_input(layer.down.module, kept.append) for layer in parts.layers]
@@ -112,7 +112,7 @@ def activations_kept(parts: Parts) -> Generator[list[Tensor]]:
 
 
 @contextmanager
-def input_kept(module: nn.Module) -> Generator[list[Tensor]]:
+def recorded_inputs(module: nn.Module) -> Generator[list[Tensor]]:
     """Keep what a module reads in the passes that run inside, one [B, T, D] tensor per pass."""
     kept: list[Tensor] = []
     handle = _on_input(module, kept.append)
@@ -123,7 +123,7 @@ def input_kept(module: nn.Module) -> Generator[list[Tensor]]:
 
 
 @contextmanager
-def edited(parts: Parts, edits: Sequence[Sequence[Edit]]) -> Generator[None]:
+def edited_activations(parts: Parts, edits: Sequence[Sequence[Edit]]) -> Generator[None]:
     """Change activations while a batch runs: row b of the batch gets `edits[b]`, in order."""
     by_layer: dict[int, list[tuple[int, Edit]]] = {}
     for row, changes in enumerate(edits):
@@ -141,7 +141,7 @@ def edited(parts: Parts, edits: Sequence[Sequence[Edit]]) -> Generator[None]:
 
 
 @contextmanager
-def passed_through(parts: Parts, change: Callable[[int, Tensor], Tensor]) -> Generator[None]:
+def replaced_activations(parts: Parts, change: Callable[[int, Tensor], Tensor]) -> Generator[None]:
     """Every down projection reads `change(layer, activations [B, T, I])` in the pass that runs inside."""
 
     def hook_of(layer: int) -> Callable[[nn.Module, tuple[Tensor, ...]], tuple[Tensor, ...]]:

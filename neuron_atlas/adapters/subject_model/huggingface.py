@@ -1,7 +1,7 @@
 """The model under study as a Hugging Face decoder: weights unchanged, attention in its eager form so that patterns can be read.
 
-The port's numbers leave as numpy arrays; what attribution needs (recordings, folded weights) stays in torch. One pass runs at
-a time: hooks belong to the module, so a lock guards it.
+What `ports.SubjectModel` returns are numpy arrays; what attribution needs (recordings, folded weights) stays in torch. One pass
+runs at a time, guarded by a lock, because hooks belong to the module and would see every pass.
 """
 
 from __future__ import annotations
@@ -14,17 +14,18 @@ import torch
 from torch import Tensor, nn
 
 from neuron_atlas.adapters.subject_model.autograd import AutogradDerivatives
-from neuron_atlas.adapters.subject_model.families.parts import NormPart, Parts, model_weights
-from neuron_atlas.adapters.subject_model.generation import Sampler, empty_cache, end_ids, shifted
+from neuron_atlas.adapters.subject_model.families.parts import Parts, model_weights
+from neuron_atlas.adapters.subject_model.generation import Sampler, edits_in_slice, empty_cache, end_of_text_ids
 from neuron_atlas.adapters.subject_model.hooks import (
-    Kept,
-    activations_kept,
-    edited,
-    input_kept,
-    passed_through,
+    RecordedPass,
+    edited_activations,
+    recorded_activations,
+    recorded_inputs,
     recording,
+    replaced_activations,
 )
 from neuron_atlas.adapters.subject_model.tokens import TokenReader
+from neuron_atlas.adapters.subject_model.weights import float32_array, mlp_weights, vocab_weights
 from neuron_atlas.core.attribution.linearisation.fold import FoldedModel, fold
 from neuron_atlas.core.attribution.linearisation.freeze import Recording
 from neuron_atlas.core.attribution.linearisation.rules import RuleSet
@@ -32,14 +33,14 @@ from neuron_atlas.core.ports import Array, MlpWeights, VocabWeights
 from neuron_atlas.core.records import Edit, ModelSpec, Prompt, Turn
 from neuron_atlas.errors import BadInput
 
-CELLS_PER_PASS = 4096
+TOKENS_PER_PASS = 4096
 """Tokens of one batched pass, padding included."""
-HEAD_ROWS = 16384
+VOCABULARY_ROWS_AT_ONCE = 16384
 """Vocabulary rows of the head that are brought to float32 at once."""
 
 
 class HuggingFaceModel:
-    """A loaded model; fulfils `ports.SubjectModel` and what attribution asks for beside it."""
+    """A loaded model; fulfils `ports.SubjectModel`, and `TraceableModel` and `ViewedModel`, which attribution and the view need."""
 
     def __init__(
         self, model: nn.Module, parts: Parts, tokens: TokenReader, spec: ModelSpec, *, max_positions: int
@@ -67,7 +68,7 @@ class HuggingFaceModel:
 
     @property
     def parts(self) -> Parts:
-        """Where its parts are."""
+        """Its norms, projections, embedding and head."""
         return self._parts
 
     @property
@@ -120,7 +121,7 @@ class HuggingFaceModel:
             hidden = self._run(token_ids)
             return [self._recording(kept, hidden[row], row, ids) for row, ids in enumerate(token_ids)]
 
-    def _recording(self, kept: Kept, hidden: Tensor, row: int, ids: Sequence[int]) -> Recording:
+    def _recording(self, kept: RecordedPass, hidden: Tensor, row: int, ids: Sequence[int]) -> Recording:
         length = len(ids)
         if kept.embedded is None or kept.final_scale is None:
             raise RuntimeError("the pass did not reach the first layer and the final norm")
@@ -142,19 +143,24 @@ class HuggingFaceModel:
         changes = [self._checked(edit, len(ids)) for edit in edits]
 
         def logits_of() -> Tensor:
-            with self._lock, edited(self._parts, [changes]):
+            with self._lock, edited_activations(self._parts, [changes]):
                 return self._capped(self._head(self._run([ids])[:, -1]))[0]
 
         return AutogradDerivatives(self._parts, rules, logits_of)
 
     def activations(self, token_ids: Sequence[Sequence[int]], *, edits: Sequence[Edit] = ()) -> Iterable[Array]:
         """Inputs of every down projection, one [L, T, I] array per sequence, in order; as they are while `edits` hold in each."""
-        for batch in _batches(token_ids, CELLS_PER_PASS):
+        for batch in _batches(token_ids, TOKENS_PER_PASS):
             changes = [[self._checked(edit, len(ids)) for edit in edits] for ids in batch]
-            with self._lock, torch.no_grad(), edited(self._parts, changes), activations_kept(self._parts) as kept:
+            with (
+                self._lock,
+                torch.no_grad(),
+                edited_activations(self._parts, changes),
+                recorded_activations(self._parts) as kept,
+            ):
                 self._run(batch)
             for row, ids in enumerate(batch):
-                yield _array(torch.stack([layer[row, : len(ids)] for layer in kept]))
+                yield float32_array(torch.stack([layer[row, : len(ids)] for layer in kept]))
 
     def logits(self, token_ids: Sequence[int], *, edits: Sequence[Sequence[Edit]] = ((),), position: int = -1) -> Array:
         """Logits [B, V] (fp32 head) at one position: the real model run once per list of edits, batched.
@@ -162,14 +168,14 @@ class HuggingFaceModel:
         Raises `BadInput` for an edit or position outside the model or sequence.
         """
         passes = self._edited_passes(token_ids, edits, position)
-        rows = [_array(self._capped(self._head(after_norm))) for _, after_norm in passes]
+        rows = [float32_array(self._capped(self._head(after_norm))) for _, after_norm in passes]
         return np.concatenate(rows) if rows else np.zeros((0, self._spec.vocab_size), np.float32)
 
     def final_stream(
         self, token_ids: Sequence[int], *, edits: Sequence[Sequence[Edit]] = ((),), position: int = -1
     ) -> Array:
         """The residual stream [B, D] (fp32) that enters the final norm at one position, run and refused as in `logits`."""
-        rows = [_array(before_norm) for before_norm, _ in self._edited_passes(token_ids, edits, position)]
+        rows = [float32_array(before_norm) for before_norm, _ in self._edited_passes(token_ids, edits, position)]
         return np.concatenate(rows) if rows else np.zeros((0, self._spec.d_model), np.float32)
 
     def _edited_passes(
@@ -179,11 +185,16 @@ class HuggingFaceModel:
         end = self._end(token_ids, position)
         edits = [[self._checked(edit, len(token_ids)) for edit in changes] for changes in edits]
         edits = [[e for e in changes if e.position is None or e.position < end] for changes in edits]
-        step = max(1, CELLS_PER_PASS // end)
+        step = max(1, TOKENS_PER_PASS // end)
         for start in range(0, len(edits), step):
             batch = edits[start : start + step]
             final_norm = self._parts.final_norm.module
-            with self._lock, torch.no_grad(), edited(self._parts, batch), input_kept(final_norm) as before:
+            with (
+                self._lock,
+                torch.no_grad(),
+                edited_activations(self._parts, batch),
+                recorded_inputs(final_norm) as before,
+            ):
                 after = self._run([token_ids[:end]] * len(batch))
             yield before[0][:, end - 1], after[:, end - 1]
 
@@ -202,17 +213,19 @@ class HuggingFaceModel:
         `edits` hold throughout: those without a position for every token that is read, new ones included. Raises `BadInput`
         for a temperature below 0, or an edit outside the model or the tokens that there may be.
         """
-        room = min(max_new_tokens, self.max_positions - len(token_ids))
+        n_new = min(max_new_tokens, self.max_positions - len(token_ids))
         if not 0 <= temperature < float("inf"):
-            raise BadInput(f"temperature is {temperature}; expected 0 (the likeliest token) or a little above")
-        changes = [self._checked(edit, len(token_ids) + max(0, room)) for edit in edits]
+            raise BadInput(
+                f"temperature is {temperature}; expected 0 (take the likeliest token) or a positive number such as 0.8"
+            )
+        changes = [self._checked(edit, len(token_ids) + max(0, n_new)) for edit in edits]
         sampler = Sampler(temperature=temperature, seed=seed)
-        return self._generated(list(token_ids), changes, sampler, room)
+        return self._generated(list(token_ids), changes, sampler, n_new)
 
-    def _generated(self, ids: list[int], edits: Sequence[Edit], sampler: Sampler, room: int) -> Iterator[int]:
-        cache, start, ends = empty_cache(self._model), 0, end_ids(self._model)
-        for _ in range(room):
-            with self._lock, torch.no_grad(), edited(self._parts, [shifted(edits, start, len(ids))]):
+    def _generated(self, ids: list[int], edits: Sequence[Edit], sampler: Sampler, n_new: int) -> Iterator[int]:
+        cache, start, ends = empty_cache(self._model), 0, end_of_text_ids(self._model)
+        for _ in range(n_new):
+            with self._lock, torch.no_grad(), edited_activations(self._parts, [edits_in_slice(edits, start, len(ids))]):
                 hidden = self._base()(
                     input_ids=torch.tensor([ids[start:]], device=self._device), past_key_values=cache, use_cache=True
                 ).last_hidden_state
@@ -225,7 +238,7 @@ class HuggingFaceModel:
     def intervene(self, token_ids: Sequence[Sequence[int]], change: Callable[[int, Tensor], Tensor]) -> Tensor:
         """Logits [B, V] at the last tokens of sequences of one length, run as one batch while every layer's activations
         [B, T, I] are replaced by `change(layer, activations)`."""
-        with self._lock, torch.no_grad(), passed_through(self._parts, change):
+        with self._lock, torch.no_grad(), replaced_activations(self._parts, change):
             return self._capped(self._head(self._run(token_ids)[:, -1]))
 
     def frozen_scales(self, token_ids: Sequence[int], *, position: int = -1) -> Array:
@@ -237,7 +250,7 @@ class HuggingFaceModel:
         scales = [layer["after_mlp"][0, end - 1].cpu() if "after_mlp" in layer else one for layer in kept.layers]
         if kept.final_scale is None:
             raise RuntimeError("the pass did not reach the final norm")
-        return _array(torch.stack([*scales, kept.final_scale[0, end - 1].cpu()]))
+        return float32_array(torch.stack([*scales, kept.final_scale[0, end - 1].cpu()]))
 
     def _run(self, token_ids: Sequence[Sequence[int]]) -> Tensor:
         """Final hidden states [B, T, D] of several sequences padded on the right (a causal model never looks there)."""
@@ -256,7 +269,10 @@ class HuggingFaceModel:
     def _head(self, hidden: Tensor) -> Tensor:
         """Logits [n, V] of hidden states [n, D] before a soft cap, computed in float32."""
         hidden, matrix = hidden.float(), self._parts.unembedding
-        parts = [hidden @ matrix[start : start + HEAD_ROWS].float().T for start in range(0, matrix.shape[0], HEAD_ROWS)]
+        parts = [
+            hidden @ matrix[start : start + VOCABULARY_ROWS_AT_ONCE].float().T
+            for start in range(0, matrix.shape[0], VOCABULARY_ROWS_AT_ONCE)
+        ]
         logits = torch.cat(parts, -1)
         return logits if self._parts.unembedding_bias is None else logits + self._parts.unembedding_bias.float()
 
@@ -284,37 +300,14 @@ class HuggingFaceModel:
     def mlp_weights(self, layer: int) -> MlpWeights:
         """One layer's MLP as it stands, float32. Raises `BadInput` for a layer the model does not have."""
         if not 0 <= layer < self._spec.n_layers:
-            raise BadInput(f"layer {layer} is outside a model of {self._spec.n_layers} layers")
-        part = self._parts.layers[layer]
-        norm = part.before_mlp
-        return MlpWeights(
-            layer=layer,
-            gate=None if part.gate is None else _array(part.gate.weight),
-            up=_array(part.up.weight),
-            down=_array(part.down.weight),
-            bias_gate=None if part.gate is None else _optional_array(part.gate.bias),
-            bias_up=_optional_array(part.up.bias),
-            norm=None if norm is None else self._norm_weight(norm),
-            norm_bias=None if norm is None else _optional_array(norm.weights.bias),
-            norm_kind="none" if norm is None else "layer" if norm.weights.is_centred else "rms",
-            norm_eps=0.0 if norm is None else norm.weights.eps,
-            act=self._parts.activation,
-            post_norm=None if part.after_mlp is None else self._norm_weight(part.after_mlp),
-        )
+            raise BadInput(
+                f"layer {layer} is outside the model, which has layers 0..{self._spec.n_layers - 1}; choose one of them"
+            )
+        return mlp_weights(self._parts, layer)
 
     def vocab_weights(self) -> VocabWeights:
         """Embedding, unembedding and final norm, float32."""
-        final = self._parts.final_norm
-        return VocabWeights(
-            embedding=_array(self._parts.embedding()),
-            unembedding=_array(self._parts.unembedding),
-            final_norm=self._norm_weight(final),
-            final_norm_kind="layer" if final.weights.is_centred else "rms",
-        )
-
-    def _norm_weight(self, norm: NormPart) -> Array:
-        weight = norm.weights.weight
-        return np.ones(self._spec.d_model, np.float32) if weight is None else _array(weight)
+        return vocab_weights(self._parts)
 
 
 def _batches(token_ids: Sequence[Sequence[int]], cells: int) -> Iterator[Sequence[Sequence[int]]]:
@@ -329,11 +322,3 @@ def _batches(token_ids: Sequence[Sequence[int]], cells: int) -> Iterator[Sequenc
             start, longest = index, len(ids)
     if start < len(token_ids):
         yield token_ids[start:]
-
-
-def _array(value: Tensor) -> Array:
-    return value.detach().float().cpu().contiguous().numpy()
-
-
-def _optional_array(value: Tensor | None) -> Array | None:
-    return None if value is None else _array(value)

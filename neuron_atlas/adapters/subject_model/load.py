@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from neuron_atlas.adapters.subject_model.huggingface import HuggingFaceModel
 
 DTYPES = ("float32", "bfloat16")
-HASHED_WHOLE = 256 * 2**20
+MAX_HASHED_BYTES = 256 * 2**20
 """Weight files up to this size are hashed whole; of larger ones the header, which names every tensor, and the size."""
 
 
@@ -38,7 +38,7 @@ def load_model(id_or_path: str, *, device: str | None = None, dtype: str | None 
     not answer.
     """
     if dtype not in (None, *DTYPES):
-        raise BadInput(f"dtype {dtype!r} is not one of {', '.join(DTYPES)}")
+        raise BadInput(f"dtype {dtype!r} is not supported; expected one of {', '.join(DTYPES)}")
     config = read_model_config(id_or_path)
     check_supported(config.architecture)
     folder = find_folder(id_or_path)
@@ -50,8 +50,8 @@ def load_model(id_or_path: str, *, device: str | None = None, dtype: str | None 
     from neuron_atlas.adapters.subject_model.tokens import load_tokenizer
 
     tokens = load_tokenizer(folder, max_positions=config.max_positions)
-    where = _device(device, has_gpu=torch.cuda.is_available())
-    module = _load_module(folder, getattr(torch, dtype or "float32"), where)
+    target_device = _device(device, has_gpu=torch.cuda.is_available())
+    module = _load_module(folder, getattr(torch, dtype or "float32"), target_device)
     parts = family_of(config.architecture)(module)
     spec = describe_model(id_or_path, dtype=dtype)
     return HuggingFaceModel(module, parts, tokens, spec, max_positions=config.max_positions)
@@ -88,7 +88,7 @@ def check_weights(folder: Path) -> None:
 
 
 def model_revision(folder: Path) -> str:
-    """The sha256 of a model: config, tokenizer and weight files by name and content (see `HASHED_WHOLE`)."""
+    """The sha256 of a model: config, tokenizer and weight files by name and content (see `MAX_HASHED_BYTES`)."""
     total = hashlib.sha256()
     patterns = (
         "config.json",
@@ -104,7 +104,7 @@ def model_revision(folder: Path) -> str:
     }
     for file in sorted(files, key=lambda f: f.name):
         size = file.stat().st_size
-        content = file_sha256(file) if size <= HASHED_WHOLE else f"{size}:{_header_sha256(file)}"
+        content = file_sha256(file) if size <= MAX_HASHED_BYTES else f"{size}:{_header_sha256(file)}"
         total.update(f"{file.name}\0{content}\n".encode())
     return total.hexdigest()
 

@@ -1,8 +1,8 @@
 """The subject model's tokenizer: prompts to ids, ids to readable text, answers to ids.
 
-Prompts come from files that strangers wrote, so `encode` is where a bad one stops: empty, over-long, not valid Unicode, or
-with control tokens in places where they would act as such. Each raises `BadInput` with a reason that a quarantine row can
-carry.
+Prompts may come from files of unknown origin, so `encode` refuses one that is empty, too long, not valid Unicode, or has control
+tokens where they would act as such. Each raises `BadInput`; its message becomes the reason in the row of a prompt that was not
+traced.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from rich.text import Text
 from neuron_atlas.adapters.graphs.graph_files import write_graph
 from neuron_atlas.cli.attribution.exclusions import excluded_neurons
 from neuron_atlas.cli.attribution.graph_labels import labels_by_neuron
-from neuron_atlas.cli.multi_word_options import WordsCommand
+from neuron_atlas.cli.multi_word_options import MultiWordCommand
 from neuron_atlas.cli.printing import cell, json_option, out, print_facts, print_frame, print_json, progress
 from neuron_atlas.core.attribution.exchange.slugs import checked_slug, default_slug
 from neuron_atlas.core.attribution.view.highlights import strongest_links, strongest_neurons
@@ -33,7 +33,7 @@ neuron_atlas.read_graph.
 """
 
 
-@click.command(cls=WordsCommand, epilog=EXAMPLES)
+@click.command(cls=MultiWordCommand, epilog=EXAMPLES)
 @click.argument("prompt", required=False)
 @click.option("--k", type=click.IntRange(1, 1000), help="Top logits to trace when no answers are named.")
 @click.option(

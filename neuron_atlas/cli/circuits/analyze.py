@@ -13,7 +13,7 @@ from rich.text import Text
 from neuron_atlas.cli.attribution.graph_labels import labels_by_side
 from neuron_atlas.cli.circuits.analysis_files import AnalysisFiles, write_study
 from neuron_atlas.cli.circuits.analysis_printing import show_analysis, show_study
-from neuron_atlas.cli.multi_word_options import WordsCommand
+from neuron_atlas.cli.multi_word_options import MultiWordCommand
 from neuron_atlas.cli.printing import json_option, print_json, progress
 from neuron_atlas.core.attribution.exchange.slugs import checked_slug, default_slug
 from neuron_atlas.core.circuits.analysis.analyze import AnalyzeOptions, request_key
@@ -46,8 +46,8 @@ neuron-atlas build-db it is in the tables analyses, analysis_modules, analysis_m
 """
 
 
-class _AnalyzeCommand(WordsCommand):
-    words = ("--target-tokens",)
+class _AnalyzeCommand(MultiWordCommand):
+    multi_word_options = ("--target-tokens",)
 
 
 @click.command(cls=_AnalyzeCommand, epilog=EXAMPLES)

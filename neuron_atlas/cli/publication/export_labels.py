@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from neuron_atlas.cli.open_stores import neuron_db, own_label_set
+from neuron_atlas.cli.open_stores import default_label_set, open_search_database
 from neuron_atlas.cli.printing import json_option, out, print_facts, print_json
 
 if TYPE_CHECKING:
@@ -46,8 +46,8 @@ def export(
 
         contents = read_atlas_label_set(duckdb, version=version or "atlas")
     else:
-        with neuron_db() as database:
-            model, version = own_label_set(database, model, version)
+        with open_search_database() as database:
+            model, version = default_label_set(database, model, version)
             contents = database.server.run(lambda c: read_label_set(c, model=model, version=version), read_only=True)
     manifest = write_export(contents, folder, form=form)
     if as_json:

@@ -9,7 +9,7 @@ import click
 import polars as pl
 from rich.text import Text
 
-from neuron_atlas.cli.open_stores import atlas
+from neuron_atlas.cli.open_stores import open_atlas
 from neuron_atlas.cli.printing import cell, highlighted, json_option, out, print_facts, print_frame, print_json
 from neuron_atlas.core.aggregation.graphs.domain_specificity import SURE_Z
 from neuron_atlas.core.aggregation.token_text import distinct_words
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @json_option
 def neuron(neuron_id: str, edges: int, exemplars: int, as_json: bool) -> None:
     """Everything the atlas knows about NEURON (written L18/N6721): labels and scores, edges, tokens, exemplars."""
-    with atlas() as opened:
+    with open_atlas() as opened:
         card = opened.neuron(neuron_id, limit=edges)
     if as_json:
         print_json(

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from neuron_atlas.cli.layer_option import layer_option
-from neuron_atlas.cli.open_stores import atlas
+from neuron_atlas.cli.open_stores import open_atlas
 from neuron_atlas.cli.printing import json_option, limit_option, out, print_frame, print_json
 from neuron_atlas.core.layer_ranges import LayerRanges
 
@@ -32,7 +32,7 @@ def query(words: tuple[str, ...], is_sql: bool, layers: LayerRanges | None, limi
     is_file = len(words) == 2 and words[0].endswith((".duckdb", ".db"))
     path = Path(words[0]) if is_file else None
     pattern = " ".join(words[1:] if is_file else words)
-    with atlas(path) as opened:
+    with open_atlas(path) as opened:
         found = opened.sql(pattern, limit=limit) if is_sql else opened.search(pattern, limit, layers=layers)
     if as_json:
         print_json(found)

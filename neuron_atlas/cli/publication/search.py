@@ -10,7 +10,7 @@ import click
 import polars as pl
 
 from neuron_atlas.cli.layer_option import layer_option
-from neuron_atlas.cli.open_stores import atlas, neuron_db, own_label_set
+from neuron_atlas.cli.open_stores import default_label_set, open_atlas, open_search_database
 from neuron_atlas.cli.printing import json_option, limit_option, out, print_frame, print_json, progress
 from neuron_atlas.core.layer_ranges import LayerRanges
 from neuron_atlas.core.publication.search.search_query import LabelConditions, Mode
@@ -73,7 +73,7 @@ def search(
     as_json: bool,
 ) -> None:
     """Labels that match TEXT, best match first; without TEXT those that pass the filters, highest score first."""
-    filters = LabelConditions(
+    conditions = LabelConditions(
         layers=layers,
         polarity=None if polarity is None else 1 if polarity == "+" else -1,
         side="output" if side == "output" else "input" if side == "input" else None,
@@ -82,25 +82,25 @@ def search(
         labeler=labeler,
         cluster=cluster,
     )
-    if text is None and filters == LabelConditions():
+    if text is None and conditions == LabelConditions():
         raise BadInput(
             "nothing to search for; give a TEXT, a filter such as --keyword, or both (neuron-atlas search --help)"
         )
     if duckdb is not None and (model is not None or version is not None):
         raise BadInput("an atlas file holds the labels of one model and version; leave --model and --version out")
     if duckdb is None:
-        with neuron_db() as database:
-            model, version = own_label_set(database, model, version)
-            found = database.search(text, mode=mode, filters=filters, limit=limit, model=model, version=version)
+        with open_search_database() as database:
+            model, version = default_label_set(database, model, version)
+            found = database.search(text, mode=mode, filters=conditions, limit=limit, model=model, version=version)
     else:
-        with atlas(duckdb) as opened:
-            found = opened.labels.search(text, mode=mode, filters=filters, limit=limit)
+        with open_atlas(duckdb) as opened:
+            found = opened.labels.search(text, mode=mode, filters=conditions, limit=limit)
     for warning in found.warnings:
         progress.print(f"warning: {warning}", style="yellow")
-    rows = found.frame.with_columns(pl.Series("neuron_id", [str(hit.id) for hit in found.hits], dtype=pl.String))
+    rows = found.frame.with_columns(neuron_id=pl.format("L{}/N{}", "layer", "neuron"))
     if as_json:
         print_json(rows)
         return
     shown = ["neuron_id", "polarity", "side", "similarity", "words_score", "score", "label"]
     print_frame(rows, columns=shown, empty="No labels pass.")
-    out.print(f"{len(found.hits)} results", style="dim")
+    out.print(f"{rows.height} results", style="dim")

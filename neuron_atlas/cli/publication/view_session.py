@@ -159,7 +159,7 @@ class Session:
         except AtlasError:
             self.view.filter = before
             raise
-        words = filters.words_of(self.view.filter)
+        words = filters.text_of(self.view.filter)
         found: dict[str, object] = {"filter": words, "neurons": held, "json": json.loads(self.view.filter.to_json())}
         if self._as_json:
             self._print(found)
@@ -307,9 +307,9 @@ class Session:
 
 
 def _known(path: Path) -> NeuronFacts:
-    from neuron_atlas.cli.open_stores import atlas
+    from neuron_atlas.cli.open_stores import open_atlas
 
-    return atlas(path).known()
+    return open_atlas(path).known()
 
 
 def _whole(text: str, command: str) -> int:

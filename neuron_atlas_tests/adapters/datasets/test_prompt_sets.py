@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from neuron_atlas.adapters.datasets.prompt_sets import list_prompt_sets, prompt_entry, read_prompt_set
+from neuron_atlas.adapters.datasets.prompt_sets import (
+    PROMPTS_PER_SET,
+    add_prompt_file,
+    list_prompt_sets,
+    prompt_entry,
+    read_prompt_set,
+)
 from neuron_atlas.core.records import Prompt
 from neuron_atlas.errors import BadInput, UnknownName
 
@@ -87,3 +93,27 @@ def test_unknown_set_names_the_known_ones(tmp_path: Path) -> None:
 def test_a_written_prompt_is_read_back(tmp_path: Path, prompt: Prompt) -> None:
     text = json.dumps({"name": "a", "prompts": [prompt_entry(prompt)]})
     assert read_prompt_set(write(tmp_path, "a.yaml", text), "a").prompts == (prompt,)
+
+
+def test_an_added_file_becomes_sets_of_bounded_size(tmp_path: Path) -> None:
+    lines = [json.dumps({"prompt": f"prompt {i}"}) for i in range(PROMPTS_PER_SET + 1)]
+    file = write(tmp_path, "many.jsonl", "\n".join(lines)) / "many.jsonl"
+    folder = tmp_path / "prompts"
+    added = add_prompt_file(file, folder)
+    assert (added.names, added.n_prompts) == (("many-0000", "many-0001"), PROMPTS_PER_SET + 1)
+    assert list_prompt_sets(folder) == ["many-0000", "many-0001"]
+    texts = [prompt.text for name in added.names for prompt in read_prompt_set(folder, name).prompts]
+    assert texts == [f"prompt {i}" for i in range(PROMPTS_PER_SET + 1)]
+
+
+def test_a_set_of_the_same_name_is_only_replaced_on_request(tmp_path: Path) -> None:
+    file = write(tmp_path, "mine-baseline.jsonl", '{"prompt": "a", "tags": {"n": "1"}}') / "mine-baseline.jsonl"
+    folder = tmp_path / "prompts"
+    assert add_prompt_file(file, folder).names == ("mine-baseline",)
+    file.write_text('{"prompt": "b"}')
+    with pytest.raises(BadInput, match="exist in"):
+        add_prompt_file(file, folder)
+    assert read_prompt_set(folder, "mine-baseline").prompts == (Prompt("a", tags={"n": "1"}),)
+    add_prompt_file(file, folder, replace=True)
+    found = read_prompt_set(folder, "mine-baseline")
+    assert (found.prompts, found.kind) == ((Prompt("b"),), "baseline")

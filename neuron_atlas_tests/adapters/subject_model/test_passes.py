@@ -74,7 +74,7 @@ def test_logits_at_a_position_see_only_what_is_before(model) -> None:
 def test_more_edits_than_fit_one_pass_are_split(model, monkeypatch: pytest.MonkeyPatch) -> None:
     edits = [[Edit(2, n, 1.0, position=4)] for n in range(7)]
     whole = model.logits(IDS, edits=edits)
-    monkeypatch.setattr("neuron_atlas.adapters.subject_model.huggingface.CELLS_PER_PASS", 10)
+    monkeypatch.setattr("neuron_atlas.adapters.subject_model.huggingface.TOKENS_PER_PASS", 10)
     np.testing.assert_allclose(model.logits(IDS, edits=edits), whole, rtol=1e-5, atol=1e-6)
 
 

@@ -1,6 +1,18 @@
-"""Model families by architecture name: the first entry of `architectures` in a model's config.
+"""Model families by architecture name, which is the first entry of `architectures` in a model's config.
 
-Only names are here, so that asking whether a model is supported loads nothing.
+    parts.py    `Parts`: what a family says of a model, and functions that find modules and parameters
+    llama.py    Llama, Mistral, Qwen2, Qwen3, OLMo-2, OLMo-3, Gemma-2, Gemma-3
+    gpt2.py     GPT-2
+
+To add a model family: write a function from the loaded Hugging Face model to `Parts`, in a file here or beside a family with the
+same module names. It says where the layers, the value, output, gate, up and down projections, the embedding and the head are, and
+which norm stands before or after attention and MLP (`gpt2.py` is a short example). Add the architecture's name to `FAMILIES`
+below, and a tiny random model of it to `CLASSES` in `neuron_atlas_tests/adapters/subject_model/conftest.py`: the tests in
+`test_families.py` then check that the frozen model gives the model's own logits and that relevance is conserved. A new activation
+function also needs its factor in `activation_factor` (`core/attribution/linearisation/freeze.py`).
+
+This file holds names only, so that asking whether a model is supported loads nothing. Not here: sizes (`config.py`, from the
+model's own config), the linearised model (`core/attribution/linearisation`).
 """
 
 from __future__ import annotations

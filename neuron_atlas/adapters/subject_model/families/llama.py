@@ -80,7 +80,7 @@ def activation_name(name: object) -> Activation:
     if not isinstance(name, str) or name not in ACTIVATIONS:
         raise UnsupportedModel(
             f"activation function {name!r} has no linearisation; known: {', '.join(sorted(ACTIVATIONS))}. "
-            "Another needs its factor f(g)/g in core/attribution/record.py"
+            "Another needs its factor f(g)/g in `activation_factor` in core/attribution/linearisation/freeze.py"
         )
     return ACTIVATIONS[name]
 

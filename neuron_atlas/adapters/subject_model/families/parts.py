@@ -1,7 +1,7 @@
-"""What an adapter says of a model family: where in the Hugging Face module tree each part is.
+"""`Parts`: where in the Hugging Face module tree each part of a decoder is, and the small functions that find them.
 
-A family is a function from a loaded model to `Parts`. To support another decoder, write such a function, say which norm
-stands where, and add its architecture name to `families/__init__.py`; recording, folding and sweeping follow from it.
+A family is a function from a loaded model to `Parts`; recording, folding and direct effects follow from it. How to add one is in
+`families/__init__.py`.
 """
 
 from __future__ import annotations

@@ -39,10 +39,10 @@ def summarize(
     or out of range.
     """
     graphs = raw["graphs"].select("prompt_id", "prompt_set", "reason", "token_ids", "n_edges").collect()
-    strangers = sorted(set(graphs["prompt_set"].unique().to_list()) - {prompt_set})
-    if strangers:
+    others = sorted(set(graphs["prompt_set"].unique().to_list()) - {prompt_set})
+    if others:
         raise DamagedData(
-            f"expected graphs of prompt set {prompt_set!r} only, got {strangers}; aggregate each set apart"
+            f"expected graphs of prompt set {prompt_set!r} only, got {others} as well; aggregate each set separately"
         )
     traced = graphs.filter(pl.col("reason").is_null()).sort("prompt_id")
     tokens = _tokens(traced)
