@@ -1,19 +1,17 @@
 """Building an atlas: into `<path>.building`, checked, flushed, swapped in by one rename.
 
 A reader of the old file keeps it to the end; a killed build leaves `<path>.building` behind, which the next build removes. One
-build at a time: a lock file beside the atlas, which goes with the process that holds it. The same tables give the same
-content (`table_hashes`), so nothing in the file says when it was built.
+build at a time: a lock on a file beside the atlas, which the system drops with the process that holds it. The same tables give
+the same content (`table_hashes`), so nothing in the file says when it was built.
 
-Edges have no index: they lie in the order of their sources, and finding a neuron's edges among ten million takes some 20 to 50
-milliseconds by scanning; with an index it took no less, and the file was more than twice as large.
+The atlas' edges have no index: they lie in the order of their sources, and finding a neuron's edges among ten million takes some
+20 to 50 milliseconds by scanning; with an index it took no less, and the file was more than twice as large.
 """
 
 from __future__ import annotations
 
-import fcntl
 import shutil
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,25 +62,38 @@ def build_atlas(
     when another build of this path runs, `PermanentError` when the disk is full or fails. Whenever it raises, the old
     atlas stays as it was.
     """
+    from filelock import FileLock, Timeout  # only builders need it: readers start without
+
     path = Path(path)
     given = _named(tables)
     _refuse_bad_input(path, given, facts)
     make_folder(path.parent)
-    building = path.with_name(path.name + ".building")
-    with _only_build_of(path):
-        _remove(building)
-        try:
-            rows = _fill(building, given, facts, embedder)
-            open_read_only(building).close()
-            replace_durably(building, path)
-        except (OSError, duckdb.IOException, duckdb.FatalException, duckdb.OutOfMemoryException) as error:
-            raise PermanentError(
-                f"the atlas could not be written to {building}: {error}. The old atlas is untouched; "
-                "free disk space there and build again"
-            ) from error
-        finally:
-            _remove(building)
+    try:
+        with FileLock(path.with_name(f".{path.name}.lock"), blocking=False):
+            rows = _build_and_swap(path, given, facts, embedder)
+    except Timeout as error:
+        raise TransientError(f"another process is building {path}; wait for it and build again") from error
     return AtlasReport(path, rows, tuple(name for name in PUBLISHED if name not in given), path.stat().st_size)
+
+
+def _build_and_swap(
+    path: Path, given: Mapping[str, pl.LazyFrame], facts: Mapping[str, str], embedder: Embedder | None
+) -> dict[str, int]:
+    """Build beside `path` and rename the finished file to it; returns rows per table."""
+    building = path.with_name(path.name + ".building")
+    _remove(building)
+    try:
+        rows = _fill(building, given, facts, embedder)
+        open_read_only(building).close()
+        replace_durably(building, path)
+    except (OSError, duckdb.IOException, duckdb.FatalException, duckdb.OutOfMemoryException) as error:
+        raise PermanentError(
+            f"the atlas could not be written to {building}: {error}. The old atlas is untouched; "
+            "free disk space there and build again"
+        ) from error
+    finally:
+        _remove(building)
+    return rows
 
 
 def _named(tables: Tables) -> dict[str, pl.LazyFrame]:
@@ -196,17 +207,6 @@ def _write_metadata(
 
 def _count(connection: duckdb.DuckDBPyConnection, name: str) -> int:
     return int(connection.execute(f'SELECT count(*) FROM "{name}"').fetchall()[0][0])
-
-
-@contextmanager
-def _only_build_of(path: Path) -> Generator[None]:
-    """Hold the lock beside an atlas; raises `TransientError` when another process builds it."""
-    with path.with_name(f".{path.name}.lock").open("w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise TransientError(f"another process is building {path}; wait for it and build again") from error
-        yield
 
 
 def _remove(building: Path) -> None:

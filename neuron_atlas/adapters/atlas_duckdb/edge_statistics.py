@@ -1,5 +1,7 @@
 """Edge statistics out of any DuckDB file that has them, for clustering without Dagster.
 
+An edge here is a pair of neurons with sums over all prompts; the edges of one prompt's graph are in `graph_edges`.
+
 Three forms are known: an atlas, the working file of the table assets, and a file whose table `edges` has the columns src_layer,
 src_neuron, tgt_layer, tgt_neuron, count, weight_sum, weight_abs_sum and weight_sq_sum (the atlas' own view has them too).
 """

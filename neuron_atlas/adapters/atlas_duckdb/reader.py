@@ -20,6 +20,7 @@ from neuron_atlas.adapters.atlas_duckdb.neuron_card import NeuronCard
 from neuron_atlas.adapters.atlas_duckdb.neuron_facts import read_neuron_facts
 from neuron_atlas.adapters.atlas_duckdb.neuron_search import LayerSelection, search_neurons
 from neuron_atlas.adapters.atlas_duckdb.schema import Parameters, frame_of, open_read_only, statement
+from neuron_atlas.adapters.atlas_duckdb.summary import AtlasSummary
 from neuron_atlas.core.ports import Embedder
 from neuron_atlas.core.publication.filters.neuron_facts import NeuronFacts
 from neuron_atlas.core.records import NeuronId
@@ -123,7 +124,8 @@ class Atlas:
         )
 
     def edges(self, neuron: str | NeuronId, direction: Direction = "both", *, limit: int = 50) -> pl.DataFrame:
-        """The edges into (`upstream`) or out of (`downstream`) a neuron, those with most flow over all prompts first.
+        """The edges into (`upstream`) or out of (`downstream`) a neuron, those with most flow over all prompts first. Each is a
+        statistic over all prompts; the edges of one prompt's graph are the table `graph_edges`.
 
         Columns: direction, kind (neuron, embedding, logit), other (neuron id, or token text), layer, neuron (or token id), label,
         weight_mean, sign_agreement, n, n_prompts, frequency, flow_mean, flow_abs_mean. Raises as `neuron` does.
@@ -161,6 +163,17 @@ class Atlas:
     def analyses(self) -> pl.DataFrame:
         """The circuits of single prompts that were analysed, with their modules: by prompt, most relevant module first."""
         return self._rows(statement("queries/analyses"))
+
+    def summary(self) -> AtlasSummary:
+        """How much the atlas holds, how many labels it has and how they score, and what is worth a first question."""
+        cluster, neuron = (self._rows(statement(f"queries/summary_top_{name}")) for name in ("cluster", "neuron"))
+        return AtlasSummary(
+            counts=self._rows(statement("queries/summary_counts")),
+            labels=self._rows(statement("queries/summary_labels")),
+            scores=self._rows(statement("queries/summary_scores")),
+            top_cluster=None if cluster.is_empty() else str(cluster["label"][0]),
+            top_neuron=None if neuron.is_empty() else neuron.row(0),
+        )
 
     def known(self, *, corpus: str | None = None) -> NeuronFacts:
         """What filters and `NeuronView` need to know of the neurons, with quantiles over `corpus` (default: the largest)."""

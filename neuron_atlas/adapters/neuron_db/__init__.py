@@ -1,7 +1,6 @@
 """NeuronDB: descriptions of neurons in PostgreSQL, searchable by meaning and by words."""
 
 from neuron_atlas.adapters.neuron_db.database import NeuronDb, NeuronRecord, open_neuron_db
-from neuron_atlas.adapters.neuron_db.edit import LabelKey
 from neuron_atlas.adapters.neuron_db.label_search import search
 from neuron_atlas.adapters.neuron_db.label_sets import find_label_set, list_label_sets
 from neuron_atlas.adapters.neuron_db.load import load_label_set, load_labels
@@ -10,7 +9,6 @@ from neuron_atlas.adapters.neuron_db.schema import check_schema, migrate, schema
 from neuron_atlas.adapters.neuron_db.stored_records import LabelRecord, LabelSet, LoadReport, RecallReport
 
 __all__ = [
-    "LabelKey",
     "LabelRecord",
     "LabelSet",
     "LoadReport",

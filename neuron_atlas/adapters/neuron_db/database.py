@@ -12,7 +12,7 @@ import polars as pl
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
-from neuron_atlas.adapters.neuron_db.edit import Change, LabelKey, delete, query, write
+from neuron_atlas.adapters.neuron_db.edit import Change, delete, query, write
 from neuron_atlas.adapters.neuron_db.label_search import NEURONS, search
 from neuron_atlas.adapters.neuron_db.label_sets import find_label_set, list_label_sets
 from neuron_atlas.adapters.neuron_db.nearest import Scope
@@ -32,6 +32,7 @@ from neuron_atlas.adapters.postgres import (
 from neuron_atlas.adapters.sql import where
 from neuron_atlas.core.ports import Embedder
 from neuron_atlas.core.publication.filters.neuron_facts import NeuronFacts
+from neuron_atlas.core.publication.search.label_records import LabelKey
 from neuron_atlas.core.publication.search.search_query import ANY_LABEL, LabelConditions, Mode, SearchQuery
 from neuron_atlas.core.publication.search.search_result import SearchResult
 from neuron_atlas.core.records import NeuronId

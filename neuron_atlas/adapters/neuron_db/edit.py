@@ -29,14 +29,13 @@ from neuron_atlas.core.publication.search.bm25 import bm25_index, label_fields
 from neuron_atlas.core.publication.search.label_records import (
     LABEL_KEY,
     LABEL_RECORD,
+    LabelKey,
     numbered_records,
     text_to_embed,
     with_preferred,
 )
 from neuron_atlas.errors import BadInput
 
-LabelKey: TypeAlias = tuple[int, int, int, str, str]
-"""layer, neuron, polarity, side, labeler"""
 Change: TypeAlias = Literal["insert", "update", "upsert"]
 Held: TypeAlias = dict[LabelKey, LabelRecord]
 _TEXTS: dict[str, pl.DataType] = {

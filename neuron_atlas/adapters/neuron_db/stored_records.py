@@ -1,12 +1,12 @@
-"""What goes into NeuronDB and what comes out, beside questions and hits (`core/search/records.py`)."""
+"""What goes into a NeuronDB and what comes out: label sets, label records, reports of a load and of an index check. Search
+queries and results are in core/publication/search."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
 
+from neuron_atlas.core.publication.search.label_records import KeyedLabel
 from neuron_atlas.core.publication.search.search_result import RECALL_NEEDED
-from neuron_atlas.core.records import NeuronId
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +36,14 @@ class LabelSet:
 
 
 @dataclass(frozen=True, slots=True)
-class LabelRecord:
-    """One description as it is stored: what `labeler` says of one polarity of a neuron, on one side.
+class LabelRecord(KeyedLabel):
+    """One label record as it is stored: the label that `labeler` gave one polarity of a neuron, on one side (1 or -1; output or
+    input).
 
     `label` is None when the labeler gave none; `unlabeled_reason` says why. `score` is corrected for chance, `measured` is the
     metric itself with its 95 % interval. `is_preferred` is worked out by the database: what is given there counts for nothing.
     """
 
-    layer: int
-    neuron: int
-    polarity: Literal[1, -1]
-    side: Literal["output", "input"]
-    labeler: str
     label: str | None
     labeler_version: str = ""
     description: str | None = None
@@ -66,16 +62,6 @@ class LabelRecord:
     interpretability: str | None = None
     is_preferred: bool = True
 
-    @property
-    def id(self) -> NeuronId:
-        """The neuron."""
-        return NeuronId(self.layer, self.neuron)
-
-    @property
-    def key(self) -> tuple[int, int, int, str, str]:
-        """What identifies it in a label set."""
-        return self.layer, self.neuron, self.polarity, self.side, self.labeler
-
 
 @dataclass(frozen=True, slots=True)
 class LoadReport:
@@ -91,7 +77,7 @@ class LoadReport:
 
 @dataclass(frozen=True, slots=True)
 class RecallReport:
-    """The index against an exact scan: share of the true k nearest that it finds, over n questions."""
+    """The search index against an exact scan: share of the true k nearest that it finds, over n questions."""
 
     recall: float
     worst: float

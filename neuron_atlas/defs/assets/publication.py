@@ -1,7 +1,7 @@
 """PublishedContent: one file and one database to ask.
 
-What belongs here: putting everything together where people look. Atlas and database are built aside and become visible in
-one step, so whoever reads meanwhile keeps what was there.
+Both are built aside and become visible in one step, so whoever reads meanwhile keeps the former version. Not here: how they are
+built (adapters/atlas_duckdb, adapters/neuron_db).
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ def publication_assets() -> list[dg.AssetsDefinition]:
     )
     @stored_asset
     def analyses(context: dg.AssetExecutionContext, analyses_made: AnalysesResource, model: ModelResource) -> Frames:
-        """The circuits of single prompts that `neuron-atlas analyze` has found: modules, members, flows and what tests said.
+        """Circuits of single prompts that `neuron-atlas analyze` has found: their modules, members, flows and test results.
 
-        Nothing is traced here: analyses of this model that lie in the atlas's home become rows.
+        Nothing is traced here: the analyses of this model that are stored in the atlas's home folder become rows of tables.
         """
         from neuron_atlas.core.circuits.analysis.rows import analysis_tables
 
@@ -67,7 +67,7 @@ def publication_assets() -> list[dg.AssetsDefinition]:
         published: PublishedResource,
         **assets: Tables,
     ) -> PublishedContent:
-        """The atlas: one read-only DuckDB file with every table, one row per neuron, and search by words and by meaning.
+        """The atlas: one read-only DuckDB file with every table, a summary row per neuron, and search by words and by meaning.
 
         Open it with `neuron_atlas.open_atlas`, `neuron-atlas query`, or DuckDB itself.
         """
@@ -105,10 +105,10 @@ def publication_assets() -> list[dg.AssetsDefinition]:
         labeler: LabelerResource,
         published: PublishedResource,
     ) -> PublishedContent:
-        """The search database: every label, to be found by meaning and by words, filtered by layer, sign, score or cluster.
+        """The search database in Postgres: finds labels by meaning and by words, and filters by layer, sign, score or cluster.
 
-        One label set per model revision and labeler version, loaded in one transaction; the vector index is built after the
-        data, and the check `recall` compares it with an exact scan.
+        Each model revision and labeler version is one label set, loaded in one transaction. The vector index is built after the
+        data; the check `recall` compares it with an exact scan.
         """
         from neuron_atlas.adapters.neuron_db import load_labels
 

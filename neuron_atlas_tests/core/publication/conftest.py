@@ -18,9 +18,9 @@ from neuron_atlas.core.publication.filters.neuron_facts import (
     LABEL_COLUMNS,
     MODULE_COLUMNS,
     NeuronFacts,
-    Reading,
     no_quantiles,
 )
+from neuron_atlas.core.publication.filters.reading import Reading
 from neuron_atlas.core.tables import QUANTILE_LEVELS
 
 TOKENS = ("<s>", "the", " capital", " of", " the", " state", " containing", " Bend", " is", " Salem", ".")

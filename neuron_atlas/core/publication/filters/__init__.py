@@ -24,7 +24,7 @@ from neuron_atlas.core.publication.filters.filter_classes import (
     read_filter,
 )
 from neuron_atlas.core.publication.filters.selection import Selection, Size
-from neuron_atlas.core.publication.filters.text_form import TERMS, filter_of, words_of
+from neuron_atlas.core.publication.filters.text_form import TERMS, filter_of, text_of
 
 __all__ = [
     "EVERYTHING",
@@ -50,5 +50,9 @@ __all__ = [
     "parts_of",
     "read_filter",
     "select",
+    "text_of",
     "words_of",
 ]
+
+words_of = text_of
+"""The earlier name of `text_of`."""

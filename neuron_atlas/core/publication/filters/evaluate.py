@@ -34,7 +34,8 @@ from neuron_atlas.core.publication.top_k import top_k_instances
 from neuron_atlas.errors import BadInput, Incomplete
 
 if TYPE_CHECKING:
-    from neuron_atlas.core.publication.filters.neuron_facts import NeuronFacts, Reading
+    from neuron_atlas.core.publication.filters.neuron_facts import NeuronFacts
+    from neuron_atlas.core.publication.filters.reading import Reading
 
 
 def select(wanted: Filter, known: NeuronFacts, reading: Reading | None = None) -> Selection:

@@ -8,7 +8,7 @@
     [to:Salem contrast:Austin attribution:20]       the 20 instances that tell Salem from Austin most
     L3/N17 or L3/N18+ or L4/N2@5                    single neurons, polarities, instances
 
-`filter_of` reads it (and JSON, which begins with a brace), `words_of` writes it; `TERMS` names every term.
+`filter_of` reads it (and JSON, which begins with a brace), `text_of` writes it; `TERMS` names every term.
 """
 
 from __future__ import annotations
@@ -254,7 +254,7 @@ def _made(terms: list[tuple[str, str]]) -> Filter:
 
 
 # ----------------------------------------------------------------------------------------------------------------- writing
-def words_of(wanted: Filter) -> str:
+def text_of(wanted: Filter) -> str:
     """The filter as a person would type it; `filter_of` reads it as a filter that holds the same items."""
     match wanted:
         case And(filters=()):
@@ -262,7 +262,7 @@ def words_of(wanted: Filter) -> str:
         case Or(filters=()):
             return "none"
         case And(filters=(only,)) | Or(filters=(only,)):
-            return words_of(only)
+            return text_of(only)
         case And(filters=inner):
             return " ".join(_inside(part, Or) for part in inner)
         case Or() if (layers := _layer_list(wanted)) is not None:
@@ -280,7 +280,7 @@ def _inside(part: Filter, *bracketed: type[Filter]) -> str:
     """The words of a part of a filter, in brackets where it would fall apart without."""
     while isinstance(part, And | Or) and len(part.filters) == 1:
         part = part.filters[0]
-    text = words_of(part)
+    text = text_of(part)
     if _layer_list(part) is not None:
         return text
     return f"({text})" if isinstance(part, bracketed) and isinstance(part, And | Or) and part.filters else text

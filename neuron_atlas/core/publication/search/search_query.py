@@ -29,8 +29,9 @@ class LabelConditions:
 
     `layers` is a text such as `2..5` or `2,4..6` (`core/layer_ranges.py`), or a pair (first, last) of which either may be None;
     both ends are included. `keyword` is plain text, not a pattern, without regard to case, in the label, its description or a
-    token. `min_score` is the score corrected for chance; records without a score are left out then. `cluster` is a module path and includes the modules inside it: `3` includes `3.1`. `only_preferred` keeps the most
-    trusted labeler's record for each neuron, polarity and side; naming a `labeler` asks for that one's records, preferred or not.
+    token. `min_score` is the score corrected for chance; records without a score are left out then. `cluster` is a module path and
+    includes the modules inside it: `3` includes `3.1`. `only_preferred` keeps the most trusted labeler's record for each neuron,
+    polarity and side; naming a `labeler` asks for that one's records, preferred or not.
     """
 
     layers: str | LayerRange | LayerRanges | None = None

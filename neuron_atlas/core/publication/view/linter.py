@@ -1,4 +1,4 @@
-"""The linter: what the neurons that stand out in a text have in common, by module and by meaning.
+"""The linter: groups among the neurons that fire strongest in a text, by module and by meaning.
 
 By module: neurons of one cluster of the atlas, named as it is there. By meaning: neurons whose labels are near each other; average
 linkage on the cosine distance of their vectors, cut at `FAR`, groups of at least `LEAST` neurons. A group is named by its
@@ -75,22 +75,16 @@ def _by_meaning(rows: pl.DataFrame, known: NeuronFacts, least: int, far: float) 
 
 
 def average_linkage(distances: Array, *, far: float) -> list[NDArray[np.int64]]:
-    """Groups of 0..n-1 by average linkage: the two nearest groups join until the nearest are `far` apart or more; ties go to the
-    lower numbers. `distances` [n, n] is symmetric. Members in order, groups by their first member."""
-    apart = distances.astype(np.float64)
-    np.fill_diagonal(apart, np.inf)  # as are the rows of groups that have joined another
-    groups = [[member] for member in range(len(apart))]
-    while True:
-        one, other = sorted(divmod(int(np.round(apart, 9).argmin()), len(apart)))
-        if not apart[one, other] < far:
-            return [np.array(sorted(group), np.int64) for group in groups if group]
-        sizes = len(groups[one]), len(groups[other])
-        joined = (apart[one] * sizes[0] + apart[other] * sizes[1]) / sum(sizes)
-        joined[[one, other]] = np.inf
-        apart[one], apart[:, one] = joined, joined
-        apart[other], apart[:, other] = np.inf, np.inf
-        groups[one] += groups[other]
-        groups[other] = []
+    """Groups of 0..n-1 by average linkage: the two nearest groups join until the nearest are `far` apart or more. `distances`
+    [n, n] is symmetric; the same distances give the same groups. Members in order, groups by their first member."""
+    from scipy.cluster.hierarchy import fcluster, linkage
+
+    if len(distances) < 2:
+        return [np.arange(len(distances))]
+    pairs = np.round(distances.astype(np.float64)[np.triu_indices(len(distances), 1)], 9)
+    group = fcluster(linkage(np.maximum(pairs, 0), "average"), np.nextafter(far, 0), "distance")
+    _, first = np.unique(group, return_index=True)
+    return [np.flatnonzero(group == group[member]) for member in np.sort(first)]
 
 
 def _finding(

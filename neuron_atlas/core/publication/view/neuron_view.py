@@ -25,7 +25,8 @@ import polars as pl
 from neuron_atlas.core.ports import Array
 from neuron_atlas.core.publication.filters import EVERYTHING, Attribution, Filter, Selection, parts_of, select
 from neuron_atlas.core.publication.filters.filter_classes import Goal
-from neuron_atlas.core.publication.filters.neuron_facts import NeuronFacts, Reading
+from neuron_atlas.core.publication.filters.neuron_facts import NeuronFacts
+from neuron_atlas.core.publication.filters.reading import Reading
 from neuron_atlas.core.publication.view import view_tables as listing
 from neuron_atlas.core.publication.view.linter import FAR, LEAST, MOST, Finding, lint
 from neuron_atlas.core.publication.view.saved_view import VERSION, SavedTurn, SavedView, read_saved, saved_steering
@@ -65,7 +66,7 @@ class NeuronView:
                 "open the atlas of this model, or load the model of that atlas"
             )
         self.model = model
-        self.known = known or NeuronFacts.nothing(
+        self.known = known or NeuronFacts.empty(
             model_revision=spec.revision, n_layers=spec.n_layers, n_neurons=spec.n_neurons
         )
         self.filter = filter

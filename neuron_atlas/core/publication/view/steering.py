@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuron_atlas.core.publication.filters import Filter, Selection
-from neuron_atlas.core.publication.filters.neuron_facts import NeuronFacts, Reading
+from neuron_atlas.core.publication.filters.neuron_facts import NeuronFacts
+from neuron_atlas.core.publication.filters.reading import Reading
 from neuron_atlas.core.records import Edit
 from neuron_atlas.errors import BadInput
 

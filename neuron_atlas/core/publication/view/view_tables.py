@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from neuron_atlas.core.ports import Array
 from neuron_atlas.core.publication.filters import Filter, Selection, found_by
-from neuron_atlas.core.publication.filters.neuron_facts import NeuronFacts, Reading
+from neuron_atlas.core.publication.filters.neuron_facts import NeuronFacts
+from neuron_atlas.core.publication.filters.reading import Reading
 from neuron_atlas.core.publication.top_k import top_k_instances
 
 Order: TypeAlias = Literal["normalised", "activation", "relevance"]

@@ -317,8 +317,8 @@ def test_layers_are_written_as_everywhere(text, ranges, again) -> None:
     layers = tuple(f.Layers(first=first, last=last) for first, last in ranges)
     wanted = f.filter_of(text)
     assert wanted == (layers[0] if len(layers) == 1 else f.Or(filters=layers))
-    assert f.words_of(wanted) == again
-    assert f.words_of(~wanted & f.Polarity(polarity=1)) == f"not {again} polarity:+"
+    assert f.text_of(wanted) == again
+    assert f.text_of(~wanted & f.Polarity(polarity=1)) == f"not {again} polarity:+"
     assert f.filter_of(f"not {again} polarity:+") == ~wanted & f.Polarity(polarity=1)
 
 

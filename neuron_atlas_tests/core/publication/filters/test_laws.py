@@ -78,9 +78,9 @@ def test_the_laws_of_sets_hold(known, reading, a, b, c) -> None:
 def test_json_and_words_bring_back_the_same_filter(known, reading, wanted) -> None:
     """Reference defect: without a tag the kind of a filter was guessed from its fields."""
     assert f.read_filter(wanted.to_json()) == wanted
-    typed = f.words_of(wanted)
+    typed = f.text_of(wanted)
     again = f.filter_of(typed)
-    assert f.words_of(again) == typed
+    assert f.text_of(again) == typed
     assert f.select(again, known, reading).equals(f.select(wanted, known, reading))
 
 

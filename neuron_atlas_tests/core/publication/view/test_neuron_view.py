@@ -13,10 +13,10 @@ from neuron_atlas.core.publication import filters as f
 from neuron_atlas.core.publication.filters.neuron_facts import (
     LABEL_COLUMNS,
     MODULE_COLUMNS,
-    EmbeddedLabels,
     NeuronFacts,
     no_quantiles,
 )
+from neuron_atlas.core.publication.search.label_records import text_to_embed
 from neuron_atlas.core.publication.view import NeuronView
 from neuron_atlas.core.publication.view.linter import average_linkage
 from neuron_atlas.core.records import Edit, Turn
@@ -323,7 +323,7 @@ def test_reference_another_models_knowledge_or_view_is_refused(view, model, know
     with pytest.raises(BadInput, match="no saved view can be read"):
         NeuronView.load(tmp_path / "nowhere.json", model)
     with pytest.raises(BadInput, match="open the atlas of this model"):
-        NeuronView(model, NeuronFacts.nothing(model_revision="other", n_layers=2, n_neurons=2))
+        NeuronView(model, NeuronFacts.empty(model_revision="other", n_layers=2, n_neurons=2))
 
 
 def test_a_view_of_a_model_of_which_nothing_is_known(model) -> None:
@@ -370,6 +370,22 @@ class ByFirstWord:
     def embed(self, texts) -> np.ndarray:
         self.embedded += len(texts)
         return np.eye(4, dtype=np.float32)[[["counts", "long", "says", "x"].index(t.split()[0]) for t in texts]]
+
+
+class EmbeddedLabels:
+    """A `LabelSimilarity` that embeds every label once, when its vector is first needed."""
+
+    def __init__(self, embedder: ByFirstWord) -> None:
+        self._embedder, self._vectors = embedder, {}
+
+    def similarities(self, question: str, labels: pl.Series) -> np.ndarray:
+        return self.vectors(labels.to_list()) @ self._embedder.embed([question])[0]
+
+    def vectors(self, labels) -> np.ndarray:
+        fresh = [label for label in dict.fromkeys(labels) if label not in self._vectors]
+        if fresh:
+            self._vectors |= zip(fresh, self._embedder.embed([text_to_embed(label) for label in fresh]), strict=True)
+        return np.stack([self._vectors[label] for label in labels])
 
 
 def test_the_linter_groups_by_module_and_meaning_and_names_both(model, known) -> None:
