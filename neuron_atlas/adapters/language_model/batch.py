@@ -15,7 +15,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import TypeVar, Unpack
 
 import openai
 from openai.types import Batch
@@ -34,9 +34,9 @@ from neuron_atlas.adapters.language_model.answers import (
 from neuron_atlas.adapters.language_model.cooldown import Cooldown, read_duration
 from neuron_atlas.adapters.language_model.dialect import Dialect
 from neuron_atlas.adapters.language_model.ledger import Answer, Ledger
-from neuron_atlas.adapters.language_model.ledger_client import LedgerClient
+from neuron_atlas.adapters.language_model.ledger_client import ClientOptions, LedgerClient
 from neuron_atlas.adapters.language_model.redaction import redacted
-from neuron_atlas.adapters.language_model.server import Prices, RetryPolicy, Server, guessed_tokens
+from neuron_atlas.adapters.language_model.server import Server, guessed_tokens
 from neuron_atlas.core.hashing import content_hash
 from neuron_atlas.core.llm_requests import LlmRequest, NoReply, Reply
 from neuron_atlas.errors import BadInput, Unreachable
@@ -65,27 +65,17 @@ class _Line(BaseModel):
 
 
 class OpenAIBatchModel(LedgerClient):
-    """Fulfils `LanguageModel`. The arguments are those of `LedgerClient`; `pause` waits so many seconds."""
+    """Fulfils `LanguageModel`. `options` as for `LedgerClient`; `pause` waits so many seconds."""
 
     def __init__(
         self,
         server: Server,
         ledger: Ledger,
         *,
-        retry_policy: RetryPolicy | None = None,
-        prices: Prices | None = None,
-        limit_usd: float | None = None,
-        retry_unanswered: bool = False,
         pause: Callable[[float], None] = time.sleep,
+        **options: Unpack[ClientOptions],
     ) -> None:
-        super().__init__(
-            server,
-            ledger,
-            retry_policy=retry_policy,
-            prices=prices,
-            limit_usd=limit_usd,
-            retry_unanswered=retry_unanswered,
-        )
+        super().__init__(server, ledger, **options)
         self._pause = pause
         self._cooldown = Cooldown(self.retry_policy)
         self._last_end = "was not sent"

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import TypedDict, Unpack
 
 from neuron_atlas.adapters.language_model.ledger import Answer, Ledger, Spending
 from neuron_atlas.adapters.language_model.server import Prices, RetryPolicy, Server
 from neuron_atlas.core.llm_requests import LlmRequest, NoReply, Reply
+
+
+class ClientOptions(TypedDict, total=False):
+    """How a client retries, what it may spend and what it asks again; see `LedgerClient`."""
+
+    retry_policy: RetryPolicy | None
+    prices: Prices | None
+    limit_usd: float | None
+    retry_unanswered: bool
 
 
 class LedgerClient:
@@ -21,18 +31,14 @@ class LedgerClient:
         self,
         server: Server,
         ledger: Ledger,
-        *,
-        retry_policy: RetryPolicy | None = None,
-        prices: Prices | None = None,
-        limit_usd: float | None = None,
-        retry_unanswered: bool = False,
+        **options: Unpack[ClientOptions],
     ) -> None:
         self.server = server
         self.ledger = ledger
-        self.retry_policy = retry_policy or RetryPolicy()
-        self.prices = prices
-        self.limit_usd = limit_usd
-        self.retry_unanswered = retry_unanswered
+        self.retry_policy = options.get("retry_policy") or RetryPolicy()
+        self.prices = options.get("prices")
+        self.limit_usd = options.get("limit_usd")
+        self.retry_unanswered = options.get("retry_unanswered", False)
         self.spending = Spending()
 
     @property

@@ -14,7 +14,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Protocol, cast
+from typing import Protocol, Unpack, cast
 
 import openai
 from openai.types.chat import ChatCompletion
@@ -31,9 +31,9 @@ from neuron_atlas.adapters.language_model.answers import (
 from neuron_atlas.adapters.language_model.cooldown import Cooldown
 from neuron_atlas.adapters.language_model.dialect import Dialect
 from neuron_atlas.adapters.language_model.ledger import Answer, Ledger
-from neuron_atlas.adapters.language_model.ledger_client import LedgerClient
+from neuron_atlas.adapters.language_model.ledger_client import ClientOptions, LedgerClient
 from neuron_atlas.adapters.language_model.redaction import redacted
-from neuron_atlas.adapters.language_model.server import Prices, RetryPolicy, Server, guessed_tokens
+from neuron_atlas.adapters.language_model.server import Server, guessed_tokens
 from neuron_atlas.core.llm_requests import LlmRequest, NoReply, Reply
 
 Outcome = Reply | NoReply
@@ -41,7 +41,7 @@ _OPENAI_DIALECT, _OTHER_DIALECT = Dialect(), Dialect(limit="max_tokens")
 
 
 class OpenAIModel(LedgerClient):
-    """Fulfils `LanguageModel`. At most `concurrency` requests are under way; the other arguments are those of `LedgerClient`."""
+    """Fulfils `LanguageModel`. At most `concurrency` requests are under way; `options` as for `LedgerClient`."""
 
     def __init__(
         self,
@@ -49,19 +49,9 @@ class OpenAIModel(LedgerClient):
         ledger: Ledger,
         *,
         concurrency: int = 16,
-        retry_policy: RetryPolicy | None = None,
-        prices: Prices | None = None,
-        limit_usd: float | None = None,
-        retry_unanswered: bool = False,
+        **options: Unpack[ClientOptions],
     ) -> None:
-        super().__init__(
-            server,
-            ledger,
-            retry_policy=retry_policy,
-            prices=prices,
-            limit_usd=limit_usd,
-            retry_unanswered=retry_unanswered,
-        )
+        super().__init__(server, ledger, **options)
         self.concurrency = concurrency
         self.dialect = _OPENAI_DIALECT if server.base_url is None else _OTHER_DIALECT
 

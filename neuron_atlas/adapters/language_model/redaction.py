@@ -1,4 +1,4 @@
-"""A secret that must appear nowhere: not in a log line, not in a message that a server echoes back.
+"""Keeps a secret, such as the API key, out of log lines and out of messages that a server echoes back.
 
 Log records are rewritten where they are made, so it does not matter which library logs, at which level, to which handler.
 """

@@ -95,7 +95,7 @@ def report(settings: Settings, *, as_json: bool) -> None:
     print_frame(scores, title="Scores (corrected: 0 as another neuron's label, 1 perfect)", empty="not measured yet")
     if is_scored:
         out.print()
-        print_frame(trust.drop("bin"), title="Stated confidence and measured score (gap above 0: too sure of itself)")
+        print_frame(trust.drop("bin"), title="Stated confidence and measured score (gap above 0: overconfident)")
 
 
 def neighbours(data: LabelData, layers: list[int], *, as_json: bool) -> None:

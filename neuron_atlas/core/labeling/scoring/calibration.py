@@ -1,4 +1,4 @@
-"""Is a labeler as good as it says? Its stated confidence against the measured score."""
+"""Calibration of a labeler: its stated confidence against the measured score of its labels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def calibration(labels: Tables, scores: pl.LazyFrame) -> pl.DataFrame:
     """Per labeler, side, metric and fifth of the confidence scale: n labels, mean confidence and mean corrected score.
 
     `labels` holds `output_labels` and `input_labels`; `scores` is `label_scores`. A well calibrated labeler has equal means;
-    `gap` is confidence minus corrected, above 0 where it is too sure of itself. Labels without a score do not count.
+    `gap` is confidence minus corrected, above 0 where it is overconfident. Labels without a score do not count.
     """
     key = ("layer", "neuron", "polarity", "labeler")
     sides = [table.select(*key, "confidence", "side") for table in with_side(labels)]
