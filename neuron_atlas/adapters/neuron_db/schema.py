@@ -49,7 +49,7 @@ def check_schema(connection: Connection) -> None:
         raise Incomplete("this database has no NeuronDB yet; run: neuron-atlas build-db")
     if found < known:
         raise Incomplete(
-            f"this NeuronDB has schema {found}, this release needs {known}; bring it forward: neuron-atlas build-db"
+            f"this NeuronDB has schema {found}, this release needs {known}; update it with: neuron-atlas build-db"
         )
 
 

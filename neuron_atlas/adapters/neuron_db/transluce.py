@@ -189,7 +189,7 @@ def read_fetched(folder: Path, fetched: Fetched) -> ConvertedSource:
     """The contents of a fetched source, one for each model and label version. Raises `Incomplete` when it is not whole."""
     missing = [table for table in _COLUMNS if table not in fetched.whole]
     if missing:
-        raise Incomplete(f"{', '.join(missing)} of the source are not fetched yet; import again to go on")
+        raise Incomplete(f"{', '.join(missing)} of the source are not copied yet; import again to continue")
     tables = {table: _frame(folder, table, fetched) for table in _COLUMNS}
     neurons = (
         tables["neurons"]

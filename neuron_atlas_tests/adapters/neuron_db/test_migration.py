@@ -41,7 +41,7 @@ def old(database: Server) -> Server:
 
 
 def test_an_older_database_is_refused_with_the_command_that_brings_it_forward(old: Server) -> None:
-    with pytest.raises(Incomplete, match=r"schema 1, this release needs 2; bring it forward: neuron-atlas build-db"):
+    with pytest.raises(Incomplete, match=r"schema 1, this release needs 2; update it with: neuron-atlas build-db"):
         open_neuron_db(old)
 
 

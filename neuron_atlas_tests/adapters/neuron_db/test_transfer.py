@@ -190,7 +190,7 @@ def test_an_interrupted_fetch_goes_on_after_its_last_page(
     monkeypatch.setattr(transluce_module, "_page", failing)
     with pytest.raises(KeyboardInterrupt):
         fetch(foreign, tmp_path / "cut", page=2)
-    with pytest.raises(Incomplete, match="are not fetched yet; import again to go on"):
+    with pytest.raises(Incomplete, match="are not copied yet; import again to continue"):
         read_fetched(tmp_path / "cut", Fetched.model_validate_json((tmp_path / "cut" / "fetched.json").read_bytes()))
     before, asked[:] = list(asked), []
     asked.extend([("", "")] * 10)  # beyond the fifth, nothing fails any more

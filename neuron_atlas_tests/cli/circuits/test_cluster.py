@@ -71,7 +71,7 @@ def test_people_get_a_table(file: Path) -> None:
         (("--duckdb", "edges.duckdb", "--graph", "g.json"), "give one of them"),
         (("--graph", "g.json", "--hubs", "drop"), "--hubs does not apply to --graph"),
         (("--trials", "3"), "--trials does not apply to the stage"),
-        (("--duckdb", "edges.duckdb", "--method", "leiden", "--signs", "layers"), "knows no layers"),
+        (("--duckdb", "edges.duckdb", "--method", "leiden", "--signs", "layers"), "does not support signs"),
         (("--duckdb", "text.txt"), "cannot be read"),
     ],
 )

@@ -93,7 +93,7 @@ def _within(first: int | None, last: int | None, count: int) -> Mask:
 def _needed(reading: Reading | None, kind: str) -> Reading:
     if reading is None:
         raise BadInput(
-            f"a filter of kind {kind!r} speaks of a text, and there is none yet; give the model something to read"
+            f"a filter of kind {kind!r} needs a text, and there is none yet; give the model something to read"
         )
     return reading
 
@@ -145,7 +145,7 @@ def _nearest(rows: pl.DataFrame, wanted: Description, question: str, known: Neur
     similarity, and at most `top_k`."""
     if known.meaning is None:
         raise Incomplete(
-            "comparing meanings needs an embedder, and none is at hand; open the atlas with one, or filter by keyword"
+            "comparing meanings needs an embedder, and none is loaded; open the atlas with one, or filter by keyword"
         )
     near = rows.with_columns(
         similarity=pl.Series(known.meaning.similarities(question, rows["label"]), dtype=pl.Float32)

@@ -169,5 +169,5 @@ def test_what_leiden_cannot_do_is_refused(wired, two_cliques):
     with pytest.raises(BadInput, match="above 0"):
         _found(wired(two_cliques), method="leiden", resolution=0.0)
     layered = flow_graph(neuron_edges(wired([*two_cliques, ("L0/N0", "L1/N1", -1.0)])), signs="layers")
-    with pytest.raises(BadInput, match="knows no layers"):
+    with pytest.raises(BadInput, match="does not support signs"):
         find_modules(layered, seed=0, trials=1, method="leiden")

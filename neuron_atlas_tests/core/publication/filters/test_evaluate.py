@@ -239,7 +239,7 @@ def test_reference_a_larger_request_after_a_smaller_one_gets_more(known, reading
 
 def test_filters_of_a_text_are_refused_without_one(known) -> None:
     for wanted in (f.Tokens(first=0), f.Quantile(level=0.1), f.Attribution()):
-        with pytest.raises(BadInput, match="speaks of a text"):
+        with pytest.raises(BadInput, match="needs a text"):
             f.select(wanted, known)
 
 
