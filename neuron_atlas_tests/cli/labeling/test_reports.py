@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 
 import pytest
+from click.testing import CliRunner
 
 from neuron_atlas.cli.labeling import reports
 from neuron_atlas.cli.labeling.label import _plan, label
@@ -70,6 +71,30 @@ def test_the_rules_follow_no_injection(data: LabelData, capsys: pytest.CaptureFi
     reports.prompt_injection(data, [1], as_json=True)
     found = json.loads(capsys.readouterr().out)
     assert (found["hijacked"], found["n"] > 0) == (0, True)
+
+
+@pytest.mark.parametrize("option", ["--prompt-injection", "--canaries"])
+def test_the_option_has_its_earlier_name_too(
+    data: LabelData, settings: Settings, option: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[int]] = []
+    monkeypatch.setenv("NEURON_ATLAS_HOME", str(settings.root))
+    monkeypatch.setattr(LabelData, "open", lambda _settings: data)
+    monkeypatch.setattr(reports, "prompt_injection", lambda _data, layers, *, as_json: asked.append(layers))
+    result = CliRunner().invoke(label, [option, "--layer", "1"])
+    assert (result.exit_code, asked) == (0, [[1]]), result.output
+    assert "--canaries" not in CliRunner().invoke(label, ["--help"]).output
+
+
+def test_coverage_says_what_was_not_answered(
+    settings: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, data: LabelData
+) -> None:
+    """Scripts read the key `dead`; people read `unanswered`."""
+    monkeypatch.setattr("neuron_atlas.definitions.stored_tables", lambda *_names, settings: data.stored)
+    reports.report(settings, as_json=True)
+    assert json.loads(capsys.readouterr().out)["coverage"][0]["dead"] == 0
+    reports.report(settings, as_json=False)
+    assert "unanswered" in capsys.readouterr().out
 
 
 def test_the_plan_follows_the_passes() -> None:
