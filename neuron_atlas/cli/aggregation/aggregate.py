@@ -74,7 +74,9 @@ def aggregate(
     """
     if folder is None:
         if output or work or max_graphs or resume or fresh:
-            raise BadInput("--export-duckdb, --checkpoint-dir, --max-graphs, --resume and --fresh need a FOLDER: neuron-atlas aggregate FOLDER")
+            raise BadInput(
+                "--export-duckdb, --checkpoint-dir, --max-graphs, --resume and --fresh need a FOLDER: neuron-atlas aggregate FOLDER"
+            )
         run_stage(["aggregation"], partition=chosen_partitions(partition, layers), force=force, as_json=as_json)
         return
     if partition or layers or force or (resume and fresh):

@@ -137,9 +137,7 @@ def analyze(
             slug,
         ]
         if raw or any(one is not None for one in unused):
-            raise BadInput(
-                "the file of a study sets how its prompts are traced and analyzed; leave those options out"
-            )
+            raise BadInput("the file of a study sets how its prompts are traced and analyzed; leave those options out")
         _study(run, config, output, random_sets=random_sets, fresh=fresh)
     elif graph_file is not None:
         if raw or answer_prefix or target_tokens or contrastive or tau is not None or k is not None:
