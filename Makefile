@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: atlas test check dev format clean help
+.PHONY: atlas test check docs dev format clean help
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -29,6 +29,14 @@ check: $(VENV)/.installed ## Lint, formatting, types, import contracts, definiti
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 	$(BIN)/dagster definitions validate -m neuron_atlas.definitions
+
+$(VENV)/.installed-docs: $(VENV)/.installed constraints-docs.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -c constraints-docs.txt -e '.[docs]'
+	touch $@
+
+docs: $(VENV)/.installed-docs ## Renew the reference pages, build the docs site into site/
+	$(BIN)/python docs/generate_reference.py
+	$(BIN)/python docs/build_site.py
 
 dev: $(VENV)/.installed ## Open the Dagster UI on http://localhost:3000
 	$(BIN)/neuron-atlas dev
