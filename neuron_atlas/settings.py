@@ -191,6 +191,11 @@ class Settings(BaseSettings):
         return self.home.expanduser().absolute()
 
 
+def setting_description(name: str) -> str:
+    """The one-line description of a setting, for the Dagster resource that it configures."""
+    return Settings.model_fields[name].description or ""
+
+
 def load_settings() -> Settings:
     """Read the environment; raises `BadInput` naming the variable and what was expected."""
     try:

@@ -1,7 +1,8 @@
-"""Writing files so that a reader sees the old version or the new one, never a part.
+"""Writing files so that a reader sees the old version or the new one, never a part of one.
 
-Everything that publishes goes through here: write beside, flush to the disk, rename, flush the folder. A failed flush
-aborts the publish; it is never retried and called good.
+Everything that publishes a file goes through here: write it under another name, flush it to the disk, rename it, flush the folder.
+A failed flush aborts the publication: after a failed fsync the kernel may report the next one as successful though the data is
+lost, so it is not retried.
 """
 
 from __future__ import annotations
@@ -23,16 +24,16 @@ if TYPE_CHECKING:
 
 ROW_GROUP = 1 << 20
 SMALL_ROWS = 10_000
-"""Below that, trying costs more time than it saves bytes."""
+"""With fewer rows, comparing encodings costs more time than it saves in bytes."""
 SAMPLE_ROWS = 1 << 16
-"""Rows from the middle of a table on which the ways of storing a column are compared."""
+"""Rows from the middle of a table on which the encodings of a column are compared."""
 ZSTD_LEVEL = 6
 DICTIONARY = "DICTIONARY"
-"""The way of storing a column that Parquet takes by default."""
+"""The encoding that Parquet uses by default."""
 
 
 def make_folder(folder: Path) -> Path:
-    """Create a folder and its parents; raises `UserError` where that is not allowed."""
+    """Create a folder and its parents; raises `UserError` where that is not possible or the folder is not writable."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -69,7 +70,7 @@ def replace_durably(source: Path, target: Path) -> None:
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
-    """Replace a file's content in one step."""
+    """Replace a file's content in one step; readers see the old content or the new."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
@@ -80,9 +81,9 @@ def write_atomically(path: Path, content: bytes | str) -> None:
 
 @contextmanager
 def staged_folder(target: Path) -> Generator[Path]:
-    """A folder to fill, renamed to `target` when the block ends well and removed when it does not.
+    """A folder to fill, renamed to `target` when the block succeeds and removed when it fails.
 
-    `target` must not exist yet or be a leftover, which is then replaced.
+    If `target` exists, it is replaced.
     """
     staging = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
     make_folder(staging)
@@ -105,11 +106,11 @@ def file_sha256(path: Path) -> str:
 
 
 def write_parquet(frame: pl.DataFrame, path: Path) -> None:
-    """Write a frame as Parquet (zstd), every column of numbers the smallest of three ways, tried on a sample of its rows.
+    """Write a frame as Parquet (zstd), each column of numbers in the smallest of three encodings, tried on a sample of its rows.
 
-    Values that repeat go through a dictionary, or stand plainly where zstd finds the repetition itself; those that hardly do
+    Values that repeat are encoded by a dictionary, or plainly where zstd finds the repetition itself; values that rarely repeat
     (weights, sums) are split into streams of their first, second ... bytes, since signs and exponents compress and the rest
-    does not. Any reader of Parquet reads all three. Small frames always take the dictionary.
+    does not. Any reader of Parquet reads all three. Small frames always use the dictionary.
     """
     sample = frame.slice(max(0, (frame.height - SAMPLE_ROWS) // 2), SAMPLE_ROWS)
     worth_it = frame.height >= SMALL_ROWS
@@ -118,17 +119,17 @@ def write_parquet(frame: pl.DataFrame, path: Path) -> None:
 
 
 def _smallest(sample: pl.DataFrame, column: str) -> str:
-    """The way that takes the fewest bytes for one column of a sample."""
+    """The encoding that takes the fewest bytes for one column of a sample."""
     sizes: dict[str, int] = {}
-    for way in (DICTIONARY, "PLAIN", "BYTE_STREAM_SPLIT"):
+    for encoding in (DICTIONARY, "PLAIN", "BYTE_STREAM_SPLIT"):
         with io.BytesIO() as stream:
-            _write(sample.select(column), stream, {column: way})
-            sizes[way] = stream.tell()
+            _write(sample.select(column), stream, {column: encoding})
+            sizes[encoding] = stream.tell()
     return min(sizes, key=sizes.__getitem__)
 
 
-def _write(frame: pl.DataFrame, where: Path | io.BytesIO, ways: Mapping[str, str]) -> None:
-    """By pyarrow: polars itself cannot be told how to store a column."""
+def _write(frame: pl.DataFrame, where: Path | io.BytesIO, encodings: Mapping[str, str]) -> None:
+    """Written by pyarrow, because polars offers no choice of encoding. `encodings`: column name to Parquet encoding."""
     frame.write_parquet(
         where,
         use_pyarrow=True,
@@ -136,7 +137,7 @@ def _write(frame: pl.DataFrame, where: Path | io.BytesIO, ways: Mapping[str, str
         compression_level=ZSTD_LEVEL,
         row_group_size=ROW_GROUP,
         pyarrow_options={
-            "use_dictionary": [name for name, way in ways.items() if way == DICTIONARY],
-            "column_encoding": {name: way for name, way in ways.items() if way != DICTIONARY},
+            "use_dictionary": [name for name, encoding in encodings.items() if encoding == DICTIONARY],
+            "column_encoding": {name: encoding for name, encoding in encodings.items() if encoding != DICTIONARY},
         },
     )

@@ -1,7 +1,7 @@
-"""One fingerprint for a table's content, whatever holds it.
+"""Content hashes: of tables, whatever stores them, and of JSON values.
 
 The same rows give the same sha256 from Parquet, DuckDB and Postgres: values are hashed column by column in a canonical
-form, so chunking, compression, file metadata and what lies under a null do not matter.
+form, so chunking, compression, file metadata and the bytes under a missing value make no difference.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 TEXTS_AT_ONCE = 100_000
-"""Texts joined at a time; how many changes nothing but memory."""
+"""Texts joined at a time; it affects memory alone, not the hash."""
 
 
 def frame_hash(frame: pl.DataFrame) -> str:
@@ -41,7 +41,7 @@ def frames_hash(frames: Mapping[str, pl.DataFrame]) -> str:
 
 def _update(digest: _Hash, values: pl.Series) -> None:
     missing = values.null_count()
-    digest.update(f"{missing} missing\n".encode())  # or a mask of what is missing could be read as values
+    digest.update(f"{missing} missing\n".encode())  # without it, a mask of missing values could hash like values
     if missing:
         digest.update(np.packbits(values.is_null().to_numpy()).tobytes())
         values = values.drop_nulls()
@@ -57,7 +57,7 @@ def _update(digest: _Hash, values: pl.Series) -> None:
         digest.update(np.packbits(values.to_numpy()).tobytes())
     else:
         if values.dtype.is_float():
-            values = values.fill_nan(float("nan"))  # one NaN: stores do not keep its sign
+            values = values.fill_nan(float("nan"))  # one NaN for all: stores do not keep its sign
         digest.update(values.to_numpy().tobytes())
 
 

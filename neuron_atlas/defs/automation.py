@@ -1,4 +1,4 @@
-"""What may run without being asked: all of it is off until someone turns it on in the UI.
+"""Sensors and the schedule: what may run by itself. All of it is off until someone turns it on in the UI.
 
 - `automation`: cheap assets that follow from others (`graph_stats`, `edge_stats`, `clusters`, `atlas`) carry the condition
   "eager" and are rerun when what they read has changed.
@@ -6,7 +6,7 @@
   definitions do not know (partitions are read when definitions load).
 - `weekly_refresh`: statistics, clusters and the published atlas, on Mondays at 6.
 
-Labels and label scores are never started by themselves: they may cost money. Launch a backfill for them.
+Nothing here starts labels or label scores: they may cost money. Launch a backfill for them.
 """
 
 from __future__ import annotations
@@ -37,10 +37,12 @@ def build_automation(partitions: Partitions) -> dg.Definitions:
     trace = dg.define_asset_job(
         "trace_prompt_set",
         selection=["raw_graphs", "graph_stats"],
-        description="Graphs of one prompt set and their sums.",
+        description="Traces one prompt set and sums its graphs.",
     )
     refresh = dg.define_asset_job(
-        "refresh", selection=list(REFRESHED), description="Everything over all prompt sets, up to the published atlas."
+        "refresh",
+        selection=list(REFRESHED),
+        description="Remakes what is made from all prompt sets, up to the published atlas.",
     )
     return dg.Definitions(
         jobs=[trace, refresh],
@@ -50,14 +52,14 @@ def build_automation(partitions: Partitions) -> dg.Definitions:
                 job=refresh,
                 cron_schedule="0 6 * * 1",
                 execution_timezone="UTC",
-                description="Statistics, clusters and the published atlas, on Mondays at 6.",
+                description="Remakes statistics, clusters and the published atlas, on Mondays at 6:00 UTC.",
             )
         ],
         sensors=[
             dg.AutomationConditionSensorDefinition(
                 "automation",
                 target=dg.AssetSelection.assets("graph_stats", "edge_stats", "clusters", "atlas"),
-                description="Reruns cheap assets when what they read has changed.",
+                description="Reruns the cheap assets graph_stats, edge_stats, clusters and atlas when what they read has changed.",
             ),
             new_prompt_sets(partitions, trace),
         ],
@@ -71,20 +73,20 @@ def new_prompt_sets(partitions: Partitions, job: dg.UnresolvedAssetJobDefinition
         name="new_prompt_sets",
         job=job,
         minimum_interval_seconds=60,
-        description="Traces prompt sets without graphs; says when the prompt folder is ahead of the definitions.",
+        description="Traces prompt sets that have no graphs; says when the prompt folder holds sets that need a reload.",
     )
     def sensor(
         context: dg.SensorEvaluationContext, prompt_sets: PromptSetsResource
     ) -> Iterator[dg.RunRequest | dg.SkipReason]:
-        known = partitions.prompt_set_names
+        loaded = partitions.prompt_set_names
         done = context.instance.get_materialized_partitions(dg.AssetKey("raw_graphs"))
-        for name in known:
+        for name in loaded:
             if name not in done:
                 yield dg.RunRequest(run_key=f"trace {name}", partition_key=name)
-        ahead = sorted(set(list_prompt_sets(Path(prompt_sets.folder))) - set(known))
-        if ahead:
-            yield dg.SkipReason(f"reload the definitions to see new prompt sets: {', '.join(ahead)}")
-        elif set(known) <= done:
-            yield dg.SkipReason(f"all {len(known)} prompt sets have graphs")
+        new = sorted(set(list_prompt_sets(Path(prompt_sets.folder))) - set(loaded))
+        if new:
+            yield dg.SkipReason(f"reload the definitions to see new prompt sets: {', '.join(new)}")
+        elif set(loaded) <= done:
+            yield dg.SkipReason(f"all {len(loaded)} prompt sets have graphs")
 
     return sensor

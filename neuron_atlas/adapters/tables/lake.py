@@ -1,10 +1,10 @@
-"""The lake: every asset's tables as Parquet, a partition at a time, visible only when whole.
+"""The lake: tables of assets as Parquet, a partition at a time, visible only when complete.
 
     <root>/<asset>/<partition>/manifest.json          what is published; replaced by one rename
     <root>/<asset>/<partition>/<content hash>/*.parquet    one file per table
 
-Publishing writes the new folder, flushes it, and only then swaps the manifest, so a killed writer leaves the old partition
-in force. The previous version's folder stays until the next publish, for readers that still scan it. A manifest holds row
+Publishing writes the new folder, flushes it, and only then replaces the manifest, so the old partition stays valid when a writer
+is killed. The previous version's folder stays until the next publish, for readers that still scan it. A manifest holds row
 counts, the sha256 of every file, schemas and provenance; a file that no longer matches is refused (`DamagedData`).
 """
 
@@ -72,7 +72,7 @@ class Lake:
         self._verified: set[tuple[str, int, int]] = set()
 
     def folder(self, asset: str, partition: str | None = None) -> Path:
-        """Where a partition lives; raises `BadInput` on a name that is no plain folder name."""
+        """Where a partition lives; raises `BadInput` on a name that is not a plain folder name."""
         name = partition or WHOLE
         if not _PARTITION.match(name) or not _PARTITION.match(asset):
             raise BadInput(f"{asset}/{name} is not a valid asset partition; expected letters, digits, - and _")

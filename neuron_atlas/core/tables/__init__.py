@@ -1,9 +1,18 @@
 """Every table, declared once: columns, types, units, key, meaning.
 
-Storage, asset checks, the atlas and the documentation read these declarations; a frame that differs from its table is
-refused before it is stored. An asset stores the tables listed for it in `ASSETS`.
+declare.py        how a table is declared, and what a frame must satisfy to be stored in it
+attribution.py    graphs of prompts, and how faithful they are
+aggregation.py    statistics of neurons and edges
+labeling.py       labels and their scores
+circuits.py       clusters over all prompts, circuits of single prompts
+storage.py        what all stores of these tables agree on: checked frames with their hash, manifests, new columns
 
-Shared words: `polarity` is +1 or -1, the sign of the activation; `direction` is +1 (promotes, excites) or -1 (suppresses,
+Storage, asset checks, the atlas and the documentation read these declarations; a frame that differs from its table is
+refused before it is stored. An asset stores the tables listed for it in `ASSETS`. Not here: the tables of the atlas file and of
+the search database that are made while publishing (adapters/atlas_duckdb/schema.py, adapters/neuron_db/schema.py), and the files
+and databases that hold tables (adapters/tables).
+
+Shared terms: `polarity` is +1 or -1, the sign of the activation; `direction` is +1 (promotes, excites) or -1 (suppresses,
 inhibits); `rank` counts from 0; a `node` is dense within its graph; token columns hold the tokenizer's own id beside
 readable text.
 """

@@ -1,4 +1,4 @@
-"""Tables of aggregation: what many graphs, many activations and the weights say about a neuron."""
+"""Tables of aggregation: statistics of neurons and edges from graphs, from activations over texts, and from the weights."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ SCALE_BITS = 30
 _END: tuple[tuple[str, pl.DataType, str], ...] = (
     ("source_kind", TEXT, "neuron | embedding"),
     ("source_layer", I16, "-1 for embeddings"),
-    ("source", I32, "neuron, or token id for embeddings"),
+    ("source", I32, "neuron; token id for embeddings"),
     ("target_kind", TEXT, "neuron | logit"),
     ("target_layer", I16, "n_layers for logits"),
-    ("target", I32, "neuron, or token id for logits"),
+    ("target", I32, "neuron; token id for logits"),
 )
 EDGE_SUMS = Table(
     "edge_sums",
-    "Mergeable sums of one edge (positions dropped) over one prompt set, packed: see core/aggregation/edge_packing.py.",
+    "Mergeable sums of one edge (positions dropped) over one prompt set, packed: see core/aggregation/graphs/edge_packing.py.",
     ("target_kind", "target_layer", "target", "source_kind", "source_layer", "source"),
     columns(
         *_END,
@@ -72,16 +72,22 @@ NEURON_SUMS = Table(
         ("direct_abs_sum_q", I64, "sum of |direct|, fixed point"),
         ("indirect_abs_sum_q", I64, "sum of |relevance - direct|, fixed point"),
         ("der_sum_q", I64, "sum of |direct| / (|direct| + |relevance - direct|) per instance, fixed point"),
-        ("der_sq_sum_q", I64, "sum of its square, fixed point"),
-        ("der_min", F32, "smallest"),
-        ("der_max", F32, "largest"),
+        ("der_sq_sum_q", I64, "sum of the square of that ratio, fixed point"),
+        ("der_min", F32, "smallest such ratio"),
+        ("der_max", F32, "largest such ratio"),
     ),
 )
 TOKEN_SUMS = Table(
     "token_sums",
-    "How often a token stands at (place active) or within 5 tokens before (place window) an instance of a neuron.",
+    "How often a token is at (place active) or within 5 tokens before (place window) an instance of a neuron.",
     ("layer", "neuron", "polarity", "place", "token_id"),
-    columns(*NEURON, POLARITY, ("place", TEXT, "active | window"), ("token_id", I32, "token"), ("n", I64, "count")),
+    columns(
+        *NEURON,
+        POLARITY,
+        ("place", TEXT, "active | window: where the token is"),
+        ("token_id", I32, "token"),
+        ("n", I64, "count"),
+    ),
 )
 TOKEN_BASE = Table(
     "token_base",
@@ -115,7 +121,7 @@ SET_SUMS = Table(
 )
 NEURON_PROMPTS = Table(
     "neuron_prompts",
-    "Inverted index: which graphs a neuron appears in. A prompt that stands in two prompt sets has a row for each.",
+    "Inverted index: which graphs a neuron appears in. A prompt that is in two prompt sets has a row for each.",
     ("layer", "neuron", "prompt_id", "prompt_set"),
     columns(
         *NEURON, PROMPT, ("prompt_set", TEXT, "name"), ("relevance", F32, "sum of its instances' relevance (logits)")
@@ -138,13 +144,13 @@ EDGE_STATS = Table(
         (
             "frequency",
             F32,
-            "its distinct prompts / those of its neuron target (of its source, for logits), 0..1",
+            "distinct prompts of the edge / distinct prompts of its target neuron (of its source, for logits), 0..1",
         ),
         ("weight_mean", F32, "mean weight (units of the target's value)"),
         ("weight_abs_mean", F32, "mean |weight|"),
-        ("weight_std", F32, "population standard deviation"),
-        ("weight_min", F32, "smallest"),
-        ("weight_max", F32, "largest"),
+        ("weight_std", F32, "population standard deviation of the weight"),
+        ("weight_min", F32, "smallest weight"),
+        ("weight_max", F32, "largest weight"),
         ("sign_agreement", F32, "share of instances with the majority sign, 0.5..1"),
         ("flow_mean", F32, "mean flow (logits)"),
         ("flow_abs_mean", F32, "mean |flow| (logits)"),
@@ -152,7 +158,7 @@ EDGE_STATS = Table(
 )
 NEURON_PROFILES = Table(
     "neuron_profiles",
-    "What all graphs say of a neuron and polarity.",
+    "Statistics of a neuron and polarity over all graphs.",
     ("layer", "neuron", "polarity"),
     columns(
         *NEURON,
@@ -176,8 +182,8 @@ TOKEN_ASSOCIATIONS = Table(
     columns(
         *NEURON,
         POLARITY,
-        ("place", TEXT, "active | window"),
-        ("rank", I16, "by lift-weighted count"),
+        ("place", TEXT, "active | window: where the token is, at the instance or within 5 tokens before"),
+        ("rank", I16, "by lift-weighted count, from 0"),
         ("token_id", I32, "token"),
         ("token", TEXT, "token text"),
         ("n", I64, "count"),
@@ -191,7 +197,7 @@ OUTPUT_ASSOCIATIONS = Table(
     ("layer", "neuron", "rank"),
     columns(
         *NEURON,
-        ("rank", I16, "by lift-weighted count"),
+        ("rank", I16, "by lift-weighted count, from 0"),
         ("token_id", I32, "token of the logit"),
         ("token", TEXT, "token text"),
         ("n", I64, "links from an instance of the neuron to this logit"),
@@ -203,15 +209,15 @@ OUTPUT_ASSOCIATIONS = Table(
 )
 COOCCURRENCE = Table(
     "cooccurrence",
-    "Neurons that appear together.",
+    "Neurons that appear in the same prompts.",
     ("layer", "neuron", "rank"),
     columns(
         *NEURON,
-        ("rank", I16, "by Jaccard"),
+        ("rank", I16, "by Jaccard, from 0"),
         ("other_layer", I16, "the other neuron's layer"),
         ("other_neuron", I32, "the other neuron"),
         ("n_prompts", I64, "prompts with both"),
-        ("jaccard", F32, "both / either, 0..1"),
+        ("jaccard", F32, "prompts with both / prompts with either, 0..1"),
         ("pmi", F32, "pointwise mutual information (nats)"),
     ),
 )
@@ -228,17 +234,17 @@ ACTIVATION_STATS = Table(
         *NEURON,
         ("n_tokens", I64, "tokens seen (special tokens left out)"),
         ("mean", F32, "mean activation"),
-        ("std", F32, "population standard deviation"),
-        ("minimum", F32, "smallest"),
-        ("maximum", F32, "largest"),
+        ("std", F32, "population standard deviation of the activation"),
+        ("minimum", F32, "smallest activation"),
+        ("maximum", F32, "largest activation"),
         (
             "active_threshold",
             F32,
-            "a token counts as active when |activation| exceeds this (published with the numbers)",
+            "a token counts as active when |activation| exceeds this",
         ),
         ("density_positive", F32, "share of tokens above the threshold, 0..1"),
         ("density_negative", F32, "share of tokens below minus the threshold, 0..1"),
-        ("quantiles", pl.List(F32), "values at QUANTILE_LEVELS"),
+        ("quantiles", pl.List(F32), "activations at 15 levels: 1e-7, 1e-6 … 0.1, 0.5, 0.9 … 1 - 1e-6, 1 - 1e-7"),
         ("histogram_edges", pl.List(F32), "bin edges, one more than counts"),
         ("histogram_counts", pl.List(I64), "tokens per bin"),
     ),
@@ -252,14 +258,14 @@ EXEMPLARS = Table(
         *NEURON,
         POLARITY,
         ("kind", TEXT, "top | random | hard_negative"),
-        ("rank", I16, "by activation for top"),
-        ("is_held_out", BOOL, "set aside for scoring before any labeler sees it"),
+        ("rank", I16, "from 0; by activation for kind top"),
+        ("is_held_out", BOOL, "reserved for scoring: no labeler sees it"),
         ("text_id", TEXT, "16 hex digits of the text's content"),
         ("tokens", pl.List(TEXT), "token texts"),
         ("token_ids", pl.List(I32), "token ids"),
         ("activations", pl.List(F32), "activation at every token"),
         ("peak_position", I32, "position of the largest activation of this polarity"),
-        ("peak_activation", F32, "its value"),
+        ("peak_activation", F32, "activation there"),
     ),
 )
 CORRELATED_NEURONS = Table(
@@ -269,16 +275,20 @@ CORRELATED_NEURONS = Table(
     columns(
         ("corpus", TEXT, "name of the corpus"),
         *NEURON,
-        ("rank", I16, "by |correlation|"),
+        ("rank", I16, "by |correlation|, from 0"),
         ("other_layer", I16, "the other neuron's layer"),
         ("other_neuron", I32, "the other neuron"),
-        ("correlation", F32, "of both activations at the same token, over all tokens, -1..1"),
-        ("error", F32, "standard error where it was estimated from a sketch at most; 0 where exact"),
+        ("correlation", F32, "Pearson correlation of both activations at the same token, over all tokens, -1..1"),
+        (
+            "error",
+            F32,
+            "largest standard error of the correlation where it is estimated from a sketch; 0 where it is exact",
+        ),
     ),
 )
 PROJECTION_AGREEMENT = Table(
     "projection_agreement",
-    "How far a neuron's projections may be believed: rank correlation of predicted and measured tokens.",
+    "How well a neuron's projections predict what is measured: rank correlation over tokens.",
     ("corpus", "layer", "neuron", "side"),
     columns(
         ("corpus", TEXT, "name of the corpus"),
@@ -294,8 +304,8 @@ PROJECTION_AGREEMENT = Table(
 )
 _PROJECTED: tuple[tuple[str, pl.DataType, str], ...] = (
     *NEURON,
-    ("direction", I8, "+1 or -1"),
-    ("rank", I16, "by |weight|"),
+    ("direction", I8, "+1 raised, -1 lowered"),
+    ("rank", I16, "by |weight|, from 0"),
     ("token_id", I32, "token"),
     ("token", TEXT, "token text"),
 )
@@ -327,12 +337,16 @@ WEIGHT_EDGES = Table(
     columns(
         *NEURON,
         ("direction", I8, "+1: gate and up input of the target both rise with the activation; -1: both fall"),
-        ("rank", I16, "by strength"),
+        ("rank", I16, "by strength, from 0"),
         ("target_layer", I16, "layer of the target"),
         ("target", I32, "neuron of the target"),
-        ("gate", F32, "change of its gate input per unit of activation, at unit norm scale; that of up without a gate"),
-        ("up", F32, "change of its up input"),
-        ("strength", F32, "|gate| + |up|; |up| without a gate"),
+        (
+            "gate",
+            F32,
+            "change of the target's gate input per unit of activation, at unit norm scale; of its up input where there is no gate",
+        ),
+        ("up", F32, "the same for its up input"),
+        ("strength", F32, "|gate| + |up|; |up| where there is no gate"),
     ),
 )
 DER_SCORES = Table(
@@ -343,14 +357,14 @@ DER_SCORES = Table(
         *NEURON,
         ("n", I64, "instances in graphs"),
         ("der", F32, "mean over instances of |direct| / (|direct| + |indirect|), exact from graphs, 0..1"),
-        ("der_std", F32, "population standard deviation"),
-        ("der_min", F32, "smallest"),
-        ("der_max", F32, "largest"),
+        ("der_std", F32, "population standard deviation over instances"),
+        ("der_min", F32, "smallest of an instance"),
+        ("der_max", F32, "largest of an instance"),
         ("der_pooled", F32, "sum |direct| / (sum |direct| + sum |indirect|), 0..1"),
         ("der_signed", F32, "sum direct / sum relevance; beyond 0..1 when the paths oppose each other", True),
         ("effect_type", TEXT, "logit (der > 0.7) | mixed | routing (der < 0.3)"),
-        ("n_interventions", I64, "prompts on which it was ablated in the real model"),
-        ("der_intervention", F32, "the same ratio by ablating the actual activation, fp32 head", True),
+        ("n_interventions", I64, "prompts on which the neuron was ablated in the model itself"),
+        ("der_intervention", F32, "the same ratio, measured by ablating the neuron (output head in float32)", True),
         ("der_intervention_std", F32, "its standard deviation", True),
     ),
 )

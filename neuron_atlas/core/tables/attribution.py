@@ -1,4 +1,4 @@
-"""Tables of attribution: graphs of prompts, and how far they may be believed."""
+"""Tables of attribution: graphs of prompts, and how faithful they are."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ GRAPHS = Table(
         ("dtype", TEXT, "dtype of the forward pass", True),
         ("n_nodes", I32, "rows in nodes", True),
         ("n_edges", I32, "rows in edges", True),
-        ("is_trimmed", BOOL, "more neurons qualified than max_nodes", True),
+        ("is_trimmed", BOOL, "whether more neurons qualified than max_nodes", True),
         ("completeness", F32, "influence-weighted share of inflow that comes from kept nodes, 0..1", True),
         (
             "replacement",
@@ -36,7 +36,7 @@ GRAPHS = Table(
         ),
         ("conservation_error", F32, "largest relative violation of conservation over all targets", True),
         ("kept_edge_share", F32, "share of sum |weight| that edges above the threshold hold", True),
-        ("note", TEXT, "what the reader should know, e.g. a target word traced by its first token", True),
+        ("note", TEXT, "a remark on the graph, e.g. that a target word was traced by its first token", True),
         ("model_revision", TEXT, "sha256 of the model"),
         ("options", TEXT, "JSON of the trace options"),
         ("code_version", TEXT, "version of neuron_atlas"),
@@ -48,7 +48,7 @@ TARGETS = Table(
     ("prompt_id", "node"),
     columns(
         PROMPT,
-        ("node", I32, "its node in the graph"),
+        ("node", I32, "node of the logit in the graph"),
         ("token_id", I32, "token"),
         ("token", TEXT, "token text"),
         ("logit", F32, "logit value (after soft-capping, if any)"),
@@ -90,14 +90,14 @@ EDGES = Table(
     ("prompt_id", "target", "source"),
     columns(
         PROMPT,
-        ("source", I32, "node"),
-        ("target", I32, "node"),
+        ("source", I32, "node from which the effect comes"),
+        ("target", I32, "node on which it acts"),
         ("weight", F32, "in units of the target's value; flow = weight / v_t * relevance_t"),
     ),
 )
 FAITHFULNESS = Table(
     "faithfulness",
-    "How well each rule set's attributions predict what interventions in the model itself do.",
+    "How well the attributions of each rule set predict what interventions in the model itself do.",
     ("prompt_set", "protocol", "method", "n"),
     columns(
         ("prompt_set", TEXT, "the prompt set's name"),

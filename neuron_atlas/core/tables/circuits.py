@@ -1,4 +1,4 @@
-"""Tables of circuits: modules of neurons, over all prompts and of single ones."""
+"""Tables of circuits: clusters of neurons over all prompts, and the circuits of single prompts."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ CLUSTERS = Table(
     "Modules of the flow graph at every level of the hierarchy.",
     ("path",),
     columns(
-        ("path", TEXT, "module path, e.g. 3 or 3.1; never a leaf's rank"),
+        ("path", TEXT, "module path, e.g. 3 or 3.1"),
         ("level", I16, "1 for top modules"),
-        ("size", I32, "neurons"),
+        ("size", I32, "number of neurons"),
         ("flow", F64, "share of all flow, 0..1"),
         ("layer_min", I16, "lowest layer"),
         ("layer_max", I16, "highest layer"),
@@ -53,9 +53,9 @@ CLUSTER_MEMBERS = Table(
     ("layer", "neuron"),
     columns(
         *NEURON,
-        ("path", TEXT, "its finest module; missing when unclustered", True),
+        ("path", TEXT, "the smallest module it is in; missing when unclustered", True),
         ("top", I32, "its top module; missing when unclustered", True),
-        ("flow", F64, "its share of flow, 0..1"),
+        ("flow", F64, "its share of all flow, 0..1"),
     ),
 )
 CLUSTER_RUNS = Table(
@@ -68,7 +68,7 @@ CLUSTER_RUNS = Table(
         ("weight_transform", TEXT, "abs_weight_sq | abs_weight | abs_flow: what a link weighs"),
         ("signs", TEXT, "merged | excitatory | inhibitory | layers: how excitation and inhibition are treated"),
         ("flow_model", TEXT, "undirected | directed"),
-        ("hubs", TEXT, "keep | discount | drop: what is done about neurons linked to nearly everything"),
+        ("hubs", TEXT, "keep | discount | drop: how neurons linked to nearly everything are treated"),
         ("min_count", I32, "smallest number of prompts in which a link was seen"),
         ("resolution", F32, "resolution of leiden; missing for infomap", True),
         ("n_reseeds", I32, "repeated runs with other seeds"),
@@ -84,11 +84,11 @@ CLUSTER_RUNS = Table(
 )
 CLUSTER_FLOWS = Table(
     "cluster_flows",
-    "What passes between top modules, and inside each, summed over all edges between their neurons.",
+    "Flow between top modules, and inside each, summed over all edges between their neurons.",
     ("source", "target"),
     columns(
-        ("source", I32, "top module it comes from"),
-        ("target", I32, "top module it goes to; the same as source for what stays inside"),
+        ("source", I32, "top module from which it flows"),
+        ("target", I32, "top module to which it flows; the same as source for flow inside one"),
         ("n_edges", I32, "distinct edges between neurons"),
         ("flow", F64, "sum of flow over all instances (logits; negative: against the goal)"),
         ("flow_abs", F64, "sum of |flow| (logits)"),
@@ -97,18 +97,18 @@ CLUSTER_FLOWS = Table(
 )
 PROFILE_CLUSTERS = Table(
     "profile_clusters",
-    "The second view: neurons with like attribution profiles, made of the same tokens and adding to the same logits.",
+    "Clusters of neurons with similar attribution profiles: driven by the same tokens and acting on the same logits.",
     ("cluster",),
     columns(
         ("cluster", I32, "number, from 1"),
-        ("size", I32, "neurons, each polarity counted apart"),
+        ("size", I32, "number of neurons, each polarity counted separately"),
         ("layer_min", I16, "lowest layer"),
         ("layer_max", I16, "highest layer"),
         ("layer_median", F32, "median layer"),
         ("n_prompts", I64, "distinct prompts that show a member"),
-        ("input_likeness", F32, "mean cosine of what two members hear, shrunk towards 0, -1..1"),
-        ("output_likeness", F32, "mean cosine of what two members add to the logits, shrunk towards 0, -1..1"),
-        ("input_tokens", pl.List(TEXT), "tokens its members are made of, largest share first"),
+        ("input_likeness", F32, "mean cosine between the input profiles of two members, shrunk towards 0, -1..1"),
+        ("output_likeness", F32, "mean cosine between what two members add to the logits, shrunk towards 0, -1..1"),
+        ("input_tokens", pl.List(TEXT), "tokens that drive its members, largest share first"),
         ("raised_tokens", pl.List(TEXT), "logits its members raise"),
         ("lowered_tokens", pl.List(TEXT), "logits its members lower"),
         *_STABILITY,
@@ -116,22 +116,22 @@ PROFILE_CLUSTERS = Table(
 )
 PROFILE_MEMBERS = Table(
     "profile_members",
-    "Which cluster of the second view each neuron and polarity belongs to.",
+    "Which profile cluster each neuron and polarity belongs to.",
     ("layer", "neuron", "polarity"),
     columns(
         *NEURON,
         POLARITY,
-        ("cluster", I32, "its cluster; missing when nothing is like it", True),
-        ("n_prompts", I64, "distinct prompts in which it was profiled"),
+        ("cluster", I32, "its profile cluster; missing when no other neuron has a similar profile", True),
+        ("n_prompts", I64, "distinct prompts from which its profile was made"),
     ),
 )
 PROFILE_AGREEMENT = Table(
     "profile_agreement",
-    "How far the two views of clusters agree.",
+    "How far the profile clusters agree with the modules of the flow graph.",
     ("level",),
     columns(
-        ("level", TEXT, "top | finest: modules of the first view"),
-        ("n", I64, "neurons (each polarity counted apart) that both views put into a cluster"),
+        ("level", TEXT, "top | finest: which modules are compared"),
+        ("n", I64, "neurons (each polarity counted separately) that are in a cluster and in a module"),
         ("ami", F64, "adjusted mutual information: 0 is chance, 1 the same clusters"),
     ),
 )
@@ -143,11 +143,11 @@ CLUSTER_LABELS = Table(
         ("path", TEXT, "module path"),
         ("labeler", TEXT, "rules | openai | openai-batch"),
         ("version", TEXT, "version of the labeler: code, prompt template and model"),
-        ("is_best", BOOL, "the one row of its module to show where there is room for one"),
+        ("is_best", BOOL, "whether this is the row to show where only one fits"),
         ("label", TEXT, "3 to 8 words; missing when unlabeled", True),
         ("description", TEXT, "1 or 2 sentences", True),
-        ("unlabeled_reason", TEXT, "why there is none", True),
-        ("tokens", pl.List(TEXT), "tokens the label stands for: of a name by rules, the top tokens of the members"),
+        ("unlabeled_reason", TEXT, "why there is no label", True),
+        ("tokens", pl.List(TEXT), "tokens that the label predicts; for a name by rules, the top tokens of the members"),
         ("score", F32, "ablation effect on its tokens minus that of matched random sets (logits)", True),
         ("ci_low", F32, "lower end of the 95 % interval", True),
         ("ci_high", F32, "upper end", True),
@@ -161,45 +161,45 @@ ANALYSES = Table(
     columns(
         ("analysis", TEXT, "sha256 of what was asked for: prompt, model, options"),
         PROMPT,
-        ("prompt", TEXT, "what the model read"),
+        ("prompt", TEXT, "the prompt's text"),
         ("goal", TEXT, "what was traced: top_k | tokens | contrast | direction"),
-        ("goal_value", F64, "its value (logits)", True),
+        ("goal_value", F64, "value of the goal (logits)", True),
         ("rules", TEXT, "linearisation rule set"),
         ("n_neurons", I32, "neuron instances in the graph"),
         ("n_links", I32, "edges in the graph"),
         ("n_modules", I32, "modules found"),
         ("saving", F64, "1 - codelength / codelength without modules"),
-        ("donor", TEXT, "the prompt whose modules were put in", True),
-        ("donor_answer", TEXT, "its likeliest token", True),
+        ("donor", TEXT, "the prompt whose modules were patched in", True),
+        ("donor_answer", TEXT, "likeliest token of that prompt", True),
         ("narrative", TEXT, "a language model's account of the circuit", True),
-        ("language_model", TEXT, "which one wrote it", True),
+        ("language_model", TEXT, "the language model that wrote it", True),
         ("code_version", TEXT, "neuron_atlas version"),
     ),
 )
 ANALYSIS_MODULES = Table(
     "analysis_modules",
-    "The modules of each analysed prompt: what they read and write, and what happens without them.",
+    "The modules of each analysed prompt: what drives them, what they act on, and what happens without them.",
     ("analysis", "module"),
     columns(
         ("analysis", TEXT, "the analysis"),
         ("module", I32, "number, from 1"),
-        ("path", TEXT, "its place among modules, e.g. 2.1"),
-        ("name", TEXT, "by rules; missing when nothing stands out", True),
-        ("account", TEXT, "what a language model calls it", True),
+        ("path", TEXT, "path in the hierarchy of modules, e.g. 2.1"),
+        ("name", TEXT, "name made by rules; missing when no token stands out", True),
+        ("account", TEXT, "description by a language model", True),
         ("concepts", pl.List(TEXT), "concepts it was found for"),
         ("size", I32, "neuron instances"),
         ("layer_min", I16, "lowest layer"),
         ("layer_max", I16, "highest layer"),
         ("relevance", F64, "what its members add to the goal (logits)"),
         ("share", F64, "relevance over the goal's value", True),
-        ("reads", pl.List(TEXT), "tokens of the prompt it hears most from"),
+        ("reads", pl.List(TEXT), "tokens of the prompt that drive it most"),
         ("promotes", pl.List(TEXT), "tokens it raises"),
         ("suppresses", pl.List(TEXT), "tokens it lowers"),
-        ("top", TEXT, "the likeliest token; missing where nothing was tested", True),
+        ("top", TEXT, "the likeliest next token; missing where nothing was tested", True),
         ("top_without", TEXT, "the likeliest token with the module set to zero", True),
         ("random_top_kept", F64, "share of random sets, zeroed alike, that keep the likeliest token, 0..1", True),
-        ("donor_module", I32, "the donor's module it was exchanged for", True),
-        ("likeness", F64, "how alike the two are, 0..1", True),
+        ("donor_module", I32, "module of the donor prompt it was exchanged for", True),
+        ("likeness", F64, "similarity of the two modules, 0..1", True),
         ("top_swapped", TEXT, "the likeliest token after the exchange", True),
     ),
 )
@@ -220,7 +220,7 @@ ANALYSIS_MEMBERS = Table(
 )
 ANALYSIS_FLOWS = Table(
     "analysis_flows",
-    "What passes between tokens, modules and answers of each analysed prompt.",
+    "Flow between the tokens, modules and answers of each analysed prompt.",
     ("analysis", "source_kind", "source", "target_kind", "target"),
     columns(
         ("analysis", TEXT, "the analysis"),

@@ -1,4 +1,4 @@
-"""How a table is declared and what a frame has to be to be one of its."""
+"""How a table is declared, and what a frame must satisfy to be stored in it."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Table:
 
 
 def _is_ascending(frame: pl.DataFrame, key: Sequence[str]) -> bool:
-    """Whether every row's key is greater than the one before: in order, and none twice. A tenth of what sorting costs."""
+    """Whether every row's key is greater than the one before: in order, and none twice. Takes a tenth of the time of sorting."""
     greater = pl.lit(False)
     for name in reversed(key):
         here, before = pl.col(name), pl.col(name).shift(1)

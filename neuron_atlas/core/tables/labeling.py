@@ -14,12 +14,12 @@ _LABEL: tuple[Declared, ...] = (
     ("label", TEXT, "3 to 8 words; missing when unlabeled", True),
     ("description", TEXT, "1 or 2 sentences", True),
     ("type", TEXT, "kind of function, from the side's enumeration"),
-    ("confidence", F32, "the labeler's own, 0..1", True),
+    ("confidence", F32, "the labeler's own confidence, 0..1", True),
     ("unlabeled_reason", TEXT, "why there is no label", True),
-    ("direction", I8, "+1: the label says that its tokens rise, or drive it; -1: that they fall"),
-    ("tokens", pl.List(TEXT), "token texts the label predicts (promoted, or firing)"),
-    ("token_ids", pl.List(I32), "their ids"),
-    ("neighbours", pl.List(TEXT), "neighbour labels seen, as L18/N6721+@<label hash>"),
+    ("direction", I8, "+1: the label says that its tokens rise, or that they drive the neuron; -1: that they fall"),
+    ("tokens", pl.List(TEXT), "texts of the tokens that the label predicts (promoted ones, or those it fires on)"),
+    ("token_ids", pl.List(I32), "ids of these tokens"),
+    ("neighbours", pl.List(TEXT), "neighbour labels it was made with, as L18/N6721+@<label hash>"),
     ("evidence_hash", TEXT, "sha256 of the evidence shown"),
     ("model_revision", TEXT, "sha256 of the model"),
 )
@@ -28,7 +28,7 @@ OUTPUT_LABELS = Table("output_labels", "What a neuron does when it fires.", _LAB
 INPUT_LABELS = Table("input_labels", "What makes a neuron fire.", _LABEL_KEY, columns(*_LABEL))
 LABEL_SCORES = Table(
     "label_scores",
-    "How well a label predicts held-out evidence, against a shuffled-label null.",
+    "How well a label predicts held-out evidence, compared with the label of another neuron.",
     ("layer", "neuron", "polarity", "labeler", "side", "metric"),
     columns(
         *NEURON,

@@ -1,7 +1,6 @@
-"""Aggregation: from many graphs, and from the weights alone, to what is known of every neuron.
+"""Aggregation: statistics of every neuron and edge, from many graphs, from texts, and from the weights alone.
 
-What belongs here: statistics of graphs, of activations over texts, and of weights. No labels and no clusters: those are read
-from these tables.
+Not here: labels and clusters, which are made from these tables (labeling.py, circuits.py). The computing is in core/aggregation.
 """
 
 from __future__ import annotations
@@ -39,8 +38,9 @@ def aggregation_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
     ) -> Frames:
         """Sums over the graphs of one prompt set: how often and how strongly every neuron and edge appears.
 
-        The sums are exact integers (fixed point), so those of several prompt sets merge exactly, in any order. Distinct prompts
-        and instances are counted apart; positive and negative activation of a neuron are two roles.
+        The sums are exact integers (fixed point), so the sums of several prompt sets can be added without rounding, in any order.
+        Prompts and instances (a neuron at one token position) are counted separately, and so are positive and negative
+        activations of a neuron.
         """
         from neuron_atlas.core.aggregation.graphs.graph_stats import summarize
 
@@ -88,8 +88,8 @@ def aggregation_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
         """How every neuron behaves on plain text: quantiles, histogram, density, and the texts on which it fires most.
 
         One pass of the model over the corpus. `exemplars` also keeps random texts and near misses, and sets some aside
-        (`is_held_out`) before any labeler sees them: labels are scored on those. A pass that is interrupted goes on where its
-        numbers were last saved, at most a minute before.
+        (`is_held_out`) before any labeler sees them: labels are scored on those. A pass that is interrupted resumes from where it
+        was last saved, at most a minute earlier.
         """
         from neuron_atlas.adapters.datasets.corpus_pass_file import PassFile
         from neuron_atlas.core.aggregation.corpora.activations import activation_stats as read_activations
@@ -112,10 +112,11 @@ def aggregation_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
     )
     @stored_asset
     def output_projections(context: dg.AssetExecutionContext, model: ModelResource) -> Frames:
-        """Which tokens a neuron promotes and suppresses when it writes straight to the output, from the weights alone.
+        """Which tokens a neuron promotes and suppresses through its direct path to the output, from the weights alone.
 
-        The neuron's output direction times the unembedding, with the final norm folded in and the vocabulary mean taken out
-        (a raw variant is beside it). `weight_edges` says which later neurons it would excite or inhibit, from the weights too.
+        The neuron's output direction times the unembedding, with the final norm folded in and the mean over the vocabulary
+        subtracted (column `weight_raw` has the product without both). Table `weight_edges` lists the later neurons that it
+        would excite or inhibit, also from the weights.
         """
         from neuron_atlas.core.aggregation.weights.projections import project_outputs
         from neuron_atlas.core.aggregation.weights.weight_edges import weight_edges
@@ -137,9 +138,10 @@ def aggregation_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
     )
     @stored_asset
     def input_projections(context: dg.AssetExecutionContext, model: ModelResource) -> Frames:
-        """Which tokens' embeddings would drive a neuron up or down, through its gate, from the weights alone.
+        """Which tokens' embeddings would raise or lower a neuron's activation, through its gate, from the weights alone.
 
-        What a neuron of an early layer sees of a token; for later layers a hint, since their input is no longer an embedding.
+        For neurons of early layers this is close to what they read; for later layers it is only a hint, because their input is no
+        longer an embedding.
         """
         from neuron_atlas.core.aggregation.weights.projections import project_inputs
 
@@ -162,8 +164,8 @@ def aggregation_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
     ) -> Frames:
         """Direct-effect ratio: how much of a neuron's effect on the answer skips all later MLPs.
 
-        Near 1, the neuron writes the answer (a logit neuron); near 0, it works through later neurons (a routing neuron). Exact
-        from the graphs for every neuron, and measured by ablating a sample of neurons in the real model.
+        Near 1, the neuron acts on the output directly (a logit neuron); near 0, it acts through later neurons (a routing neuron).
+        Exact from the graphs for every neuron in them, and measured for a sample of neurons by ablating them in the model itself.
         """
         from neuron_atlas.core.aggregation.graphs.direct_effect import der_scores as score
         from neuron_atlas.core.aggregation.graphs.direct_effect import measure_direct_effects

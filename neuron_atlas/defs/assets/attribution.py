@@ -1,7 +1,6 @@
-"""Attribution: from prompts to graphs of what made each answer.
+"""Attribution: graphs of what produced the answer to each prompt, and how faithful they are.
 
-What belongs here: assets that run the model on prompts. What is computed is in core/attribution; how a killed run keeps
-its finished prompts is in adapters/graph_files.py.
+Not here: the computing (core/attribution), and how a killed run keeps its finished prompts (adapters/graphs/shards.py).
 """
 
 from __future__ import annotations
@@ -42,12 +41,12 @@ def attribution_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
         tracing: TracingResource,
         graph_work: GraphWorkResource,
     ) -> Frames:
-        """Attribution graphs of one prompt set: which neurons made each prompt's answer, and through which others.
+        """Attribution graphs of one prompt set: which neurons produced the answer to each prompt, and through which others.
 
-        Every prompt is run once through the model; the linearised model is then swept backwards from the traced logits, which
-        gives each neuron's effect on the answer and the exact direct effect between any two kept neurons. Nothing is
+        Every prompt is run once through the model. A backward pass through the linearised model, from the traced logits, then gives
+        each neuron's effect on the answer and the exact direct effect between any two kept neurons. Nothing is
         estimated: in every graph the effects add up (check `graphs_conserve`). A prompt that cannot be traced is
-        set aside with its reason in table `graphs` and never fails the set. Finished prompts survive a kill.
+        quarantined, with the reason in table `graphs`, and does not fail the set. Finished prompts are kept when a run is killed.
         """
         from neuron_atlas.core.attribution.trace import trace_prompts
 
@@ -82,8 +81,8 @@ def attribution_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
     ) -> Frames:
         """How well attributions predict what interventions in the model itself do, for every linearisation rule set.
 
-        Neurons are ablated, patched and kept in the real model on a sample of the prompts, and the change of the answer is
-        compared with the sum of attributions: correlations over nodes and edges, and curves over the size of a circuit.
+        On a sample of the prompts, neurons are ablated, patched, or kept while all others are ablated. The change of the answer is
+        compared with the sum of the attributions: correlations over nodes and edges, and curves over the size of a circuit.
         """
         from neuron_atlas.core.attribution.faithfulness.evaluate import evaluate
 

@@ -1,6 +1,6 @@
-"""Circuits: the modules that neurons form, and names for them.
+"""Circuits: clusters of neurons, found in two ways, and names for them.
 
-What belongs here: both views of clusters, and their labels. The science is in core/circuits.
+Not here: the computing (core/circuits), and the analyses of single prompts (asset `analyses` in publication.py).
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ def circuits_assets() -> list[dg.AssetsDefinition]:
     def clusters(
         context: dg.AssetExecutionContext, edge_stats: Tables, raw_graphs: Tables, clustering: ClusteringResource
     ) -> Frames:
-        """Modules of neurons between which much of the effect on the answers flows, as a hierarchy.
+        """Modules: groups of neurons that pass much of their effect on the answers to each other, as a hierarchy.
 
-        Infomap (or Leiden) on the flow graph of all prompt sets. Each module says how stable it is when the clustering is repeated
-        with other seeds, and on prompts drawn anew; with either below 0.7 it should not be trusted.
+        Found by Infomap (or Leiden) in the flow graph of all prompt sets. For each module, two numbers say how stable it is: when
+        the clustering is repeated with other seeds, and on resampled prompts. With either below 0.7, do not rely on it.
         """
         from neuron_atlas.core.circuits.clustering.clusters import find_clusters
 
@@ -68,10 +68,10 @@ def circuits_assets() -> list[dg.AssetsDefinition]:
         clustering: ClusteringResource,
         model: ModelResource,
     ) -> Frames:
-        """The second view: neurons that are made of the same tokens and add to the same logits, wired to each other or not.
+        """A second way to group neurons: by the tokens that drive them and the logits they act on, connected to each other or not.
 
-        From the attribution profiles of all prompts. Says how far it agrees with the modules of the flow graph, and how stable
-        each cluster is.
+        From the attribution profiles of all prompts. Also says how far these clusters agree with the modules of the flow graph
+        (asset `clusters`), and how stable each of them is.
         """
         from neuron_atlas.core.circuits.clustering.profile_clusters import cluster_profiles
 
@@ -106,10 +106,11 @@ def circuits_assets() -> list[dg.AssetsDefinition]:
         model: ModelResource,
         labeler: LabelerResource,
     ) -> Frames:
-        """What each module is about, from the labels of its members, tested by switching it off.
+        """What each module is about, from the labels of its members, tested by ablating the module.
 
-        Names are composed by rules; where neurons are labeled by a language model, it names the modules as well. The score says how
-        much more the module's own tokens fall when it is ablated than when random neurons of the same layers are.
+        Names are composed by rules; where a language model labels the neurons, it names the modules as well. The score is in
+        logits: how much more the tokens of the label fall when the module is ablated than when random neurons of the same layers
+        are.
         """
         from neuron_atlas.core.circuits.naming.cluster_labels import label_clusters
 

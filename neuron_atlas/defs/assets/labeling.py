@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dagster as dg
 
-from neuron_atlas.core.records import Frames, Tables, layer_of_key
+from neuron_atlas.core.records import Frames, Side, Tables, layer_of_key
 from neuron_atlas.defs.asset_decorators import stored_asset
 from neuron_atlas.defs.checks.before_storing import checks_of
 from neuron_atlas.defs.layer_dependencies import allow_layer_order
@@ -53,30 +53,21 @@ def labeling_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
         label_store: LabelStoreResource,
         model: ModelResource,
     ) -> Frames:
-        """What each neuron does when it fires, in a few words, with the evidence it rests on; from the last layer down.
+        """What each neuron does when it fires, in a few words; made layer by layer, from the last to the first.
 
-        A neuron that writes the answer is named after the tokens it promotes; one that works through others is named after
-        what those do, so every later layer has to be labeled first. A neuron without good evidence stays unlabeled, with
-        the reason.
+        A neuron that acts on the output directly is labeled by the tokens it promotes or suppresses; one that acts through other
+        neurons is labeled by what those do, so every later layer has to be labeled first. A neuron without good evidence
+        stays unlabeled, and column `unlabeled_reason` says why.
         """
-        from neuron_atlas.core.labeling.label_layer import label_layer
-
-        layer = layer_of_key(context.partition_key)
-        labeler_of_layer = labeler.for_layer("output", layer, model.spec().n_layers)
-        made = label_layer(
+        return _label_one_layer(
+            context,
             "output",
-            layer,
             evidence={**edge_stats, **der_scores, **output_projections, **activation_stats},
             labels=later_labels,
-            labeler=labeler_of_layer,
-            model_revision=model.spec().revision,
-            token_text=model.vocabulary(),
-            given=label_store.rows("output", layer),
-            prior=label_store.both_sides(layer),
-            progress=progress_log(context.log),
+            labeler=labeler,
+            label_store=label_store,
+            model=model,
         )
-        context.add_output_metadata(spending_metadata(labeler_of_layer), output_name="result")
-        return made
 
     @dg.asset(
         group_name=GROUP,
@@ -105,29 +96,20 @@ def labeling_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
         label_store: LabelStoreResource,
         model: ModelResource,
     ) -> Frames:
-        """What makes each neuron fire, in a few words, with the evidence it rests on; from the first layer up.
+        """What makes each neuron fire, in a few words; made layer by layer, from the first to the last.
 
-        Named from the tokens and texts on which the neuron fires and from what drives it: embeddings and earlier neurons,
-        whose labels have to be there first. A neuron without good evidence stays unlabeled, with the reason.
+        Labeled by the tokens and texts on which the neuron fires and by what drives it: embeddings, and earlier neurons,
+        which have to be labeled first. A neuron without good evidence stays unlabeled, and column `unlabeled_reason` says why.
         """
-        from neuron_atlas.core.labeling.label_layer import label_layer
-
-        layer = layer_of_key(context.partition_key)
-        labeler_of_layer = labeler.for_layer("input", layer, model.spec().n_layers)
-        made = label_layer(
+        return _label_one_layer(
+            context,
             "input",
-            layer,
             evidence={**edge_stats, **input_projections, **activation_stats},
             labels={**earlier_output_labels, **earlier_labels},
-            labeler=labeler_of_layer,
-            model_revision=model.spec().revision,
-            token_text=model.vocabulary(),
-            given=label_store.rows("input", layer),
-            prior=label_store.both_sides(layer),
-            progress=progress_log(context.log),
+            labeler=labeler,
+            label_store=label_store,
+            model=model,
         )
-        context.add_output_metadata(spending_metadata(labeler_of_layer), output_name="result")
-        return made
 
     @dg.asset(
         group_name=GROUP,
@@ -149,10 +131,10 @@ def labeling_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
         input_labels: Tables,
         model: ModelResource,
     ) -> Frames:
-        """How well each label predicts what it was not shown, against the label of another neuron.
+        """How well each label predicts evidence that the labeler did not see, compared with the label of another neuron.
 
-        Input labels are asked where the neuron fires in held-out texts; output labels are tested by steering the neuron in the
-        real model. `corrected` is 0 at chance and 1 when perfect, with a 95 % interval.
+        An input label has to predict where the neuron fires in held-out texts; an output label has to predict what changes when the
+        neuron is steered in the model itself. Column `corrected` is 0 at chance and 1 when perfect; the interval is for 95 %.
         """
         from neuron_atlas.core.labeling.scoring.score import score_layer
 
@@ -164,3 +146,34 @@ def labeling_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
         )
 
     return [output_labels, input_labels, label_scores]
+
+
+def _label_one_layer(
+    context: dg.AssetExecutionContext,
+    side: Side,
+    *,
+    evidence: Tables,
+    labels: Tables,
+    labeler: LabelerResource,
+    label_store: LabelStoreResource,
+    model: ModelResource,
+) -> Frames:
+    """The labels of the run's layer on one side; what the calls cost is added to the run's metadata."""
+    from neuron_atlas.core.labeling.label_layer import label_layer
+
+    layer = layer_of_key(context.partition_key)
+    layer_labeler = labeler.for_layer(side, layer, model.spec().n_layers)
+    frames = label_layer(
+        side,
+        layer,
+        evidence=evidence,
+        labels=labels,
+        labeler=layer_labeler,
+        model_revision=model.spec().revision,
+        token_text=model.vocabulary(),
+        given=label_store.rows(side, layer),
+        prior=label_store.both_sides(layer),
+        progress=progress_log(context.log),
+    )
+    context.add_output_metadata(spending_metadata(layer_labeler), output_name="result")
+    return frames

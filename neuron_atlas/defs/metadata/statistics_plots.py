@@ -24,7 +24,9 @@ def degrees(edges: pl.DataFrame) -> str:
         "out": links.group_by("source_layer", "source").len().collect(),
     }
     lines = {name: _floats(frame["len"]) for name, frame in counted.items()}
-    return at_least(lines, title="Degrees of neurons", x_unit="links with other neurons", y_unit="share with so many")
+    return at_least(
+        lines, title="Degrees of neurons", x_unit="links with other neurons", y_unit="share with at least so many"
+    )
 
 
 def weights(edges: pl.DataFrame) -> str:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from neuron_atlas.defs.storage.provenance import FingerprintedResource
 from neuron_atlas.errors import Incomplete
-from neuron_atlas.settings import load_settings
+from neuron_atlas.settings import load_settings, setting_description
 
 if TYPE_CHECKING:
     from neuron_atlas.core.ports import Embedder
@@ -19,9 +19,11 @@ class EmbedderResource(FingerprintedResource):
     """Turns label texts into vectors for semantic search, on this machine or, named `openai:MODEL`, on a server. Weights are
     fetched once when missing, and every text is embedded once: vectors are kept beside the weights."""
 
-    name: str
-    base_url: str | None = Field(default=None, description="The server of an openai:MODEL; unset: OpenAI's own.")
-    folder: str = Field(description="Where fetched weights, and all vectors, are kept.")
+    name: str = Field(description=setting_description("embedder"))
+    base_url: str | None = Field(
+        default=None, description="Address of the server of an openai:MODEL embedder; unset: OpenAI's own."
+    )
+    folder: str = Field(description="Folder of fetched weights and of all vectors.")
 
     def fingerprint(self, partition: str | None) -> str:
         return f"{self.name} {self.base_url or 'openai'}" if self._is_remote() else self.name
@@ -32,13 +34,13 @@ class EmbedderResource(FingerprintedResource):
         return self.name.startswith(REMOTE)
 
     def load(self) -> Embedder:
-        """The embedder; raises `Unreachable` when its weights are nowhere and cannot be fetched. A server is not asked yet."""
+        """The embedder; raises `Unreachable` when its weights are missing and cannot be fetched. A server is not contacted yet."""
         from neuron_atlas.adapters.embedder import CachedEmbedder
 
-        embedder = self._on_server() if self._is_remote() else self._here()
+        embedder = self._on_server() if self._is_remote() else self._on_this_machine()
         return CachedEmbedder(embedder, Path(self.folder) / "vectors.sqlite")
 
-    def _here(self) -> Embedder:
+    def _on_this_machine(self) -> Embedder:
         from neuron_atlas.adapters.embedder import fetch_weights, load_embedder
 
         folder = Path(self.folder)

@@ -11,6 +11,7 @@ from neuron_atlas.core.records import layer_key
 from neuron_atlas.defs.resources.language_model import LanguageModelResource
 from neuron_atlas.defs.storage.provenance import FingerprintedResource
 from neuron_atlas.errors import UnknownName
+from neuron_atlas.settings import setting_description
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,11 +26,11 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 class LabelerResource(FingerprintedResource):
     """Who writes the labels: `rules` works offline and without a key."""
 
-    kind: str = Field(description="rules, openai, openai-batch, human or import.")
+    kind: str = Field(description=setting_description("labeler"))
     language_model: LanguageModelResource
     plan: list[str] = Field(
         default=[],
-        description="Layers of this run, in order, that share the budget, as 'output L05'; default: all of both passes.",
+        description="Layers of this run, in order, that share the budget, as 'output L05'; unset: all layers of both passes.",
     )
     retry: bool = Field(
         default=False, description="Send again requests that were refused, cut off or not answered before."

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from neuron_atlas.defs.storage.provenance import FingerprintedResource
 from neuron_atlas.errors import BadInput
-from neuron_atlas.settings import load_settings
+from neuron_atlas.settings import load_settings, setting_description
 
 if TYPE_CHECKING:
     from neuron_atlas.adapters.language_model import Ledger, OpenAIBatchModel, OpenAIModel, Prices, Server
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 class LanguageModelResource(FingerprintedResource):
     """An OpenAI-compatible language model; every call goes through the ledger."""
 
-    name: str = Field(description="The model's name on its server.")
-    base_url: str | None = Field(default=None, description="The server; unset: OpenAI's own.")
-    concurrency: int = Field(default=16, description="Requests under way at once.")
-    price_input_usd: float | None = Field(default=None, description="USD per million tokens in.")
-    price_output_usd: float | None = Field(default=None, description="USD per million tokens out.")
-    budget_usd: float | None = Field(default=None, description="The most that all calls in the ledger may cost, USD.")
-    ledger: str = Field(description="The ledger's file.")
+    name: str = Field(description=setting_description("labeler_model"))
+    base_url: str | None = Field(default=None, description=setting_description("openai_base_url"))
+    concurrency: int = Field(default=16, description=setting_description("llm_concurrency"))
+    price_input_usd: float | None = Field(default=None, description=setting_description("price_input_usd"))
+    price_output_usd: float | None = Field(default=None, description=setting_description("price_output_usd"))
+    budget_usd: float | None = Field(default=None, description=setting_description("budget_usd"))
+    ledger: str = Field(description="File that records every paid call and its answer.")
 
     def fingerprint(self, partition: str | None) -> str:
         return f"{self.name} {self.base_url or 'openai'}" if self.is_configured() else "none"

@@ -98,12 +98,14 @@ class PostgresResource(dg.ConfigurableResource[object]):
 
     def server(self) -> Server:
         """The server with its database, which is created when missing. Raises `Unreachable` or `BadInput`."""
-        from neuron_atlas.adapters.postgres import ensure_database, given_server, start_embedded
+        from neuron_atlas.adapters.postgres import configured_server, ensure_database, start_embedded
 
         if self.host is None:
             return ensure_database(start_embedded(Path(self.folder)), self.database)
         password = load_settings().pg_password.get_secret_value() or None
-        given = given_server(host=self.host, port=self.port, user=self.user, password=password, database=self.database)
+        given = configured_server(
+            host=self.host, port=self.port, user=self.user, password=password, database=self.database
+        )
         return ensure_database(given, self.database)
 
 

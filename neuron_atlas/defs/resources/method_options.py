@@ -10,14 +10,15 @@ from pydantic import Field
 
 from neuron_atlas.core.records import TraceOptions
 from neuron_atlas.defs.storage.provenance import FingerprintedResource
+from neuron_atlas.settings import setting_description
 
 
 class TracingResource(FingerprintedResource):
-    """How prompts are traced: what is a target, what is kept, which linearisation rules."""
+    """How prompts are traced: which tokens are targets, which neurons are kept, which linearisation rules apply."""
 
-    k: int = Field(description="Top logits to trace when a prompt names no targets.")
-    tau: float = Field(description="Node threshold, relative to |goal|.")
-    rules: str = Field(description="Linearisation rule set.")
+    k: int = Field(description=setting_description("k"))
+    tau: float = Field(description=setting_description("tau"))
+    rules: str = Field(description=setting_description("rules"))
     fresh: bool = Field(
         default=False, description="Drop the unfinished prompts of an earlier run instead of resuming it."
     )
@@ -33,11 +34,11 @@ class TracingResource(FingerprintedResource):
 class ClusteringResource(FingerprintedResource):
     """How neurons are clustered."""
 
-    seed: int = Field(description="Random seed; the same seed gives the same clusters.")
-    min_count: int = Field(description="Smallest number of prompts that show an edge of the flow graph.")
-    method: Literal["infomap", "leiden"] = Field(description="How clusters are found.")
+    seed: int = Field(description=setting_description("cluster_seed"))
+    min_count: int = Field(description=setting_description("min_edge_count"))
+    method: Literal["infomap", "leiden"] = Field(description=setting_description("cluster_method"))
     signs: Literal["merged", "excitatory", "inhibitory", "layers"] = Field(
-        description="Links of both signs together, of one sign, or of both in layers of their own."
+        description=setting_description("cluster_signs")
     )
 
     def fingerprint(self, partition: str | None) -> str:

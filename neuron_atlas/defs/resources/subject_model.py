@@ -11,6 +11,7 @@ from pydantic import Field
 from neuron_atlas.adapters.subject_model.config import find_folder, read_model_config
 from neuron_atlas.core.records import ModelSpec
 from neuron_atlas.defs.storage.provenance import FingerprintedResource
+from neuron_atlas.settings import setting_description
 
 if TYPE_CHECKING:
     from neuron_atlas.adapters.subject_model.huggingface import HuggingFaceModel
@@ -20,11 +21,9 @@ if TYPE_CHECKING:
 class ModelResource(FingerprintedResource):
     """The model under study, loaded once per process; its sizes, revision and tokens are known without loading it."""
 
-    id_or_path: str = Field(description="Hugging Face id or local folder.")
-    device: str | None = Field(default=None, description="torch device; default cuda where there is one, else cpu.")
-    dtype: str | None = Field(
-        default=None, description="dtype of the forward pass; float32 (the default, exact) or bfloat16."
-    )
+    id_or_path: str = Field(description=setting_description("model"))
+    device: str | None = Field(default=None, description=setting_description("device"))
+    dtype: str | None = Field(default=None, description=setting_description("dtype"))
 
     def fingerprint(self, partition: str | None) -> str:
         return f"{self.spec().revision} {self.spec().dtype}"
