@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import polars as pl
@@ -128,4 +129,24 @@ def test_one_worker_claims_a_partition(tmp_path: Path) -> None:
         with two.claim(ASSET, "b"):
             pass
     with two.claim(ASSET, "a"):
+        pass
+
+
+def _claim_until_killed(root: Path, held: Event) -> None:
+    with Lake(root).claim(ASSET, "a"):
+        held.set()
+        signal.pause()
+
+
+def test_the_claim_of_a_killed_worker_is_free(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    held = context.Event()
+    process = context.Process(target=_claim_until_killed, args=(tmp_path, held))
+    process.start()
+    assert held.wait(60)
+    with pytest.raises(TransientError, match="another process"), Lake(tmp_path).claim(ASSET, "a"):
+        pass
+    process.kill()
+    process.join()
+    with Lake(tmp_path).claim(ASSET, "a"):
         pass
