@@ -26,13 +26,13 @@ def open_atlas(path: Path | None = None) -> Atlas:
 def open_search_database() -> NeuronDb:
     """The search database of the settings: the server of PG_HOST, or the embedded one."""
     from neuron_atlas.adapters.neuron_db import open_neuron_db
-    from neuron_atlas.adapters.postgres import given_server
+    from neuron_atlas.adapters.postgres import configured_server
 
     settings = load_settings()
     if settings.pg_host is None:
         return open_neuron_db(settings.embedded_postgres, embedder=_embedder())
     return open_neuron_db(
-        given_server(
+        configured_server(
             host=settings.pg_host,
             port=settings.pg_port,
             user=settings.pg_user,

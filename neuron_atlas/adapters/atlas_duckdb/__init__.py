@@ -1,9 +1,25 @@
 """The published atlas: one DuckDB file with everything, built whole and read only.
 
-`build_atlas` writes it beside the old one and swaps them in one step; `open_atlas` serves it to notebooks, the command line and
-the API. Inside are all tables of `core/tables` (the sums of single prompt sets left out, and the raw graphs' nodes and edges
-under the names `graph_nodes` and `graph_edges`) and, for people: `neurons` (one row per neuron), `neuron_labels`, the view `edges`,
-`vocabulary`, `metadata`, and the postings of full-text search as plain tables (no extension has to be installed).
+    schema.py             which tables are in the file, its version, how it is opened read-only
+    build.py              `build_atlas`: writes a new file beside the old one and swaps them in one step
+    search_index.py       the tables that make it searchable, written by the build
+    integrity_checks.py   what must hold before the file is published
+    reader.py             `open_atlas` and `Atlas`: search, look up, browse, SQL
+    neuron_card.py        everything about one neuron
+    summary.py            the atlas in numbers
+    neuron_search.py      neurons by words (`Atlas.search`)
+    label_search.py       labels by meaning, words or both (`Atlas.labels`)
+    neuron_facts.py       what filters and views need to know (`Atlas.known`)
+    edge_statistics.py    edge statistics of an atlas or a similar file, for clustering
+    label_set.py          the labels of a file, for a search database or an export
+
+In the file are all tables of `core/tables` (the sums of single prompt sets left out, and the raw graphs' nodes and edges under the
+names `graph_nodes` and `graph_edges`) and, for people: `neurons` (one row per neuron), `neuron_labels`, the view `edges`
+(neuron to neuron, over all prompts), `vocabulary`, `metadata`, and the postings of full-text search as plain tables (no extension
+has to be installed).
+
+Does not belong here: the working tables of the Dagster assets (`adapters/tables`), the flow of a label search
+(`core/publication/search`), longer statements (`adapters/sql/atlas`).
 """
 
 from neuron_atlas.adapters.atlas_duckdb.build import AtlasReport, build_atlas

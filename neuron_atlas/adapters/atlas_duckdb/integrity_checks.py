@@ -46,12 +46,12 @@ CHECKS: dict[str, str] = {
 
 def check_integrity(connection: duckdb.DuckDBPyConnection) -> None:
     """Run every check; raises `DamagedData` naming the first that fails, how many rows break it, and one of them."""
-    for promise, sql in CHECKS.items():
+    for expectation, sql in CHECKS.items():
         count, example = connection.execute(f"SELECT count(*), min(broken::VARCHAR) FROM ({sql}) AS broken").fetchall()[
             0
         ]
         if count:
             raise DamagedData(
-                f"the atlas would not be sound: expected that {promise}; {count} rows break this, e.g. {example}. "
+                f"the atlas would contradict itself: expected that {expectation}; {count} rows break this, e.g. {example}. "
                 "Rematerialize the assets these tables come from, then build again"
             )

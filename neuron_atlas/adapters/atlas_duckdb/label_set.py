@@ -1,4 +1,4 @@
-"""What an atlas file holds for a search database: its labels with scores, clusters, quantiles and exemplars."""
+"""The label set of an atlas file, for a search database or an export: its labels with scores, clusters, quantiles, exemplars."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Everything the atlas knows of one neuron, on one card."""
+"""Everything that an atlas holds of one neuron."""
 
 from __future__ import annotations
 

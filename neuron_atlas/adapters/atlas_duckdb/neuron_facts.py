@@ -1,4 +1,4 @@
-"""What an atlas knows of a model's neurons, in the form that filters and views take."""
+"""Reading `NeuronFacts` from an atlas: what filters and views need to know of a model's neurons."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ Embed = Callable[[str], NDArray[np.float32]]
 def read_neuron_facts(
     connection: duckdb.DuckDBPyConnection, metadata: Mapping[str, str], embed: Embed, *, corpus: str | None = None
 ) -> NeuronFacts:
-    """Everything that filters ask for: descriptions, modules, quantiles of a corpus (default: the one with most tokens) and,
-    where the atlas holds vectors of its labels, their meaning; `embed` makes a question's vector.
+    """Everything that filters ask for: label records, modules, quantiles of a corpus (default: the one with most tokens) and,
+    where the atlas holds vectors of its labels, their meaning; `embed` makes a query's vector.
 
     Raises `UnknownName` for a corpus that was not read, `BadInput` for an atlas that does not say which model it is of.
     """

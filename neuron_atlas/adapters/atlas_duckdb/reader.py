@@ -1,4 +1,4 @@
-"""Reading an atlas: search it, look at a neuron, follow its edges, browse its clusters, ask it in SQL.
+"""Reading an atlas: search, one neuron, its edges, the clusters, SQL.
 
 Nothing here can write: the file is attached read-only, other files are out of reach and settings are locked
 (`schema.open_read_only`). Everything returns polars frames.
@@ -47,7 +47,7 @@ def open_atlas(
 class Atlas:
     """One open atlas. It keeps the file it opened even when a newer build replaces it; calls may come from several threads.
 
-    `labels.search(...)` asks the labels by meaning and by words, with filters, exactly as a NeuronDB is asked.
+    `labels.search(...)` searches the labels by meaning and by words, under conditions, exactly as `NeuronDb.search` does.
     """
 
     def __init__(self, path: Path, connection: duckdb.DuckDBPyConnection, *, embedder: Embedder | None = None) -> None:
@@ -75,7 +75,7 @@ class Atlas:
         return dict(self._rows("SELECT key, value FROM metadata").iter_rows())
 
     def search(self, text: str, limit: int = 20, *, layers: LayerSelection = None) -> pl.DataFrame:
-        """Neurons whose labels, descriptions, promoted tokens, cluster or domain match, best first (BM25, see `search`).
+        """Neurons whose labels, descriptions, promoted tokens, cluster or domain match, best first (BM25, see `bm25.py`).
 
         `layers` keeps the search to some layers: a list such as `[2, 4]`, or a text such as `2..5` or `2,4..6`.
 
@@ -96,7 +96,7 @@ class Atlas:
 
         Raises `BadInput` when the text is no neuron, `UnknownName` when the atlas does not have it.
         """
-        found = self._known(neuron)
+        found = self._existing(neuron)
         at: dict[str, object] = {"layer": found.layer, "neuron": found.neuron}
 
         def rows(table: str, order: str) -> pl.DataFrame:
@@ -132,7 +132,7 @@ class Atlas:
         """
         if direction not in ("upstream", "downstream", "both"):
             raise BadInput(f"unknown direction {direction!r}; expected upstream, downstream or both")
-        found = self._known(neuron)
+        found = self._existing(neuron)
         parameters = {"layer": found.layer, "neuron": found.neuron, "direction": direction, "limit": _limit(limit)}
         return self._rows(statement("queries/edges_of_neuron"), parameters)
 
@@ -151,9 +151,9 @@ class Atlas:
 
     def cluster(self, path: str, *, limit: int = MAX_ROWS) -> pl.DataFrame:
         """The neurons of a cluster and of those inside it, most flow first. Raises `UnknownName` for no such cluster."""
-        known = self._rows("SELECT path FROM clusters ORDER BY level, flow DESC")["path"].to_list()
-        if path not in known:
-            raise UnknownName("cluster", path, known)
+        paths = self._rows("SELECT path FROM clusters ORDER BY level, flow DESC")["path"].to_list()
+        if path not in paths:
+            raise UnknownName("cluster", path, paths)
         return self._rows(statement("queries/members_of_cluster"), {"path": path, "limit": _limit(limit)})
 
     def profile_clusters(self) -> pl.DataFrame:
@@ -198,7 +198,7 @@ class Atlas:
             timer.cancel()
             cursor.close()
 
-    def _known(self, neuron: str | NeuronId) -> NeuronId:
+    def _existing(self, neuron: str | NeuronId) -> NeuronId:
         """The neuron, if the atlas has it."""
         wanted = NeuronId.parse(neuron) if isinstance(neuron, str) else neuron
         at = {"layer": wanted.layer, "neuron": wanted.neuron}

@@ -1,7 +1,7 @@
 """What makes an atlas searchable, written when it is built; no extension is needed, everything is a plain table.
 
 search_documents, search_terms, search_postings      a document per neuron: labels, promoted tokens, cluster, domain
-descriptions, label_terms, label_postings            a document per description: label, tokens, description
+descriptions, label_terms, label_postings            a document per label record: label, tokens, description
 label_texts (text_key, embedding)                    the vector of every distinct label
 """
 
@@ -36,12 +36,12 @@ def write_neuron_index(connection: duckdb.DuckDBPyConnection) -> None:
 def write_label_index(
     connection: duckdb.DuckDBPyConnection, tables: Tables, embedder: Embedder | None
 ) -> dict[str, str]:
-    """Every description, with the words and, given an embedder, the vectors of labels; returns facts for `metadata`."""
+    """Every label record, with the words and, given an embedder, the vectors of labels; returns facts for `metadata`."""
     labels = {table.name: tables.get(table.name, table.empty().lazy()) for table in (OUTPUT_LABELS, INPUT_LABELS)}
-    rows = label_records({**tables, **labels})
-    texts = rows["label"].drop_nulls().unique().sort().to_list()
-    descriptions, words = numbered_records(rows, {text: key for key, text in enumerate(texts)})
-    _write(connection, "descriptions", descriptions)
+    unnumbered = label_records({**tables, **labels})
+    texts = unnumbered["label"].drop_nulls().unique().sort().to_list()
+    records, words = numbered_records(unnumbered, {text: key for key, text in enumerate(texts)})
+    _write(connection, "descriptions", records)
     _write(connection, "label_terms", words.terms)
     _write(connection, "label_postings", words.postings)
     if embedder is None:

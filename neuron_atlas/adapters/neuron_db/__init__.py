@@ -1,4 +1,23 @@
-"""NeuronDB: descriptions of neurons in PostgreSQL, searchable by meaning and by words."""
+"""NeuronDB: label records of neurons in PostgreSQL, searchable by meaning and by words.
+
+    database.py         `open_neuron_db` and `NeuronDb`: every call is one transaction
+    schema.py           numbered migrations (`adapters/sql/neuron_db`)
+    stored_records.py   label sets, label records, reports
+    label_sets.py       which label sets are loaded, and whether the search index of one may be used
+    load.py             a whole label set in, all or nothing
+    edit.py             single label records in and out
+    label_search.py     labels by meaning, words or both
+    nearest.py          the vectors nearest to one, by the HNSW index or an exact scan
+    recall.py           the search index checked against an exact scan
+    neuron_facts.py     what filters and views need to know (`NeuronDb.known`)
+    export.py           a label set as files, and back
+    transluce.py        import of a NeuronDB of Transluce
+
+In the database a label record is a row of `descriptions`.
+
+Does not belong here: the server and its connections (`adapters/postgres`), the Dagster tables in PostgreSQL
+(`adapters/tables/postgres_tables.py`), the flow of a search (`core/publication/search`).
+"""
 
 from neuron_atlas.adapters.neuron_db.database import NeuronDb, NeuronRecord, open_neuron_db
 from neuron_atlas.adapters.neuron_db.label_search import search
@@ -9,6 +28,7 @@ from neuron_atlas.adapters.neuron_db.schema import check_schema, migrate, schema
 from neuron_atlas.adapters.neuron_db.stored_records import LabelRecord, LabelSet, LoadReport, RecallReport
 
 __all__ = [
+    "Description",
     "LabelRecord",
     "LabelSet",
     "LoadReport",
@@ -26,3 +46,6 @@ __all__ = [
     "schema_version",
     "search",
 ]
+
+Description = LabelRecord
+"""The earlier name of `LabelRecord`."""

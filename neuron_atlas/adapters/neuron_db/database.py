@@ -1,4 +1,4 @@
-"""NeuronDB as one object, for notebooks, the command line and the API."""
+"""`open_neuron_db` and `NeuronDb`: a NeuronDB as one object, for notebooks and the command line."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from neuron_atlas.adapters.postgres import (
     Connection,
     Pool,
     Server,
-    given_server,
+    configured_server,
     start_embedded,
     unescape_text,
     unescaped,
@@ -40,16 +40,17 @@ from neuron_atlas.core.tables import ACTIVATION_STATS, EXEMPLARS
 
 DATABASE = "neuron_atlas"
 TIMEOUT_MS = 10_000
-KNOWN_TIMEOUT_MS = 120_000
-"""For reading all descriptions of a label set at once."""
+FACTS_TIMEOUT_MS = 120_000
+"""For reading all label records of a label set at once."""
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
 class NeuronRecord:
     """All that is stored of one neuron. `cluster_path` and `cluster_label` are missing when it is in no cluster, or not known at
-    all. `descriptions`: by polarity, side and labeler, unlabeled ones with their reason; `quantiles`: by corpus, with the list
-    of values at `quantile_levels`; `exemplars`: by corpus, polarity, kind and rank. What is missing is an empty frame."""
+    all. `descriptions`: the label records, by polarity, side and labeler, unlabeled ones with their reason; `quantiles`: by
+    corpus, with the list of values at `quantile_levels`; `exemplars`: by corpus, polarity, kind and rank. What is missing is an
+    empty frame."""
 
     neuron: NeuronId
     cluster_path: str | None
@@ -66,7 +67,7 @@ class NeuronDb:
     restarted or busy, and stopped when a statement takes longer than `timeout_ms`. Searches are read-only. `model` (id or
     revision) and `version` choose the label set, and may be left out where there is only one.
 
-    `insert`, `update`, `upsert` and `delete` change single descriptions; whole label sets are loaded by `load_labels`.
+    `insert`, `update`, `upsert` and `delete` change single label records; whole label sets are loaded by `load_labels`.
     """
 
     def __init__(
@@ -110,10 +111,10 @@ class NeuronDb:
         model: str | None = None,
         version: str | None = None,
     ) -> SearchResult:
-        """The descriptions that pass the filters and answer `query` best, best first; without one, those that pass, best score
-        first (see `ports.LabelSearch`).
+        """The label records that meet the conditions `filters` and match `query` best, best first; without a query, those that meet
+        the conditions, best score first (see `LabelSearch.search`).
 
-        Raises `BadInput`, `UnknownName` or `Incomplete` for a question that cannot be answered.
+        Raises `BadInput`, `UnknownName` or `Incomplete` for a query that cannot be answered.
         """
 
         def work(connection: Connection) -> SearchResult:
@@ -132,7 +133,7 @@ class NeuronDb:
         model: str | None = None,
         version: str | None = None,
     ) -> tuple[LabelRecord, ...]:
-        """The descriptions that pass the filters, unlabeled ones as well, by layer, neuron, polarity, side and labeler."""
+        """The label records that meet the conditions `filters`, unlabeled ones as well, in the order of `LABEL_KEY`."""
 
         def work(connection: Connection) -> tuple[LabelRecord, ...]:
             label_set = find_label_set(connection, model=model, version=version)
@@ -141,12 +142,12 @@ class NeuronDb:
         return self._read(work)
 
     def insert(self, rows: Collection[LabelRecord], *, model: str | None = None, version: str | None = None) -> int:
-        """Add descriptions that are not there yet, all or none; returns how many. Raises `BadInput` when another description of
+        """Add label records that are not there yet, all or none; returns how many. Raises `BadInput` when another record of
         that neuron, polarity, side and labeler is there."""
         return self._write(rows, "insert", model, version)
 
     def update(self, rows: Collection[LabelRecord], *, model: str | None = None, version: str | None = None) -> int:
-        """Replace descriptions that are there, all or none; returns how many changed. Raises `BadInput` when one is not."""
+        """Replace label records that are there, all or none; returns how many changed. Raises `BadInput` when one is not."""
         return self._write(rows, "update", model, version)
 
     def upsert(self, rows: Collection[LabelRecord], *, model: str | None = None, version: str | None = None) -> int:
@@ -154,7 +155,7 @@ class NeuronDb:
         return self._write(rows, "upsert", model, version)
 
     def delete(self, keys: Collection[LabelKey], *, model: str | None = None, version: str | None = None) -> int:
-        """Delete descriptions by (layer, neuron, polarity, side, labeler); returns how many there were."""
+        """Delete label records by (layer, neuron, polarity, side, labeler); returns how many there were."""
 
         def work(connection: Connection) -> int:
             label_set = find_label_set(connection, model=model, version=version)
@@ -198,7 +199,7 @@ class NeuronDb:
             meaning = NeuronDbSimilarity(self._read, label_set, self._embedder_of)
             return read_neuron_facts(connection, label_set, meaning, corpus=corpus)
 
-        return self._pool.run(work, read_only=True, timeout_ms=KNOWN_TIMEOUT_MS)
+        return self._pool.run(work, read_only=True, timeout_ms=FACTS_TIMEOUT_MS)
 
     def quantile_levels(self) -> list[float]:
         """The levels that every list of quantiles stands at."""
@@ -241,9 +242,9 @@ def open_neuron_db(
 
 
 def named_server(connection_string: str) -> Server:
-    """The server of a connection string."""
+    """The server that a connection string names."""
     given = conninfo_to_dict(connection_string)
-    return given_server(
+    return configured_server(
         host=str(given.get("host") or "localhost"),
         port=int(given.get("port") or 5432),
         user=str(given.get("user") or "postgres"),

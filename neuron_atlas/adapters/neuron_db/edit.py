@@ -1,6 +1,6 @@
-"""Single descriptions in and out of a label set, with everything that hangs on them.
+"""Single label records in and out of a label set, with the words, vectors and counts that follow from them.
 
-A change replaces groups: all descriptions of a neuron, polarity and side, of which one is preferred. Their rows, words and
+A change replaces groups: all records of a neuron, polarity and side, of which one is preferred. Their rows, words and
 vectors are taken out and put back changed, in one transaction, so that a search sees the group before or after. Every call
 may be repeated: inserting what is there already, down to the last value, changes nothing, and neither does deleting what is
 gone. A label set that was edited is no longer what was loaded; the next load replaces it.
@@ -37,7 +37,7 @@ from neuron_atlas.core.publication.search.label_records import (
 from neuron_atlas.errors import BadInput
 
 Change: TypeAlias = Literal["insert", "update", "upsert"]
-Held: TypeAlias = dict[LabelKey, LabelRecord]
+ByKey: TypeAlias = dict[LabelKey, LabelRecord]
 _TEXTS: dict[str, pl.DataType] = {
     "document": pl.Int32(), "text_key": pl.Int32(), "label": pl.String(), "description": pl.String(),
     "tokens": pl.List(pl.String()),
@@ -52,23 +52,23 @@ GROUPS = (
 def write(
     connection: Connection, label_set: LabelSet, rows: Collection[LabelRecord], *, how: Change, embedder: Embedder
 ) -> int:
-    """Insert, update or upsert descriptions (see `NeuronDb`); returns how many rows changed."""
+    """Insert, update or upsert label records (see `NeuronDb`); returns how many rows changed."""
     new = _by_key(rows)
     _refuse_bad_rows(new.values(), label_set, connection)
 
-    def changed(held: Held) -> Held:
-        known = {key for key in new if key in held}
-        if how == "insert" and (there := [key for key in known if not _same(held[key], new[key])]):
-            raise BadInput(f"{_name(there[0])} has a description already; update or upsert it, or delete it first")
-        if how == "update" and (absent := new.keys() - known):
-            raise BadInput(f"{_name(min(absent))} has no description to update; insert or upsert it")
+    def changed(held: ByKey) -> ByKey:
+        present = {key for key in new if key in held}
+        if how == "insert" and (there := [key for key in present if not _same(held[key], new[key])]):
+            raise BadInput(f"{_name(there[0])} has a label record already; update or upsert it, or delete it first")
+        if how == "update" and (absent := new.keys() - present):
+            raise BadInput(f"{_name(min(absent))} has no label record to update; insert or upsert it")
         return {**held, **new}
 
     return _replace(connection, label_set, list(new), changed, embedder)
 
 
 def delete(connection: Connection, label_set: LabelSet, keys: Collection[LabelKey], *, embedder: Embedder) -> int:
-    """Delete descriptions; returns how many there were."""
+    """Delete label records; returns how many there were."""
     gone = set(keys)
     return _replace(
         connection, label_set, list(gone), lambda held: {k: v for k, v in held.items() if k not in gone}, embedder
@@ -76,7 +76,7 @@ def delete(connection: Connection, label_set: LabelSet, keys: Collection[LabelKe
 
 
 def query(connection: Connection, scope: Scope, *, limit: int, condition: str = "true") -> tuple[LabelRecord, ...]:
-    """The descriptions of a scope, unlabeled ones as well, in key order."""
+    """The label records of a scope, unlabeled ones as well, in key order."""
     text = (
         f"select {STORED} from neuron_db.descriptions where label_set = :label_set and ({scope.where.text}) and {condition} "
         f"order by {', '.join(LABEL_KEY)} limit :limit"
@@ -91,7 +91,7 @@ def _replace(
     connection: Connection,
     label_set: LabelSet,
     keys: Sequence[LabelKey],
-    changed: Callable[[Held], Held],
+    changed: Callable[[ByKey], ByKey],
     embedder: Embedder,
 ) -> int:
     """Put what `changed` makes of the groups of `keys` in their place; returns how many rows differ."""
@@ -146,7 +146,7 @@ class _Groups:
         )
 
     def sweep(self, connection: Connection) -> None:
-        """Drop texts that no description has any more, and count again the terms that were taken out."""
+        """Drop texts that no record has any more, and count again the terms that were taken out."""
         connection.execute(
             "delete from neuron_db.embeddings e where label_set = %(label_set)s and text_key = any(%(texts)s) and not exists "
             "(select from neuron_db.descriptions d where d.label_set = e.label_set and d.text_key = e.text_key)",
@@ -186,11 +186,11 @@ def _put(connection: Connection, label_set: LabelSet, rows: Sequence[LabelRecord
 def _text_keys(connection: Connection, label_set: LabelSet, texts: list[str], embedder: Embedder) -> dict[str, int]:
     """The number of each label's embedding; labels that are new to the set are embedded."""
     escaped_texts = escaped(pl.DataFrame({"text": texts}, schema={"text": pl.String}))["text"].to_list()
-    known = connection.execute(
+    stored = connection.execute(
         "select distinct label, text_key from neuron_db.descriptions where label_set = %s and label = any(%s)",
         [label_set.label_set, escaped_texts],
     ).fetchall()
-    keys = {unescape_text(label): int(key) for label, key in known}
+    keys = {unescape_text(label): int(key) for label, key in stored}
     missing = [text for text in texts if text not in keys]
     first = _next(connection, label_set, "embeddings", "text_key")
     rows = enumerate(embedder.embed([text_to_embed(text) for text in missing]), start=first) if missing else ()
@@ -235,11 +235,11 @@ def _recount(connection: Connection, label_set: LabelSet) -> None:
 
 
 # ------------------------------------------------------------------------------------------------------------------------ rows
-def _by_key(rows: Collection[LabelRecord]) -> Held:
+def _by_key(rows: Collection[LabelRecord]) -> ByKey:
     found = {row.key: row for row in rows}
     if len(found) < len(rows):
         raise BadInput(
-            f"{len(rows) - len(found)} of {len(rows)} descriptions repeat a neuron, polarity, side and labeler"
+            f"{len(rows) - len(found)} of {len(rows)} label records repeat a neuron, polarity, side and labeler"
         )
     return found
 

@@ -35,13 +35,13 @@ def find_label_set(connection: Connection, *, model: str | None = None, version:
     if not named:
         raise UnknownName("label version", str(version), {s.version for s in fitting})
     if len(named) > 1:
-        known = ", ".join(f"model {s.model_id} ({s.revision[:8]}) version {s.version}" for s in named)
-        raise BadInput(f"several label sets fit; name the model and the version. There are: {known}")
+        choices = ", ".join(f"model {s.model_id} ({s.revision[:8]}) version {s.version}" for s in named)
+        raise BadInput(f"several label sets fit; name the model and the version. There are: {choices}")
     return named[0]
 
 
 def index_problem(connection: Connection, label_set: LabelSet) -> str | None:
-    """Why the index may not be used, in words for the reader; None when it may."""
+    """Why the search index may not be used, as a sentence for the reader; None when it may."""
     if not has_index(connection, label_set):
         return f"label set {label_set.version!r} has no search index; searched exactly, which is slower. Load the labels again"
     if label_set.recall is not None and label_set.recall < RECALL_NEEDED:

@@ -1,8 +1,8 @@
 """Loading a label set: everything or nothing, and the index after the data.
 
 What is new goes into tables of its own, indexed there, and takes the place of the old partitions at the end of the same
-transaction. So readers are held up by the swap alone, a kill leaves the old set in force, and a filter by model or version never
-thins out the index. A load whose input is already there, down to the last bit, writes nothing.
+transaction. So readers are held up by the swap alone, a kill leaves the old set in force, and a search in one model or version
+never thins out the index. A load whose input is already there, down to the last bit, writes nothing.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def load_label_set(
     digest = content_hash([*hashes, embedder.embedder_id, RULES, HNSW, FIELD_WEIGHTS])
     sizes = [frame.height for frame in frames.values()]
     server.run(migrate)
-    held = server.run(lambda c: _held(c, contents, digest), read_only=True)
+    held = server.run(lambda c: _loaded(c, contents, digest), read_only=True)
     if held is not None:
         return LoadReport(held, 0, *sizes, is_new=False)
     texts = descriptions["label"].drop_nulls().unique().sort().to_list()
@@ -150,7 +150,7 @@ def embedded(
 
 
 def one_writer(connection: Connection) -> None:
-    """From here to the end of the transaction nobody else loads or edits."""
+    """Lock out other loads and edits from here to the end of the transaction."""
     connection.execute("select pg_advisory_xact_lock(hashtextextended('neuron_db.load', 0))")
 
 
@@ -159,7 +159,7 @@ def _with(key: int, frame: pl.DataFrame) -> Iterator[tuple[object, ...]]:
     return ((key, *row) for row in frame.iter_rows())
 
 
-def _held(connection: Connection, contents: LabelSetContents, digest: str) -> LabelSet | None:
+def _loaded(connection: Connection, contents: LabelSetContents, digest: str) -> LabelSet | None:
     """The stored label set when it is this very one, with its index."""
     query = (
         "select 1 from neuron_db.label_sets join neuron_db.models using (model) "
@@ -257,7 +257,7 @@ def graph_bytes(n_vectors: int, dimension: int) -> int:
 
 
 def _index_descriptions(connection: Connection, table: sql.Identifier) -> None:
-    """What finds descriptions by text, by document, by label, and by the columns that filters name."""
+    """What finds label records by text, by document, by label, and by the columns that conditions name."""
     for columns in (
         "(text_key)",
         "(document)",

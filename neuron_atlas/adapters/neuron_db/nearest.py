@@ -1,10 +1,10 @@
-"""The descriptions nearest in meaning, with filters that never cost results.
+"""The label records nearest in meaning, under conditions that never cost results.
 
-An approximate index hands out the nearest rows; filtering them afterwards leaves too few. So the rows that pass the filters
-are counted first, up to a bound. When few pass, they are scanned exactly. When many do, the index is read in order of
-distance through a cursor (pgvector's iterative scan), and on, until enough rows have passed; where what passes lies far from
-the question the walk would be long, and after `WALK` texts the scan is exact as well. When the index is missing, broken, or
-has failed its recall check, the scan is exact and the answer says so.
+An approximate index hands out the nearest rows; filtering them afterwards leaves too few. So the rows that meet the conditions
+are counted first, up to a bound. When few do, they are scanned exactly. When many do, the index is read in order of
+distance through a cursor (pgvector's iterative scan), and on, until enough rows have passed; where these lie far from the query
+that would take long, and after `MAX_TEXTS` texts the scan is exact as well. When the index is missing, broken, or has failed its
+recall check, the scan is exact and the result says so.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ EXACT_ROWS = 10_000
 """Up to this many rows an exact scan takes a few tens of milliseconds."""
 FETCH = 200
 """Texts taken from the index at a time."""
-WALK = 20_000
-"""Texts after which walking the index costs more than an exact scan."""
+MAX_TEXTS = 20_000
+"""Texts after which reading the index costs more than an exact scan."""
 EF_SEARCH = 600
 """How widely the index looks around. In benchmarks/search.py 200 found all neighbours among 100,000 texts but 96 % among 300,000,
 where 600 finds all; that costs some tens of milliseconds."""
@@ -39,7 +39,7 @@ DAMAGED = (pg.IndexCorrupted, pg.DataCorrupted, pg.InternalError_)
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """The descriptions of one label set that pass a condition: where a search looks."""
+    """The label records of one label set that meet a condition: what a search looks through."""
 
     label_set: LabelSet
     where: Where
@@ -58,8 +58,8 @@ class Scope:
 def nearest(
     connection: Connection, scope: Scope, vector: str, *, limit: int, exact_rows: int = EXACT_ROWS
 ) -> SearchResult:
-    """The descriptions of a scope nearest to a vector (as pgvector writes it), nearest first; never fewer than `limit` where
-    that many pass. Changes settings of the transaction."""
+    """The records of a scope nearest to a vector (as pgvector writes it), nearest first; never fewer than `limit` where
+    the scope has that many. Changes settings of the transaction."""
     few = max(exact_rows, limit)
     if count(connection, scope, bound=few + 1) <= few:
         return SearchResult(exactly(connection, scope, vector, limit=limit), "exact")
@@ -68,10 +68,10 @@ def nearest(
         name = scope.label_set.version
         try:
             with connection.transaction():
-                hits, walked = _by_index(connection, scope, vector, limit=limit)
+                hits, n_texts = _by_index(connection, scope, vector, limit=limit)
             if len(hits) == limit:
                 return SearchResult(hits, "index")
-            if walked < WALK:
+            if n_texts < MAX_TEXTS:
                 problem = f"the index of label set {name!r} gave too few rows; searched exactly. Load the labels again"
         except DAMAGED as error:
             problem = f"the index of label set {name!r} is damaged ({error}); searched exactly. Load the labels again"
@@ -107,26 +107,26 @@ def distance_to(label_set: LabelSet) -> str:
 
 
 def _by_index(connection: Connection, scope: Scope, vector: str, *, limit: int) -> tuple[tuple[Hit, ...], int]:
-    """Walk the texts from near to far and take the descriptions of each that pass, until there are enough; also how many texts
-    were walked."""
+    """Read the texts from near to far and take the records of each that are in the scope, until there are enough; also how many
+    texts were read."""
     query = (
         f"select {SELECTED}, similarity from unnest(:keys::int4[], :similarities::float8[]) near(text_key, similarity) "
         f"join {scope.label_set.table('descriptions')} using (text_key) where {scope.text} "
         f"order by similarity desc, {TIES} limit :limit"
     )
     hits: list[Hit] = []
-    walked = 0
+    n_texts = 0
     with closing(nearest_texts(connection, scope.label_set, vector)) as texts:
-        while len(hits) < limit and walked < WALK and (batch := list(islice(texts, FETCH))):
+        while len(hits) < limit and n_texts < MAX_TEXTS and (batch := list(islice(texts, FETCH))):
             keys, similarities = zip(*batch, strict=True)
-            walked += len(keys)
+            n_texts += len(keys)
             near = {"keys": list(keys), "similarities": list(similarities), "limit": limit - len(hits)}
             hits += run(connection, query, scope.values(**near))
-    return tuple(hits), walked
+    return tuple(hits), n_texts
 
 
 def exactly(connection: Connection, scope: Scope, vector: str, *, limit: int) -> tuple[Hit, ...]:
-    """Compare with every text of a description that passes. Each text has at least one, so `limit` texts are enough."""
+    """Compare with every text of a record in the scope. Each text has at least one, so `limit` texts are enough."""
     descriptions, embeddings = scope.label_set.table("descriptions"), scope.label_set.table("embeddings")
     query = (
         f"with near as materialized (select text_key, 1 - ({distance_to(scope.label_set)}) as similarity from {embeddings} "
@@ -139,7 +139,7 @@ def exactly(connection: Connection, scope: Scope, vector: str, *, limit: int) ->
 
 
 def count(connection: Connection, scope: Scope, *, bound: int) -> int:
-    """How many descriptions pass, counted up to `bound`."""
+    """How many records are in the scope, counted up to `bound`."""
     descriptions = scope.label_set.table("descriptions")
     query = f"select count(*) from (select 1 from {descriptions} where {scope.text} limit :bound) few"
     row = connection.execute(statement(query), scope.values(bound=bound)).fetchone()

@@ -1,4 +1,4 @@
-"""What a NeuronDB knows of a model's neurons, in the form that filters and views take."""
+"""Reading `NeuronFacts` from a NeuronDB: what filters and views need to know of a model's neurons."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Read: TypeAlias = Callable[[Callable[[Connection], "list[tuple[object, ...]]"]],
 def read_neuron_facts(
     connection: Connection, label_set: LabelSet, meaning: LabelSimilarity, *, corpus: str | None = None
 ) -> NeuronFacts:
-    """Everything that filters ask for: descriptions and modules of a label set, its model's quantiles over a corpus (default: the
+    """Everything that filters ask for: label records and modules of a label set, its model's quantiles over a corpus (default: the
     one with most tokens). Raises `UnknownName` for a corpus that was not read."""
     (n_layers, n_neurons), *_ = connection.execute(
         "select n_layers, n_neurons from neuron_db.models where model = %s", [label_set.model]

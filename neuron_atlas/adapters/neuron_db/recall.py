@@ -1,4 +1,4 @@
-"""Is the index telling the truth? Its nearest neighbours against those of an exact scan."""
+"""Recall of the search index: its nearest neighbours against those of an exact scan."""
 
 from __future__ import annotations
 

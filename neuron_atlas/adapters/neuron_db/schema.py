@@ -27,29 +27,29 @@ def migrate(connection: Connection) -> int:
     """
     ensure_vector(connection)
     connection.execute("select pg_advisory_xact_lock(hashtextextended('neuron_db.schema', 0))")
-    known = steps()
+    migrations = steps()
     found = schema_version(connection)
-    _refuse_newer(found, max(known))
+    _refuse_newer(found, max(migrations))
     if found == 0:
         connection.execute("create schema if not exists neuron_db")
         connection.execute("create table if not exists neuron_db.schema_version (version integer primary key)")
-    for version, text in known.items():
+    for version, text in migrations.items():
         if version > found:
             connection.execute(sql.SQL(text))  # pyright: ignore[reportArgumentType]: our own file
             connection.execute("insert into neuron_db.schema_version values (%s)", [version])
-    return max(known)
+    return max(migrations)
 
 
 def check_schema(connection: Connection) -> None:
     """Raises `Incomplete` when the database has no NeuronDB or an older one (both with the command to run), `BadInput` when
     it has a newer one."""
-    found, known = schema_version(connection), max(steps())
-    _refuse_newer(found, known)
+    found, newest = schema_version(connection), max(steps())
+    _refuse_newer(found, newest)
     if found == 0:
         raise Incomplete("this database has no NeuronDB yet; run: neuron-atlas build-db")
-    if found < known:
+    if found < newest:
         raise Incomplete(
-            f"this NeuronDB has schema {found}, this release needs {known}; update it with: neuron-atlas build-db"
+            f"this NeuronDB has schema {found}, this release needs {newest}; update it with: neuron-atlas build-db"
         )
 
 
@@ -62,10 +62,10 @@ def schema_version(connection: Connection) -> int:
     return int(row[0]) if row else 0
 
 
-def _refuse_newer(found: int, known: int) -> None:
-    if found > known:
+def _refuse_newer(found: int, newest: int) -> None:
+    if found > newest:
         raise BadInput(
-            f"this NeuronDB has schema {found}, made by a newer release of neuron_atlas; this one knows up to {known}. Upgrade "
+            f"this NeuronDB has schema {found}, made by a newer release of neuron_atlas; this one reads up to {newest}. Upgrade "
             "neuron_atlas, or load into another database (PG_DATABASE)"
         )
 

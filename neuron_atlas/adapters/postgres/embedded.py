@@ -50,7 +50,7 @@ SETTINGS = {
     "log_timezone": "UTC",
     "dynamic_shared_memory_type": "mmap",  # in the cluster: /dev/shm is 64 MB in containers, and a kill leaves litter there
     "max_parallel_maintenance_workers": str(min((os.cpu_count() or 1) - 1, 7)),  # beside the one that builds an index
-    "jit": "off",  # compiling costs more than our short questions
+    "jit": "off",  # compiling costs more than our short queries
 }
 
 _held: dict[Path, int] = {}
@@ -61,8 +61,8 @@ def start_embedded(folder: Path, *, keep_running: bool = False) -> Server:
     """The server of `folder`, started when it is not running; many processes may share it.
 
     It stops when the last process that asked for it has ended, unless one asked for `keep_running`: then it runs until
-    `stop_embedded`. Raises `BadInput` for a folder that cannot be used, `PermanentError` with the server's own last words
-    when it does not start.
+    `stop_embedded`. Raises `BadInput` for a folder that cannot be used, `PermanentError` with the last lines
+    of the server's log when it does not start.
     """
     folder = _prepared(folder)
     with _exclusive(folder):
@@ -131,7 +131,7 @@ def _release(folder: Path) -> None:
 
 
 def _leave(folder: Path, pid: int) -> None:
-    """At the end of a process: stop the server when nobody else uses it."""
+    """At the end of a process: stop the server when no other process uses it."""
     if os.getpid() != pid or folder not in _held or not folder.is_dir():
         return  # a forked child, or stopped already, or the folder is gone
     with _exclusive(folder):

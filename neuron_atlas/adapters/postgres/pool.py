@@ -1,24 +1,22 @@
-"""A few connections that threads share, for whoever asks many short questions.
+"""A few connections that threads share, for many short queries.
 
-Opening a connection takes longer than most questions. psycopg's own pool opens them in background threads, so that a server
+Opening a connection takes longer than most queries. psycopg's own pool opens them in background threads, so that a server
 that does not answer shows as a timeout without a reason; here the caller opens them and gets the reason at once.
 
 When a connection turns out to be lost (the server was restarted) every idle one is dropped, and the work runs again on a new
-one, as `Server.run` does it.
+one (`Transactions.run`).
 """
 
 from __future__ import annotations
 
-import random
 import threading
-import time
 import weakref
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 import psycopg
 
-from neuron_atlas.adapters.postgres.server import Connection, Result, Server, retry_transient
+from neuron_atlas.adapters.postgres.server import Connection, Server, Transactions
 from neuron_atlas.errors import TransientError
 
 SIZE = 8
@@ -26,7 +24,7 @@ WAIT_S = 30.0
 """How long a thread waits for a connection while others have them all."""
 
 
-class Pool:
+class Pool(Transactions):
     """Connections to one server; any thread may use it."""
 
     def __init__(
@@ -53,30 +51,12 @@ class Pool:
         connection: Connection | None = None
         try:
             connection = self._take()
-            with self.server.work_on(connection, read_only=read_only, timeout_ms=timeout_ms):
+            with self.server.transaction(connection, read_only=read_only, timeout_ms=timeout_ms):
                 yield connection
         finally:
             if connection is not None:
                 self._put(connection)
             self._free.release()
-
-    def run(
-        self,
-        work: Callable[[Connection], Result],
-        *,
-        attempts: int = 4,
-        read_only: bool = False,
-        timeout_ms: int | None = None,
-        sleep: Callable[[float], None] = time.sleep,
-        jitter: Callable[[], float] = random.random,
-    ) -> Result:
-        """As `Server.run`, on a connection of the pool."""
-
-        def once() -> Result:
-            with self.connect(read_only=read_only, timeout_ms=timeout_ms) as connection:
-                return work(connection)
-
-        return retry_transient(once, attempts=attempts, sleep=sleep, jitter=jitter)
 
     def close(self) -> None:
         """Close the idle connections; the pool opens new ones when it is used again."""
@@ -89,7 +69,7 @@ class Pool:
                 return self._idle.pop()
         connection = self.server.open()
         if self._prepare is not None:
-            with _closed_on_error(connection), self.server.work_on(connection, read_only=False, timeout_ms=None):
+            with _closed_on_error(connection), self.server.transaction(connection, read_only=False, timeout_ms=None):
                 self._prepare(connection)
         return connection
 

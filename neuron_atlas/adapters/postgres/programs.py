@@ -18,7 +18,7 @@ UNPRIVILEGED = ("pgserver", "postgres", "nobody")
 
 
 def server_user(data: Path) -> pwd.struct_passwd | None:
-    """Who runs the server of a cluster: nobody special (None) unless we are root, then the cluster's owner, or for a new one
+    """The user to run the server of a cluster as: None (ourselves) unless we are root, then the cluster's owner, or for a new one
     the first of `UNPRIVILEGED` that exists."""
     if os.geteuid() != 0:
         return None

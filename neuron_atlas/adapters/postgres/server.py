@@ -1,16 +1,17 @@
-"""A PostgreSQL server, given by address or embedded, and how to talk to it without surprises.
+"""A PostgreSQL server, embedded or configured by address: connections, transactions, retries, and errors that can be read.
 
-`Server` is an address and nothing else: frozen, cheap, safe to pass around. Connections are opened per piece of work; a
-piece of work is one transaction, so that it can be run again on a fresh connection after a temporary failure (`Server.run`).
-What a connection error means is said in our own words: the address, the setting that holds it, and what to do next.
+`Server` is an address and nothing else: frozen, cheap, safe to pass around. A piece of work is one transaction on a connection
+opened for it, so that it can be run again on a fresh connection after a temporary failure (`Server.run`). Errors of psycopg become
+errors of this package that name the address, the setting that holds it, and what to do next.
 """
 
 from __future__ import annotations
 
 import random
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias, TypeVar
 from urllib.parse import quote, urlencode
@@ -34,8 +35,44 @@ BUSY = (pg.SerializationFailure, pg.DeadlockDetected, pg.AdminShutdown, pg.Crash
         pg.TooManyConnections, pg.LockNotAvailable, pg.IdleInTransactionSessionTimeout)  # fmt: skip
 
 
+class Transactions(ABC):
+    """What gives connections for one transaction each can also run work with retries: a server, or a pool of connections to it."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def connect(self, *, read_only: bool = False, timeout_ms: int | None = None) -> AbstractContextManager[Connection]:
+        """A connection for one transaction: committed when the block succeeds, rolled back when it raises."""
+
+    def run(
+        self,
+        work: Callable[[Connection], Result],
+        *,
+        attempts: int = 4,
+        read_only: bool = False,
+        timeout_ms: int | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        jitter: Callable[[], float] = random.random,
+    ) -> Result:
+        """Run `work` as one transaction; on a `TransientError` wait and run it again on a new connection.
+
+        The wait doubles from 0.2 s and is multiplied by a jitter in 0.5..1.5, so that many workers do not return at once.
+        `work` may run more than once: all it does must be inside its transaction. A server that does not answer at all is
+        reported at once; one that answered and then went away is waited for.
+        """
+        for attempt in range(attempts):
+            try:
+                with self.connect(read_only=read_only, timeout_ms=timeout_ms) as connection:
+                    return work(connection)
+            except TransientError as error:
+                if attempt == attempts - 1 or (attempt == 0 and isinstance(error, Unreachable)):
+                    raise
+                sleep(0.2 * 2**attempt * (0.5 + jitter()))
+        raise AssertionError("attempts must be at least 1")
+
+
 @dataclass(frozen=True, slots=True)
-class Server:
+class Server(Transactions):
     """Where a PostgreSQL server answers. `host` is a name, an address, or the folder of a unix socket (starts with /)."""
 
     host: str
@@ -88,14 +125,14 @@ class Server:
         """
         connection = self.open(autocommit=autocommit)
         try:
-            with self.work_on(connection, read_only=read_only, timeout_ms=timeout_ms):
+            with self.transaction(connection, read_only=read_only, timeout_ms=timeout_ms):
                 yield connection
         finally:
             connection.close()  # without a commit this rolls back
 
     @contextmanager
-    def work_on(self, connection: Connection, *, read_only: bool, timeout_ms: int | None) -> Generator[Connection]:
-        """One transaction on an open connection: committed when the block succeeds; its errors in our own words."""
+    def transaction(self, connection: Connection, *, read_only: bool, timeout_ms: int | None) -> Generator[Connection]:
+        """One transaction on an open connection: committed when the block succeeds; psycopg's errors are translated."""
         try:
             connection.read_only = True if read_only else None
             if timeout_ms is not None:
@@ -104,7 +141,7 @@ class Server:
             yield connection
             connection.commit()
         except psycopg.Error as error:
-            raise explained(error, self, lost=connection.closed) from error
+            raise translated_error(error, self, lost=connection.closed) from error
 
     def open(self, *, autocommit: bool = False) -> Connection:
         """A connection that the caller closes; raises as `connect` does. Plans are made for the values at hand: filters differ
@@ -114,49 +151,8 @@ class Server:
         except psycopg.OperationalError as error:
             raise _refused(error, self) from error
 
-    def run(
-        self,
-        work: Callable[[Connection], Result],
-        *,
-        attempts: int = 4,
-        read_only: bool = False,
-        timeout_ms: int | None = None,
-        sleep: Callable[[float], None] = time.sleep,
-        jitter: Callable[[], float] = random.random,
-    ) -> Result:
-        """Run `work` as one transaction; on a `TransientError` wait and run it again on a new connection.
 
-        The wait doubles from 0.2 s and is multiplied by a jitter in 0.5..1.5, so that many workers do not return at once.
-        `work` may run more than once: all it does must be inside its transaction. A server that does not answer at all is
-        reported at once; one that answered and then went away is waited for.
-        """
-
-        def once() -> Result:
-            with self.connect(read_only=read_only, timeout_ms=timeout_ms) as connection:
-                return work(connection)
-
-        return retry_transient(once, attempts=attempts, sleep=sleep, jitter=jitter)
-
-
-def retry_transient(
-    once: Callable[[], Result],
-    *,
-    attempts: int = 4,
-    sleep: Callable[[float], None] = time.sleep,
-    jitter: Callable[[], float] = random.random,
-) -> Result:
-    """Do something, and again on a `TransientError`, with the pauses that `Server.run` describes."""
-    for attempt in range(attempts):
-        try:
-            return once()
-        except TransientError as error:
-            if attempt == attempts - 1 or (attempt == 0 and isinstance(error, Unreachable)):
-                raise
-            sleep(0.2 * 2**attempt * (0.5 + jitter()))
-    raise AssertionError("attempts must be at least 1")
-
-
-def given_server(*, host: str, port: int, user: str, password: str | None, database: str) -> Server:
+def configured_server(*, host: str, port: int, user: str, password: str | None, database: str) -> Server:
     """The server that PG_HOST, PG_PORT, PG_USER, PG_PASSWORD and PG_DATABASE name."""
     if not host.strip():
         raise BadInput("PG_HOST is empty; expected a host name, or leave it out to use the embedded server")
@@ -230,8 +226,8 @@ def check_vector_version(version: str) -> None:
         )
 
 
-def explained(error: psycopg.Error, server: Server, *, lost: bool) -> AtlasError:
-    """A database error in our own tree: transient when the same call may succeed later, permanent otherwise."""
+def translated_error(error: psycopg.Error, server: Server, *, lost: bool) -> AtlasError:
+    """The error of this package for one of psycopg: transient when the same call may succeed later, permanent otherwise."""
     first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     if isinstance(error, pg.DiskFull | pg.OutOfMemory):
         return PermanentError(

@@ -1,7 +1,16 @@
-"""SQL that several stores share, in the dialect they have in common; parameters are written `:name`.
+"""SQL: statements that both stores of labels share, and the longer statements of each.
 
-Postgres and DuckDB hold the same descriptions under the same column names, so a filter and the ranking by words are one text for
-both. What differs (parameter style, vectors) is translated here or stays in the adapter.
+    conditions.py   the conditions of a label search as SQL
+    dialects.py     shared text as PostgreSQL and DuckDB take it; parameters are written `:name`
+    bm25.sql        the ranking by words, for both
+    atlas/build/    the tables and views that an atlas derives when it is built
+    atlas/queries/  what `Atlas` reads
+    neuron_db/      numbered migrations of NeuronDB
+
+PostgreSQL and DuckDB hold the same label records under the same column names (table `descriptions`), so the conditions and the
+ranking by words are one text for both.
+
+Does not belong here: statements of one line, which stay in the file that uses them; vectors, which differ between the two stores.
 """
 
 from neuron_atlas.adapters.sql.conditions import Values, Where, in_layers, where

@@ -1,4 +1,4 @@
-"""The strongest of many signed values: by size, a least size, and sign; ties by place."""
+"""The instances of largest |value| among very many: at most k, above a threshold, of one sign; ties by place."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def top_k_instances(
     """Layer, position and neuron of the instances of largest |value|, strongest first; `values` are the layers [T, I] in order.
 
     Kept are values that are not 0 or NaN, of at least `threshold` and of one `sign` where it is named; at most `top_k`. A layer is
-    looked at and let go, block by block, and a block whose largest is below the strongest so far is passed over: nearly all are, so
+    read block by block and let go, and a block whose largest is below the strongest so far is passed over: nearly all are, so
     that values are read about once and little memory is needed.
     """
     sizes, places = np.zeros(0, np.float32), np.zeros(0, np.int64)

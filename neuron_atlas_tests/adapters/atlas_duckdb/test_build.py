@@ -1,4 +1,4 @@
-"""Building: what stands in the file, and that nobody ever sees half of it."""
+"""Building: what is in the file, and that no reader ever sees half of it."""
 
 from __future__ import annotations
 

@@ -208,7 +208,7 @@ def test_a_cluster_that_does_not_exist_is_named(store: LabelSearch) -> None:
     ("query", "mode", "limit"),
     [(" ", "hybrid", 5), ("w1", "hybrid", 0), ("w1", "hybrid", 1001), ("w1", "nearly", 5), ("x" * 1001, "words", 5)],
 )
-def test_questions_nobody_can_answer_are_refused_in_the_same_words(stores, query, mode, limit) -> None:
+def test_queries_without_an_answer_are_refused_with_the_same_message(stores, query, mode, limit) -> None:
     said = []
     for store in stores.values():
         with pytest.raises(BadInput) as refused:

@@ -51,7 +51,7 @@ def test_what_is_inserted_is_found_by_meaning_by_words_and_by_key(neuron_db: Neu
 def test_inserting_twice_changes_nothing_and_inserting_another_is_refused(neuron_db: NeuronDb) -> None:
     neuron_db.insert([RAIN])
     assert neuron_db.insert([RAIN]) == 0
-    with pytest.raises(BadInput, match=r"L3/N9\+ \(output, rules\) has a description already; update or upsert it"):
+    with pytest.raises(BadInput, match=r"L3/N9\+ \(output, rules\) has a label record already; update or upsert it"):
         neuron_db.insert([replace(RAIN, label="hail")])
     assert labels_of(neuron_db, "rain")[0] == "rain and snow"
 
@@ -59,7 +59,7 @@ def test_inserting_twice_changes_nothing_and_inserting_another_is_refused(neuron
 def test_an_update_needs_something_to_update_and_is_all_or_nothing(neuron_db: NeuronDb) -> None:
     neuron_db.insert([RAIN])
     absent = replace(RAIN, neuron=10)
-    with pytest.raises(BadInput, match=r"L3/N10\+ \(output, rules\) has no description to update"):
+    with pytest.raises(BadInput, match=r"L3/N10\+ \(output, rules\) has no label record to update"):
         neuron_db.update([replace(RAIN, label="hail"), absent])
     assert labels_of(neuron_db, "rain")[0] == "rain and snow"
     assert neuron_db.update([replace(RAIN, label="hail")]) == 1
@@ -143,7 +143,7 @@ def test_rows_that_cannot_be_are_refused(neuron_db: NeuronDb, changes: dict[str,
 
 
 def test_a_row_given_twice_is_refused(neuron_db: NeuronDb) -> None:
-    with pytest.raises(BadInput, match="1 of 2 descriptions repeat"):
+    with pytest.raises(BadInput, match="1 of 2 label records repeat"):
         neuron_db.upsert([RAIN, replace(RAIN, label="hail")])
 
 

@@ -1,4 +1,4 @@
-"""Searching: near in meaning, filters that never cost results, and honest when the index cannot be trusted."""
+"""Searching a NeuronDB: near in meaning, conditions that never cost results, and a warning when the index cannot be trusted."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ def test_under_any_filter_the_index_gives_as_many_and_as_near_as_an_exact_scan(
 def test_when_what_passes_lies_far_away_the_walk_ends_in_an_exact_scan(
     thousand: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(nearest, "WALK", 200)
+    monkeypatch.setattr(nearest, "MAX_TEXTS", 200)
     found = ask(thousand, "w1 w2", exact_rows=USE_INDEX, limit=12, min_score=0.989)
     assert (found.method, found.warnings, len(found.hits)) == ("exact", (), 12)
 
@@ -193,7 +193,7 @@ def test_all_there_is_can_be_asked_for(thousand: Server) -> None:
     assert similarities == sorted(similarities, reverse=True)
 
 
-# ------------------------------------------------------------------------------------------------------------ an honest index
+# ------------------------------------------------------------------------------------------------------------ a damaged index
 def test_a_missing_index_costs_time_and_is_mentioned(own_thousand: Server) -> None:
     before = ask(own_thousand, "w1 w2 w3", exact_rows=USE_INDEX)
     drop_index(own_thousand)

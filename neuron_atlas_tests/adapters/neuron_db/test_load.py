@@ -70,7 +70,7 @@ def test_a_persons_label_is_preferred_to_a_machines(tables: Tables) -> None:
     assert sorted(found.rows()) == [("human", True), ("rules", False)]
 
 
-def test_a_labeler_nobody_knows_comes_last() -> None:
+def test_an_unknown_labeler_comes_last() -> None:
     both = [{"layer": 0, "neuron": 1, "labeler": name, "label": name} for name in ("abacus", "rules")]
     found = label_records({"output_labels": labels(both).lazy()}).select("labeler", "is_preferred")
     assert sorted(found.rows()) == [("abacus", False), ("rules", True)]

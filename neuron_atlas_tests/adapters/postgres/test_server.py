@@ -11,9 +11,9 @@ import pytest
 from neuron_atlas.adapters.postgres import (
     Connection,
     Server,
+    configured_server,
     ensure_database,
     ensure_vector,
-    given_server,
     start_embedded,
     stop_embedded,
 )
@@ -29,7 +29,7 @@ def count(server: Server, table: str = "numbers") -> int:
 
 
 def free_port() -> int:
-    """A port nobody listens on."""
+    """A port without a listener."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return free.getsockname()[1]
@@ -137,7 +137,7 @@ def test_a_statement_past_its_time_is_stopped_once(numbers: Server) -> None:
 
 def test_a_server_that_is_not_there_is_named_with_its_setting() -> None:
     port = free_port()
-    absent = given_server(host="127.0.0.1", port=port, user="u", password="secret", database="d")
+    absent = configured_server(host="127.0.0.1", port=port, user="u", password="secret", database="d")
     with pytest.raises(Unreachable, match=rf"127\.0\.0\.1:{port} .*PG_HOST") as caught, absent.connect():
         pass
     assert "secret" not in str(caught.value)
@@ -154,11 +154,11 @@ def test_refused_names_are_mistakes(server: Server) -> None:
 @pytest.mark.parametrize(("host", "port"), [(" ", 5432), ("db", 0), ("db", 70000)])
 def test_impossible_addresses_are_refused(host: str, port: int) -> None:
     with pytest.raises(BadInput, match="PG_"):
-        given_server(host=host, port=port, user="u", password=None, database="d")
+        configured_server(host=host, port=port, user="u", password=None, database="d")
 
 
 def test_the_password_is_in_addresses_for_software_and_nowhere_else() -> None:
-    server = given_server(host="db.example", port=5433, user="an@a", password="p:w/d", database="atlas")
+    server = configured_server(host="db.example", port=5433, user="an@a", password="p:w/d", database="atlas")
     assert "p:w/d" not in repr(server) + server.where
     assert server.url("postgresql+psycopg2") == "postgresql+psycopg2://an%40a:p%3Aw%2Fd@db.example:5433/atlas"
     assert "password=p:w/d" in server.dsn

@@ -77,7 +77,7 @@ def test_a_text_and_a_filter_from_the_command_line_for_people(tmp_path: Path) ->
         ("/top", "no text yet"),
         ("/top many", "whole number"),
         ("/steer much", "needs a strength first"),
-        ("/steer -1 L0/N0", "not a minus sign"),
+        ("/steer -1 L0/N0", "flip the tail"),
         ("/regenerate", "nothing to answer"),
         ("/show layer:1", "needs one neuron"),
         ("/save", "needs a file"),

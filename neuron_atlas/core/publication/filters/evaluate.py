@@ -1,6 +1,6 @@
-"""What a filter holds, given what is known of the neurons and, for some filters, the text at hand.
+"""The items that a filter selects, given what is known of the neurons and, for some filters, the text at hand.
 
-Every filter is evaluated by itself and the sets are combined after; so no filter can see what stands beside it.
+Every filter is evaluated by itself and the sets are combined after; so no filter depends on what stands beside it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import polars as pl
 
 from neuron_atlas.core.publication.filters.filter_classes import (
     DEFAULT_NEAREST,
-    DEFAULT_STRONGEST,
+    DEFAULT_TOP_K,
     And,
     Attribution,
     Cluster,
@@ -42,7 +42,7 @@ def select(wanted: Filter, known: NeuronFacts, reading: Reading | None = None) -
     """The items that pass. Without a text there is one imagined position.
 
     Raises `BadInput` for a filter that needs a text where there is none, or names a token, position or neuron outside; and
-    `Incomplete` for one that needs what is not known (no embedder, no quantiles).
+    `Incomplete` for one that needs what is missing (no embedder, no quantiles).
     """
     size = Size(1, known.n_layers, known.n_neurons) if reading is None else reading.size
     match wanted:
@@ -61,7 +61,7 @@ def select(wanted: Filter, known: NeuronFacts, reading: Reading | None = None) -
         case Not(filter=inner):
             return ~select(inner, known, reading)
         case Description():
-            return _described(wanted, known, size)
+            return _with_label(wanted, known, size)
         case Layers(first=first, last=last):
             return Selection.of_mask(size, _within(first, last, size.n_layers).reshape(1, -1, 1))
         case Neurons(first=first, last=last):
@@ -100,8 +100,8 @@ def _needed(reading: Reading | None, kind: str) -> Reading:
 
 # -------------------------------------------------------------------------------------------------------- of what is known
 def found_by(wanted: Filter, known: NeuronFacts) -> pl.DataFrame:
-    """The descriptions (rows of `known.descriptions`) for which a filter holds their neurons, those it asks for most closely
-    first; none where it says nothing of descriptions."""
+    """The label records (rows of `known.descriptions`) for which a filter selects their neurons, those it asks for most closely
+    first; none where it says nothing of labels."""
     match wanted:
         case Description():
             return _passing(wanted, known)
@@ -111,7 +111,7 @@ def found_by(wanted: Filter, known: NeuronFacts) -> pl.DataFrame:
             return known.descriptions.clear()
 
 
-def _described(wanted: Description, known: NeuronFacts, size: Size) -> Selection:
+def _with_label(wanted: Description, known: NeuronFacts, size: Size) -> Selection:
     found = _passing(wanted, known)
     mask = np.zeros((2, size.n_layers, size.n_neurons), np.bool_)
     mask[(found["polarity"].to_numpy() < 0).astype(np.intp), found["layer"].to_numpy(), found["neuron"].to_numpy()] = (
@@ -121,7 +121,7 @@ def _described(wanted: Description, known: NeuronFacts, size: Size) -> Selection
 
 
 def _passing(wanted: Description, known: NeuronFacts) -> pl.DataFrame:
-    """The descriptions that pass; the nearest first where it asks for a meaning."""
+    """The label records that pass; the nearest first where it asks for a meaning."""
     rows = known.descriptions
     passes = pl.lit(True)
     for column in ("side", "labeler", "version", "type", "interpretability"):
@@ -211,7 +211,7 @@ def _in_tail(level: float, polarity: int, known: NeuronFacts, reading: Reading) 
 
 def _attributed(wanted: Attribution, reading: Reading) -> Selection:
     relevance = reading.relevance(wanted.goal)
-    top_k = wanted.top_k or (DEFAULT_STRONGEST if wanted.threshold is None else None)
+    top_k = wanted.top_k or (DEFAULT_TOP_K if wanted.threshold is None else None)
     layer, position, neuron = top_k_instances(
         relevance, top_k=top_k, threshold=wanted.threshold or 0.0, sign=wanted.sign
     )

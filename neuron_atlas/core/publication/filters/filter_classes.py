@@ -6,7 +6,7 @@ position. So `and`, `or` and `not` are those of sets, whatever the order: nothin
     from neuron_atlas import filters as f
     f.Description(keyword="capital", side="output") & ~f.Layers(last=1) & f.Quantile(level=1e-3, tail="top")
 
-What a filter finds in an atlas and a text is in `evaluate.py`; the form people type in `words.py`.
+What a filter selects in an atlas and a text is in `evaluate.py`; the form people type in `text_form.py`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TAILS: dict[float, tuple[int, int]] = {
 Sign: TypeAlias = Literal[1, -1]
 DEFAULT_NEAREST = 50
 """Neurons and polarities that `similar_to` keeps when nothing else is said."""
-DEFAULT_STRONGEST = 100
+DEFAULT_TOP_K = 100
 """Instances that an attribution keeps when nothing else is said."""
 MAX_TEXT = 1000
 """Longest text of a filter, in characters."""
@@ -54,9 +54,9 @@ class _Filter(BaseModel):
 
 
 class Description(_Filter):
-    """Neurons and polarities with one description that fulfils everything named here at once.
+    """Neurons and polarities with one label record that fulfils everything named here at once.
 
-    `similar_to` compares meanings: descriptions at least `min_similarity` (cosine) near, or those of the `top_k` nearest neurons
+    `similar_to` compares meanings: labels at least `min_similarity` (cosine) near, or those of the `top_k` nearest neurons
     and polarities among what else is named (50 when neither is given). `keyword` is plain text in label, description or tokens,
     whatever its case; `regex` is a pattern there (linear-time matching, no backtracking). `score_from` and `score_to` bound the
     score corrected for chance (0 chance, 1 perfect), ends included. `version` is the labeler's.
@@ -253,7 +253,7 @@ def read_filter(text: str) -> Filter:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "the text"
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        raise BadInput(f"this is no filter: {place}: {first['msg']}{more}") from error
+        raise BadInput(f"this is not a filter: {place}: {first['msg']}{more}") from error
 
 
 def parts_of(wanted: Filter) -> list[Filter]:

@@ -1,9 +1,9 @@
 """The form in which people type filters, and the form in which they are shown again.
 
-    "state capitals"                                neurons whose description means something like this (as like:"state capitals")
+    "state capitals"                                neurons whose label means something like this (as like:"state capitals")
     keyword:capital layer:2..4 not polarity:-       terms side by side must all hold; `or` and brackets as usual
     layer:2,4..6                                    layers as everywhere (core/layer_ranges.py)
-    [keyword:capital side:output score:0.5..]       square brackets: one description fulfils all of it
+    [keyword:capital side:output score:0.5..]       square brackets: one label record fulfils all of it
     top:1e-3 token:Bend                             what fires in its top 0.1 % at the token Bend
     [to:Salem contrast:Austin attribution:20]       the 20 instances that tell Salem from Austin most
     L3/N17 or L3/N18+ or L4/N2@5                    single neurons, polarities, instances
@@ -22,7 +22,7 @@ from pydantic import ValidationError
 
 from neuron_atlas.core.layer_ranges import LayerRanges
 from neuron_atlas.core.publication.filters.filter_classes import (
-    DEFAULT_STRONGEST,
+    DEFAULT_TOP_K,
     And,
     Attribution,
     Cluster,
@@ -131,7 +131,7 @@ def filter_of(text: str) -> Filter:
 
 
 class _Reader:
-    """Reads one filter from left to right. A word is (mark) or (term name, value)."""
+    """Reads one filter from left to right, token by token: a mark, or a term's name and value."""
 
     def __init__(self, text: str) -> None:
         self._text, self._at = text.strip(), 0
@@ -140,7 +140,7 @@ class _Reader:
         return self._text[self._at :].strip()
 
     def peek(self) -> tuple[str, str] | None:
-        """The next word, not yet taken: ("(", "") for a mark, ("", "and") for a bare word, ("layer", "3") for a term."""
+        """The next token, not yet taken: ("(", "") for a mark, ("", "and") for a bare word, ("layer", "3") for a term."""
         return self._next()[0]
 
     def take(self) -> tuple[str, str]:
@@ -154,7 +154,7 @@ class _Reader:
             return None, self._at
         match = _TOKEN.match(self._text, self._at)
         if match is None or match.end() == self._at or self._text[match.end() :].startswith('"'):
-            raise BadInput(f"{self.rest()!r} cannot be read; a text with spaces or brackets stands in double quotes")
+            raise BadInput(f"{self.rest()!r} cannot be read; put a text with spaces or brackets in double quotes")
         if match["mark"]:
             return (match["mark"], ""), match.end()
         name, text = (match["name"] or "")[:-1], match["text"]
@@ -231,7 +231,7 @@ def _made(terms: list[tuple[str, str]]) -> Filter:
     kinds: list[Made] = []
     for name, value in terms:
         if not name:
-            raise BadInput(f'{value!r} is no term; write keyword:{value}, or "{value}" in quotes for its meaning')
+            raise BadInput(f'{value!r} is not a term; write keyword:{value}, or "{value}" in quotes for its meaning')
         if name not in TERMS:
             raise UnknownName("filter term", name, TERMS)
         kind, form, read = TERMS[name]
@@ -240,7 +240,7 @@ def _made(terms: list[tuple[str, str]]) -> Filter:
         except (ValueError, KeyError) as error:
             raise BadInput(f"{name}:{value} cannot be read; expected {name}:{form}") from error
         if not fields.keys().isdisjoint(given):
-            raise BadInput(f"{name} stands twice in one pair of brackets")
+            raise BadInput(f"{name} is given twice in one pair of brackets")
         fields |= given
         kinds.append(kind)
     if len(set(kinds)) > 1:
@@ -277,7 +277,7 @@ def text_of(wanted: Filter) -> str:
 
 
 def _inside(part: Filter, *bracketed: type[Filter]) -> str:
-    """The words of a part of a filter, in brackets where it would fall apart without."""
+    """The text of a part of a filter, in brackets where it would be read differently without."""
     while isinstance(part, And | Or) and len(part.filters) == 1:
         part = part.filters[0]
     text = text_of(part)
@@ -323,7 +323,7 @@ def _terms(wanted: Filter) -> list[tuple[str, str]]:
                 "top_k": "attribution",
                 "threshold": "threshold",
             }
-            return [*_given(wanted, **names), *signed] or [("attribution", str(DEFAULT_STRONGEST))]
+            return [*_given(wanted, **names), *signed] or [("attribution", str(DEFAULT_TOP_K))]
         case Description():
             names = {
                 "similar_to": "like", "top_k": "nearest", "min_similarity": "similarity", "keyword": "keyword",

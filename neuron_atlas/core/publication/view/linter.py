@@ -42,7 +42,7 @@ class Finding:
 
 
 def lint(found: pl.DataFrame, known: NeuronFacts, *, least: int = LEAST, far: float = FAR) -> list[Finding]:
-    """Groups among neurons (rows of `listing.neurons`, strongest first): modules first, then meanings, larger ones first.
+    """Groups among neurons (rows of `view_tables.neurons`, strongest first): modules first, then meanings, larger ones first.
 
     Without an embedder only modules are found.
     """

@@ -27,7 +27,7 @@ from neuron_atlas.core.publication.filters import EVERYTHING, Attribution, Filte
 from neuron_atlas.core.publication.filters.filter_classes import Goal
 from neuron_atlas.core.publication.filters.neuron_facts import NeuronFacts
 from neuron_atlas.core.publication.filters.reading import Reading
-from neuron_atlas.core.publication.view import view_tables as listing
+from neuron_atlas.core.publication.view import view_tables
 from neuron_atlas.core.publication.view.linter import FAR, LEAST, MOST, Finding, lint
 from neuron_atlas.core.publication.view.saved_view import VERSION, SavedTurn, SavedView, read_saved, saved_steering
 from neuron_atlas.core.publication.view.steering import LEVEL as STEERING_LEVEL
@@ -62,8 +62,8 @@ class NeuronView:
         spec = model.spec
         if known is not None and known.model_revision != spec.revision:
             raise BadInput(
-                f"what is known belongs to a model of revision {known.model_revision[:8]}, {spec.model_id} is {spec.revision[:8]}; "
-                "open the atlas of this model, or load the model of that atlas"
+                f"the labels and quantiles are of a model of revision {known.model_revision[:8]}, {spec.model_id} is "
+                f"{spec.revision[:8]}; open the atlas of this model, or load the model of that atlas"
             )
         self.model = model
         self.known = known or NeuronFacts.empty(
@@ -234,11 +234,11 @@ class NeuronView:
     def _encoded_text(self, text: str) -> list[int]:
         return self.model.encode(Prompt(text, raw=True))
 
-    # ------------------------------------------------------------------------------------------------------------- looking
+    # ----------------------------------------------------------------------------------------------- instances and neurons
     def instances(
-        self, limit: int | None = 50, *, order: listing.Order | None = None, toward: Attribution | None = None
+        self, limit: int | None = 50, *, order: view_tables.Order | None = None, toward: Attribution | None = None
     ) -> pl.DataFrame:
-        """The instances in the filter, strongest first; columns as in `listing.instances`.
+        """The instances in the filter, strongest first; columns as in `view_tables.instances`.
 
         `order` is by relevance when there is something to be relevant to (`toward`, else the first attribution in the filter),
         otherwise by the share of the neuron's own tail, or by activation where no quantiles are known.
@@ -249,26 +249,26 @@ class NeuronView:
         relevance = None if goal is None else reading.relevance(goal.goal)
         if order == "relevance" and relevance is None:
             raise BadInput("ordering by relevance needs a goal; give toward=filters.Attribution(...)")
-        natural: listing.Order = (
+        natural: view_tables.Order = (
             "normalised" if self.known.missing_quantiles < self.known.quantiles[0].size else "activation"
         )
         chosen = order or (natural if relevance is None else "relevance")
-        return listing.instances(
+        return view_tables.instances(
             self.selection, reading, self.known, order=chosen, limit=limit, relevance=relevance, wanted=self.filter
         )
 
     def neurons(self, limit: int = 50) -> pl.DataFrame:
         """The neurons and polarities in the filter with their label, cluster and strongest token; columns as in
-        `listing.neurons`."""
-        return listing.neurons(self.selection, self.reading, self.known, limit=limit, wanted=self.filter)
+        `view_tables.neurons`."""
+        return view_tables.neurons(self.selection, self.reading, self.known, limit=limit, wanted=self.filter)
 
     def activations(self) -> Array:
         """All activations [L, T, I] as they are now."""
         return self._needed().activations
 
-    def normalised(self, level: float = listing.LEVEL) -> Array:
+    def normalised(self, level: float = view_tables.LEVEL) -> Array:
         """All activations [L, T, I] as shares of their neuron's own tail; NaN where that is not known, or the token is special."""
-        return listing.normalised(self._needed(), self.known, level=level)
+        return view_tables.normalised(self._needed(), self.known, level=level)
 
     def attributions(
         self, *, position: int | None = None, target: str | None = None, contrast: str | None = None
@@ -324,7 +324,7 @@ class NeuronView:
         return done
 
     def clear_steering(self) -> None:
-        """Let every neuron be what it is."""
+        """End all interventions."""
         self._steering = ()
 
     # ------------------------------------------------------------------------------------------------------ saving, loading

@@ -102,7 +102,7 @@ def read_saved(text: str, spec: ModelSpec) -> SavedView:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "the document"
-        raise BadInput(f"this is no saved view: {place}: {first['msg']}") from error
+        raise BadInput(f"this is not a saved view: {place}: {first['msg']}") from error
     if saved.version != VERSION:
         raise BadInput(
             f"the view was saved in version {saved.version}; this release reads version {VERSION}. Save it again there"

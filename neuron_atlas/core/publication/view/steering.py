@@ -1,4 +1,4 @@
-"""Steering: what a filter holds, held at a share of its own tail.
+"""Steering: what a filter selects is set to a share of its own tail.
 
     value = strength × quantile      the top limit for polarity +, the bottom one for - (the other one when flipped)
 
@@ -30,8 +30,8 @@ MAX_EDITS = 20_000
 
 @dataclass(frozen=True)
 class Steering:
-    """One intervention: the filter and how it was turned into `edits`. `n_neurons` were steered, `n_skipped` were in the filter but
-    have no quantile that says how far."""
+    """One intervention: the filter and how it was turned into `edits`. `n_neurons` were steered, `n_skipped` were selected but have
+    no quantile that says how far."""
 
     wanted: Filter
     strength: float
@@ -54,14 +54,14 @@ def steer(
     level: float = LEVEL,
     is_flipped: bool = False,
 ) -> Steering:
-    """The edits that hold what is in `selection` at strength × quantile (`set`), add that much (`add`), or multiply the activation
+    """The edits that set what is in `selection` to strength × quantile (`set`), add that much (`add`), or multiply the activation
     by strength (`scale`, which needs no quantile).
 
     Raises `BadInput` for a strength below 0, nothing to steer, or more than `MAX_EDITS` edits.
     """
     if not 0 <= strength < float("inf"):
         raise BadInput(
-            f"strength is {strength:g}; expected 0 or more. The other way round is the flipped tail, not a minus sign"
+            f"strength is {strength:g}; expected 0 or more. To push the other way, flip the tail instead of giving a minus sign"
         )
     tails = {1: known.tail(level, polarity=1), -1: known.tail(level, polarity=-1)}
     edits: list[Edit] = []
@@ -78,12 +78,12 @@ def steer(
             Edit(int(at), int(n), float(v), position, how)
             for at, n, v in zip(layer[kept], neuron[kept], value[kept], strict=True)
         ]
-    n_held = int(selection.anywhere.any(0).sum())
+    n_selected = int(selection.anywhere.any(0).sum())
     if not edits:
-        reason = f"all {n_held} neurons in it lack quantiles" if n_held else "the filter holds no neuron"
+        reason = f"all {n_selected} selected neurons lack quantiles" if n_selected else "the filter selects no neuron"
         raise BadInput(f"nothing to steer: {reason}; widen the filter, or steer by scaling")
     n_neurons = int(steered.sum())
-    return Steering(wanted, strength, how, level, is_flipped, tuple(edits), n_neurons, n_held - n_neurons)
+    return Steering(wanted, strength, how, level, is_flipped, tuple(edits), n_neurons, n_selected - n_neurons)
 
 
 def _signs(selection: Selection, reading: Reading | None) -> Iterator[tuple[int | None, NDArray[np.int8]]]:

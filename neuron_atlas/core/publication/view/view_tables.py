@@ -1,4 +1,4 @@
-"""Tables of what a filter holds in a text: instances and neurons, the strongest first.
+"""Tables of what a filter selects in a text: instances and neurons, the strongest first.
 
 The polarity of an instance is the sign of its activation: of a neuron that is in with one polarity, only the tokens where it fires
 with that sign are listed. `normalised` is the activation as a share of its neuron's own tail: 1 at the limit that a share
@@ -91,7 +91,7 @@ def instances(
         }
     )
     token = pl.Series([reading.tokens[p] for p in position], dtype=pl.String)
-    return described(found.with_columns(token=token), known, wanted).select(
+    return with_labels(found.with_columns(token=token), known, wanted).select(
         "neuron_id", "layer", "neuron", "polarity", "position", "token", "activation", "normalised", "relevance", "label",
         "description",
     )  # fmt: skip
@@ -151,7 +151,7 @@ def neurons(
         )
     modules = known.modules.rename({"path": "cluster", "name": "cluster_name"})
     return (
-        described(found, known, wanted)
+        with_labels(found, known, wanted)
         .join(modules, on=["layer", "neuron"], how="left", maintain_order="left")
         .select(
             "neuron_id", "layer", "neuron", "polarity", "n_tokens", "position", "token", "activation", "normalised", "label",
@@ -179,7 +179,7 @@ def _peaks(selection: Selection, reading: Reading, known: NeuronFacts) -> tuple[
     return position, count
 
 
-def described(found: pl.DataFrame, known: NeuronFacts, wanted: Filter | None = None) -> pl.DataFrame:
+def with_labels(found: pl.DataFrame, known: NeuronFacts, wanted: Filter | None = None) -> pl.DataFrame:
     """Rows (layer, neuron, polarity) in their order with neuron_id and the label and description of each that a filter found it by,
     else the best."""
     key = ["layer", "neuron", "polarity"]

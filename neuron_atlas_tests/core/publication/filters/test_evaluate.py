@@ -254,7 +254,7 @@ def test_reference_filters_say_their_kind(known) -> None:
         ("{", "JSON"),
         ("[" * 5000, "JSON"),
     ):
-        with pytest.raises(BadInput, match="this is no filter") as error:
+        with pytest.raises(BadInput, match="this is not a filter") as error:
             f.read_filter(text)
         assert place.lower() in str(error.value).lower()
 

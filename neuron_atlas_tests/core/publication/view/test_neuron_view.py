@@ -274,9 +274,9 @@ def test_reference_neurons_without_a_quantile_are_counted_not_dropped_in_silence
     assert (done.n_neurons, done.n_skipped) == (1, 1)
     with pytest.raises(BadInput, match="lack quantiles"):
         view.steer(1.0, filter=f.Ids(items=(f.Item(layer=1, neuron=1),)))
-    with pytest.raises(BadInput, match="holds no neuron"):
+    with pytest.raises(BadInput, match="selects no neuron"):
         view.steer(1.0, filter=f.Or())
-    with pytest.raises(BadInput, match="not a minus sign"):
+    with pytest.raises(BadInput, match="flip the tail"):
         view.steer(-1.0, filter=f.EVERYTHING)
     off = view.steer(0.0, filter=f.Ids(items=(f.Item(layer=1, neuron=1),)))  # off is off, without any quantile
     assert off.edits == (Edit(1, 1, 0.0),)
@@ -314,8 +314,8 @@ def test_reference_another_models_knowledge_or_view_is_refused(view, model, know
     for change, complaint in (
         ({"model_revision": "other"}, "its neurons are others"),
         ({"version": 2}, "reads version 1"),
-        ({"unknown": 1}, "no saved view: unknown"),
-        ({"filter": {"kind": "nothing"}}, "no saved view: filter"),
+        ({"unknown": 1}, "not a saved view: unknown"),
+        ({"filter": {"kind": "nothing"}}, "not a saved view: filter"),
     ):
         path.write_text(json.dumps({**json.loads(view.to_json()), **change}))
         with pytest.raises(BadInput, match=complaint):
