@@ -37,6 +37,7 @@ from pgvector import HalfVector
 
 from neuron_atlas.adapters.neuron_db import NeuronDb, load_labels, open_neuron_db
 from neuron_atlas.adapters.postgres import Connection, Server, ensure_database, start_embedded, stop_embedded
+from neuron_atlas.core.layer_ranges import LayerRanges
 from neuron_atlas.core.publication.search.search_query import LabelConditions
 from neuron_atlas.core.records import ModelSpec, Tables
 from neuron_atlas.core.tables import LABEL_SCORES, OUTPUT_LABELS, Table
@@ -169,7 +170,9 @@ def plain(neuron_db: NeuronDb, ef_search: int | None) -> Way:
                 connection.execute("select set_config('hnsw.ef_search', %s, true)", [str(ef_search)])
             filters = question.filters
             clause = "score >= %(least)s" if filters.layers is None else "layer between %(least)s and %(most)s"
-            least, most = filters.layers or (filters.min_score, None)
+            least, most = (filters.min_score, None)
+            if filters.layers is not None:
+                ((least, most),) = LayerRanges.of(filters.layers).ranges
             rows = connection.execute(
                 f"select 1 - (embedding::halfvec({DIMENSION}) <=> %(vector)s::halfvec({DIMENSION})) "
                 "from neuron_db.descriptions join neuron_db.embeddings using (label_set, text_key) "
