@@ -21,6 +21,7 @@ SOURCES = (
     "docs/decisions/*.md",
     "docs/reference/*.md",
     "docs/images/*.png",
+    "docs/site.css",
     "benchmarks/results/*.md",
     "benchmarks/results/*.svg",
     "neuron_atlas/demo/small-world/README.md",
