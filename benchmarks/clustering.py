@@ -24,8 +24,8 @@ import polars as pl
 from infomap import Network
 from numpy.typing import NDArray
 
+from neuron_atlas.core.circuits.clustering.find_modules import find_modules
 from neuron_atlas.core.circuits.clustering.flow_graph import FlowGraph
-from neuron_atlas.core.circuits.clustering.modules import find_modules
 from neuron_atlas.core.circuits.clustering.mutual_information import adjusted_mutual_information
 from neuron_atlas.core.circuits.clustering.stability import best_overlaps, memberships, stability
 

@@ -23,8 +23,8 @@ import polars as pl
 
 from neuron_atlas.adapters.atlas_duckdb import read_edge_statistics
 from neuron_atlas.core.circuits.clustering.clusters import find_clusters
+from neuron_atlas.core.circuits.clustering.find_modules import find_modules
 from neuron_atlas.core.circuits.clustering.flow_graph import SignTreatment, flow_graph, neuron_edges
-from neuron_atlas.core.circuits.clustering.modules import find_modules
 from neuron_atlas.core.circuits.clustering.mutual_information import adjusted_mutual_information
 
 LAYERS, PAIRS, SIZE, WIRES = 6, 50, 20, 5

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from neuron_atlas.core.circuits.analysis.analyze import analyze
     from neuron_atlas.core.circuits.analysis.compare import compare
     from neuron_atlas.core.circuits.analysis.interventions.steering import steer
-    from neuron_atlas.core.circuits.analysis.modules.instances import cluster_graph
+    from neuron_atlas.core.circuits.analysis.modules.graph_modules import cluster_graph
     from neuron_atlas.core.publication import filters
     from neuron_atlas.core.publication.view import NeuronView
 
@@ -56,7 +56,7 @@ __all__ = [
 _HOMES = {
     "NeuronView": "neuron_atlas.core.publication.view",
     "analyze": "neuron_atlas.core.circuits.analysis.analyze",
-    "cluster_graph": "neuron_atlas.core.circuits.analysis.modules.instances",
+    "cluster_graph": "neuron_atlas.core.circuits.analysis.modules.graph_modules",
     "compare": "neuron_atlas.core.circuits.analysis.compare",
     "steer": "neuron_atlas.core.circuits.analysis.interventions.steering",
     "evaluate": "neuron_atlas.core.attribution.faithfulness.evaluate",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from neuron_atlas.demo.exam import Grade
-from neuron_atlas.demo.recipe import Recipe
+from neuron_atlas.demo.accuracy import Grade
+from neuron_atlas.demo.training_settings import Recipe
 
 _CARD = """\
 ---

@@ -25,10 +25,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuron_atlas.demo import world
-from neuron_atlas.demo.exam import Grade, NextTokenLogits, grade
+from neuron_atlas.demo.accuracy import Grade, NextTokenLogits, grade
 from neuron_atlas.demo.model_card import write_model_card
-from neuron_atlas.demo.recipe import Recipe
 from neuron_atlas.demo.tokenizer import BOS_ID, EOS_ID, PAD_ID, build_tokenizer, save_tokenizer
+from neuron_atlas.demo.training_settings import Recipe
 
 if TYPE_CHECKING:
     import torch

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from neuron_atlas.demo import MODEL_DIR, PROMPTS_DIR, prompt_sets, world
-from neuron_atlas.demo.exam import Grade, grade
+from neuron_atlas.demo.accuracy import Grade, grade
 from neuron_atlas.demo.tokenizer import BOS_ID, UNK_ID, build_tokenizer
 
 FACT_DOMAINS = ("geography", "medicine", "multilingual")

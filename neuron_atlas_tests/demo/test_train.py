@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from neuron_atlas.demo import world
-from neuron_atlas.demo.exam import Grade, grade
+from neuron_atlas.demo.accuracy import Grade, grade
 from neuron_atlas.demo.model_card import write_model_card
-from neuron_atlas.demo.recipe import Recipe
 from neuron_atlas.demo.tokenizer import build_tokenizer
+from neuron_atlas.demo.training_settings import Recipe
 from neuron_atlas.demo.world import Example
 
 TINY = Recipe(steps=6, batch_size=8, warmup_steps=2, hidden_size=16, intermediate_size=24, layers=2, heads=2)

@@ -11,7 +11,7 @@ from neuron_atlas.adapters.graphs.graph_files import write_graph
 from neuron_atlas.core.circuits.analysis.analysis_record import AnalysisRecord, read_record
 from neuron_atlas.core.circuits.analysis.analyze import Analysis
 from neuron_atlas.core.circuits.analysis.interventions.study_summary import StudySummary
-from neuron_atlas.core.circuits.analysis.report.study import study_page
+from neuron_atlas.core.circuits.analysis.report.study_page import study_page
 from neuron_atlas.errors import BadInput, UserError
 
 

@@ -12,8 +12,8 @@ from neuron_atlas.cli.printing import cell, out, print_facts, print_frame
 from neuron_atlas.core.circuits.analysis.analysis_record import AnalysisRecord, Answers, Synthesis
 from neuron_atlas.core.circuits.analysis.comparison.comparison_record import ComparisonRecord
 from neuron_atlas.core.circuits.analysis.interventions.study_summary import StudySummary
-from neuron_atlas.core.circuits.analysis.report.analysis import concept_text
-from neuron_atlas.core.circuits.analysis.report.study import outcomes
+from neuron_atlas.core.circuits.analysis.report.analysis_page import concept_text
+from neuron_atlas.core.circuits.analysis.report.study_page import outcomes
 
 MOST = 10
 """Rows of discriminators, and of differences."""

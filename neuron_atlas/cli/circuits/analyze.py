@@ -18,7 +18,7 @@ from neuron_atlas.cli.printing import json_option, print_json, progress
 from neuron_atlas.core.attribution.exchange.slugs import checked_slug, default_slug
 from neuron_atlas.core.circuits.analysis.analyze import AnalyzeOptions, request_key
 from neuron_atlas.core.circuits.analysis.modules.concepts import Wanted
-from neuron_atlas.core.circuits.analysis.modules.instances import View
+from neuron_atlas.core.circuits.analysis.modules.graph_modules import View
 from neuron_atlas.core.records import AttributionGraph, Prompt, TraceOptions
 from neuron_atlas.errors import BadInput
 from neuron_atlas.settings import Settings, load_settings

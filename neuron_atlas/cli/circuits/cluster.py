@@ -11,8 +11,8 @@ import polars as pl
 from neuron_atlas.cli.attribution.special_tokens import special_ids
 from neuron_atlas.cli.materialize import force_option, run_stage
 from neuron_atlas.cli.printing import json_option, limit_option, out, print_facts, print_frame, print_json, progress
+from neuron_atlas.core.circuits.clustering.find_modules import FlowModel, Method
 from neuron_atlas.core.circuits.clustering.flow_graph import HubControl, SignTreatment, WeightTransform
-from neuron_atlas.core.circuits.clustering.modules import FlowModel, Method
 from neuron_atlas.errors import BadInput
 from neuron_atlas.settings import load_settings
 
@@ -144,7 +144,7 @@ def _document(found: Frames) -> dict[str, object]:
 
 def _graph(path: Path, *, seed: int, limit: int, as_json: bool) -> None:
     from neuron_atlas.adapters.graphs.graph_files import read_graph
-    from neuron_atlas.core.circuits.analysis.modules.instances import cluster_graph
+    from neuron_atlas.core.circuits.analysis.modules.graph_modules import cluster_graph
 
     graph = read_graph(path)
     found = cluster_graph(graph, special_ids=special_ids(graph.summary.model_revision), seed=seed)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from neuron_atlas.core.aggregation.token_text import readable_token
+from neuron_atlas.core.aggregation.readable_tokens import readable_token
 from neuron_atlas.core.labeling.evidence.evidence_record import polar_name
 from neuron_atlas.core.labeling.evidence.gather import GatheredEvidence, gather
 from neuron_atlas.core.labeling.evidence.labelable import labelable

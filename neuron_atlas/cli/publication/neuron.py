@@ -12,7 +12,7 @@ from rich.text import Text
 from neuron_atlas.cli.open_stores import open_atlas
 from neuron_atlas.cli.printing import cell, highlighted, json_option, out, print_facts, print_frame, print_json
 from neuron_atlas.core.aggregation.graphs.domain_specificity import SURE_Z
-from neuron_atlas.core.aggregation.token_text import distinct_words
+from neuron_atlas.core.aggregation.readable_tokens import distinct_words
 
 if TYPE_CHECKING:
     from neuron_atlas.adapters.atlas_duckdb import NeuronCard

@@ -92,7 +92,7 @@ def aggregation_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
         was last saved, at most a minute earlier.
         """
         from neuron_atlas.adapters.datasets.corpus_pass_file import PassFile
-        from neuron_atlas.core.aggregation.corpora.activations import activation_stats as read_activations
+        from neuron_atlas.core.aggregation.corpora.activation_stats import activation_stats as read_activations
 
         corpus = context.partition_key
         with lake.open().claim("activation_stats", corpus) as work:
@@ -167,8 +167,8 @@ def aggregation_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
         Near 1, the neuron acts on the output directly (a logit neuron); near 0, it acts through later neurons (a routing neuron).
         Exact from the graphs for every neuron in them, and measured for a sample of neurons by ablating them in the model itself.
         """
-        from neuron_atlas.core.aggregation.graphs.direct_effect import der_scores as score
-        from neuron_atlas.core.aggregation.graphs.direct_effect import measure_direct_effects
+        from neuron_atlas.core.aggregation.graphs.direct_effect_ratio import der_scores as score
+        from neuron_atlas.core.aggregation.graphs.direct_effect_ratio import measure_direct_effects
 
         return score(graph_stats, measure_direct_effects(model.load(), raw_graphs))
 

@@ -1,4 +1,4 @@
-"""PublishedContent: one file and one database to ask.
+"""Publication: one file and one database to ask.
 
 Both are built aside and become visible in one step, so whoever reads meanwhile keeps the former version. Not here: how they are
 built (adapters/atlas_duckdb, adapters/neuron_db).
@@ -45,7 +45,7 @@ def publication_assets() -> list[dg.AssetsDefinition]:
 
         Nothing is traced here: the analyses of this model that are stored in the atlas's home folder become rows of tables.
         """
-        from neuron_atlas.core.circuits.analysis.rows import analysis_tables
+        from neuron_atlas.core.circuits.analysis.analysis_tables import analysis_tables
 
         return analysis_tables(analyses_made.open().read(model.spec().revision))
 

@@ -19,7 +19,7 @@ SUM = """
 import json, sys
 from pathlib import Path
 import polars as pl
-from neuron_atlas.core.aggregation.graphs.direct_effect import der_scores
+from neuron_atlas.core.aggregation.graphs.direct_effect_ratio import der_scores
 from neuron_atlas.core.aggregation.graphs.edge_stats import profile
 from neuron_atlas.core.aggregation.graphs.graph_stats import summarize
 from neuron_atlas.core.hashing import frame_hash

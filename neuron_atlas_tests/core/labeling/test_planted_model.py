@@ -20,8 +20,8 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 from neuron_atlas.adapters.subject_model.load import load_model
-from neuron_atlas.core.aggregation.corpora.activations import activation_stats
-from neuron_atlas.core.aggregation.graphs.direct_effect import der_scores
+from neuron_atlas.core.aggregation.corpora.activation_stats import activation_stats
+from neuron_atlas.core.aggregation.graphs.direct_effect_ratio import der_scores
 from neuron_atlas.core.aggregation.graphs.edge_stats import profile
 from neuron_atlas.core.aggregation.graphs.graph_stats import summarize
 from neuron_atlas.core.aggregation.weights.projections import project_inputs, project_outputs
@@ -34,7 +34,7 @@ from neuron_atlas.core.labeling.scoring.score import score_layer
 from neuron_atlas.core.llm_requests import LlmRequest
 from neuron_atlas.core.ports import SubjectModel
 from neuron_atlas.core.records import AttributionGraph, Frames, Prompt, Tables, TraceOptions
-from neuron_atlas.demo.planted import PlantedTruth, write_planted_model
+from neuron_atlas_tests.planted_model import PlantedTruth, write_planted_model
 from neuron_atlas_tests.scripted_model import ScriptedModel
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from neuron_atlas.core.aggregation.corpora.correlations import Correlations
 from neuron_atlas.core.aggregation.corpora.distributions import Distributions
 from neuron_atlas.core.aggregation.corpora.exemplars import TopTexts
-from neuron_atlas.core.aggregation.corpora.validation import TokenMeans
+from neuron_atlas.core.aggregation.corpora.projection_agreement import TokenMeans
 from neuron_atlas.core.ports import Array
 
 State = Mapping[str, NDArray[Any]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from neuron_atlas.core.aggregation.graphs.fixed_point import as_float
-from neuron_atlas.core.aggregation.token_text import TokenText, token_texts
+from neuron_atlas.core.aggregation.readable_tokens import TokenText, token_texts
 
 _PLACE = ("layer", "neuron", "polarity", "place")
 

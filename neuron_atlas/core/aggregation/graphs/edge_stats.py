@@ -17,7 +17,7 @@ from neuron_atlas.core.aggregation.graphs.domain_specificity import domain_speci
 from neuron_atlas.core.aggregation.graphs.edge_merging import EDGE_BYTES, added_edges, ranges_of_sources
 from neuron_atlas.core.aggregation.graphs.edge_packing import pack
 from neuron_atlas.core.aggregation.graphs.fixed_point import as_float, collected, total
-from neuron_atlas.core.aggregation.token_text import TokenText
+from neuron_atlas.core.aggregation.readable_tokens import TokenText
 from neuron_atlas.core.records import Frames, Tables
 from neuron_atlas.core.tables import COOCCURRENCE, EDGE_STATS, SET_SUMS, TOKEN_ASSOCIATIONS, tables_of
 from neuron_atlas.errors import BadInput, DamagedData

@@ -21,7 +21,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from neuron_atlas.core.aggregation.token_text import TokenText, token_texts
+from neuron_atlas.core.aggregation.readable_tokens import TokenText, token_texts
 from neuron_atlas.core.aggregation.weights.mlp_formula import normalised, responses
 from neuron_atlas.core.ports import Array, MlpWeights, VocabWeights
 from neuron_atlas.core.records import Frames

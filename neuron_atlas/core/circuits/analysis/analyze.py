@@ -30,15 +30,19 @@ from neuron_atlas.core.circuits.analysis.analysis_record import (
     SharedInstance,
     SpecificInstance,
 )
-from neuron_atlas.core.circuits.analysis.answers import compare_answers
-from neuron_atlas.core.circuits.analysis.describe import describe_modules, members_of
-from neuron_atlas.core.circuits.analysis.interventions.trials import donor_prompt, swap_modules, zero_modules
+from neuron_atlas.core.circuits.analysis.compare_answers import compare_answers
+from neuron_atlas.core.circuits.analysis.interventions.module_interventions import (
+    donor_prompt,
+    swap_modules,
+    zero_modules,
+)
+from neuron_atlas.core.circuits.analysis.language_model_account import synthesise
 from neuron_atlas.core.circuits.analysis.modules.concepts import Wanted, find_concepts
-from neuron_atlas.core.circuits.analysis.modules.instances import GraphModules, View, cluster_graph
+from neuron_atlas.core.circuits.analysis.modules.describe_modules import describe_modules, members_of
+from neuron_atlas.core.circuits.analysis.modules.graph_modules import GraphModules, View, cluster_graph
 from neuron_atlas.core.circuits.analysis.modules.logit_lens import module_logits
 from neuron_atlas.core.circuits.analysis.modules.module_flow import module_flows
-from neuron_atlas.core.circuits.analysis.modules.splits import Split, SplitOptions, split_modules
-from neuron_atlas.core.circuits.analysis.synthesis import synthesise
+from neuron_atlas.core.circuits.analysis.modules.split_modules import Split, SplitOptions, split_modules
 from neuron_atlas.core.hashing import content_hash
 from neuron_atlas.core.ports import LanguageModel, SubjectModel
 from neuron_atlas.core.records import AttributionGraph, InstanceLabels, Prompt, TraceOptions

@@ -20,7 +20,7 @@ from neuron_atlas.core.circuits.analysis.comparison.comparison_record import (
     NeuronPair,
     Side,
 )
-from neuron_atlas.core.circuits.analysis.modules.instances import cluster_graph
+from neuron_atlas.core.circuits.analysis.modules.graph_modules import cluster_graph
 from neuron_atlas.core.circuits.analysis.report import comparison_page
 from neuron_atlas.core.records import AttributionGraph
 

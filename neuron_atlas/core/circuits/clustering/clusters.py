@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from neuron_atlas.core.circuits.clustering.bootstrap import prompt_draws
+from neuron_atlas.core.circuits.clustering.find_modules import FlowModel, Method, Modules, find_modules
 from neuron_atlas.core.circuits.clustering.flow_graph import (
     FlowGraph,
     HubControl,
@@ -18,7 +19,6 @@ from neuron_atlas.core.circuits.clustering.flow_graph import (
     flow_graph,
     neuron_edges,
 )
-from neuron_atlas.core.circuits.clustering.modules import FlowModel, Method, Modules, find_modules
 from neuron_atlas.core.circuits.clustering.stability import STABLE, best_overlaps, memberships, redraw_links, stability
 from neuron_atlas.core.records import Frames, Tables
 from neuron_atlas.core.tables import CLUSTER_FLOWS, CLUSTER_MEMBERS, CLUSTER_RUNS, CLUSTERS

@@ -13,10 +13,10 @@ from functools import partial
 import numpy as np
 import polars as pl
 
+from neuron_atlas.core.circuits.clustering.attribution_profiles import UNIT, Profiles, attribution_profiles
+from neuron_atlas.core.circuits.clustering.find_modules import Method, find_modules
 from neuron_atlas.core.circuits.clustering.flow_graph import FlowGraph
-from neuron_atlas.core.circuits.clustering.modules import Method, find_modules
 from neuron_atlas.core.circuits.clustering.mutual_information import adjusted_mutual_information
-from neuron_atlas.core.circuits.clustering.profiles import UNIT, Profiles, attribution_profiles
 from neuron_atlas.core.circuits.clustering.stability import STABLE, best_overlaps, memberships, stability
 from neuron_atlas.core.records import Frames, Tables
 from neuron_atlas.core.tables import PROFILE_AGREEMENT, PROFILE_CLUSTERS, PROFILE_MEMBERS

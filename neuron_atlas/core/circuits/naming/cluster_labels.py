@@ -7,10 +7,17 @@ from collections.abc import Mapping
 import polars as pl
 
 from neuron_atlas.core.circuits.clustering.flow_graph import neuron_edges
-from neuron_atlas.core.circuits.naming.ablation_test import AblationBudget, ablation_scores
-from neuron_atlas.core.circuits.naming.language_model import PROMPT_VERSION, language_names
-from neuron_atlas.core.circuits.naming.members import given, homes, module_members, module_tokens, themes, traffic
-from neuron_atlas.core.circuits.naming.themes import ModuleEvidence, ModuleName, Share, name_module
+from neuron_atlas.core.circuits.naming.ablation_scores import AblationBudget, ablation_scores
+from neuron_atlas.core.circuits.naming.module_evidence import (
+    given,
+    homes,
+    module_members,
+    module_tokens,
+    themes,
+    traffic,
+)
+from neuron_atlas.core.circuits.naming.name_by_language_model import PROMPT_VERSION, language_names
+from neuron_atlas.core.circuits.naming.name_by_rules import ModuleEvidence, ModuleName, Share, name_module
 from neuron_atlas.core.labeling.evidence.precedence import first_shown
 from neuron_atlas.core.ports import LanguageModel, SubjectModel
 from neuron_atlas.core.records import Frames, Tables

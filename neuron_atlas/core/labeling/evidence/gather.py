@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from neuron_atlas.core.aggregation.token_text import readable_token
+from neuron_atlas.core.aggregation.readable_tokens import readable_token
 from neuron_atlas.core.labeling.evidence import layer_tables
 from neuron_atlas.core.labeling.evidence.connections import (
     Connection,

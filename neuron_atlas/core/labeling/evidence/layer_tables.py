@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 import polars as pl
 
-from neuron_atlas.core.aggregation.token_text import readable_token
+from neuron_atlas.core.aggregation.readable_tokens import readable_token
 from neuron_atlas.core.labeling.evidence.evidence_record import (
     MAX_LISTED,
     Appearance,

@@ -8,16 +8,16 @@ import polars as pl
 import pytest
 
 from neuron_atlas.adapters.subject_model.load import load_model
-from neuron_atlas.core.aggregation.corpora.activations import activation_stats
-from neuron_atlas.core.aggregation.graphs.direct_effect import ROUTING, der_scores, measure_direct_effects
+from neuron_atlas.core.aggregation.corpora.activation_stats import activation_stats
+from neuron_atlas.core.aggregation.graphs.direct_effect_ratio import ROUTING, der_scores, measure_direct_effects
 from neuron_atlas.core.aggregation.graphs.edge_stats import profile
 from neuron_atlas.core.aggregation.graphs.graph_stats import summarize
-from neuron_atlas.core.aggregation.token_text import readable_token
+from neuron_atlas.core.aggregation.readable_tokens import readable_token
 from neuron_atlas.core.aggregation.weights.projections import project_inputs, project_outputs
 from neuron_atlas.core.attribution.graph.tables import graph_frames
 from neuron_atlas.core.attribution.trace import trace_prompts
 from neuron_atlas.core.records import NeuronId, Prompt, TraceOptions
-from neuron_atlas.demo.planted import PlantedTruth, write_planted_model
+from neuron_atlas_tests.planted_model import PlantedTruth, write_planted_model
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from neuron_atlas.adapters.subject_model.load import load_model
 from neuron_atlas.core.aggregation.weights import weight_edges as module
 from neuron_atlas.core.aggregation.weights.weight_edges import weight_edges
 from neuron_atlas.core.ports import MlpWeights
-from neuron_atlas.demo.planted import write_planted_model
+from neuron_atlas_tests.planted_model import write_planted_model
 
 
 def edges(source: MlpWeights, *later: MlpWeights, k: int = 10) -> pl.DataFrame:

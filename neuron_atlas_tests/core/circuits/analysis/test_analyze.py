@@ -13,12 +13,12 @@ from neuron_atlas import demo
 from neuron_atlas.core.attribution.effects.answer_relevance import answer_relevance
 from neuron_atlas.core.attribution.trace import trace
 from neuron_atlas.core.circuits.analysis.analysis_record import Absent, Answers, read_record
+from neuron_atlas.core.circuits.analysis.analysis_tables import analysis_tables
 from neuron_atlas.core.circuits.analysis.analyze import Analysis, AnalyzeOptions, analyze, request_key
 from neuron_atlas.core.circuits.analysis.compare import compare
 from neuron_atlas.core.circuits.analysis.comparison.comparison_record import read_comparison
 from neuron_atlas.core.circuits.analysis.interventions.study_summary import summarise
 from neuron_atlas.core.circuits.analysis.modules.concepts import Wanted
-from neuron_atlas.core.circuits.analysis.rows import analysis_tables
 from neuron_atlas.core.llm_requests import NoReply
 from neuron_atlas.core.records import InstanceLabels, Prompt, TraceOptions
 from neuron_atlas.errors import BadInput

@@ -10,7 +10,7 @@ from polars.testing import assert_frame_equal
 
 from neuron_atlas.core.circuits.clustering.flow_graph import neuron_edges
 from neuron_atlas.core.circuits.naming.cluster_labels import label_clusters
-from neuron_atlas.core.circuits.naming.members import homes, module_members, module_tokens, themes, traffic
+from neuron_atlas.core.circuits.naming.module_evidence import homes, module_members, module_tokens, themes, traffic
 from neuron_atlas.core.labeling.evidence.precedence import best_labels
 from neuron_atlas.core.llm_requests import LlmRequest, NoReply
 from neuron_atlas.core.tables import (

@@ -25,7 +25,7 @@ import polars as pl
 
 from neuron_atlas.core.attribution.effects.edge_flow import edge_flows
 from neuron_atlas.core.circuits.analysis.comparison.alignment import Alignment, aligned_positions
-from neuron_atlas.core.circuits.analysis.modules.instances import GraphModules
+from neuron_atlas.core.circuits.analysis.modules.graph_modules import GraphModules
 from neuron_atlas.core.records import AttributionGraph
 
 MIN_MATCH = 0.05

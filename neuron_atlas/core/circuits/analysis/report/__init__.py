@@ -9,7 +9,7 @@ Prompts, tokens, labels and a language model's words come from anywhere: every t
 page's policy allows nothing but its own style.
 """
 
-from neuron_atlas.core.circuits.analysis.report.analysis import analysis_cell, analysis_page
-from neuron_atlas.core.circuits.analysis.report.comparison import comparison_page
+from neuron_atlas.core.circuits.analysis.report.analysis_page import analysis_cell, analysis_page
+from neuron_atlas.core.circuits.analysis.report.comparison_page import comparison_page
 
 __all__ = ["analysis_cell", "analysis_page", "comparison_page"]

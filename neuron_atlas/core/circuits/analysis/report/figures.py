@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 
 from neuron_atlas.core.circuits.analysis.analysis_record import AnalysisRecord, Flow
-from neuron_atlas.core.circuits.analysis.report.page import number, shown
+from neuron_atlas.core.circuits.analysis.report.page_parts import number, shown
 
 BOX_WIDTH, BOX_HEIGHT, GAP, ROW = 150, 40, 16, 92
 SHOWN_LINKS = 40

@@ -7,7 +7,7 @@ import pytest
 
 from neuron_atlas.core.circuits.analysis.comparison.alignment import aligned_positions
 from neuron_atlas.core.circuits.analysis.comparison.compare_graphs import compare_graphs
-from neuron_atlas.core.circuits.analysis.modules.instances import cluster_graph
+from neuron_atlas.core.circuits.analysis.modules.graph_modules import cluster_graph
 from neuron_atlas.errors import BadInput
 
 

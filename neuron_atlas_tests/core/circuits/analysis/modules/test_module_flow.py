@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neuron_atlas.core.attribution.effects.edge_flow import edge_flows
-from neuron_atlas.core.circuits.analysis.modules.instances import cluster_graph
+from neuron_atlas.core.circuits.analysis.modules.graph_modules import cluster_graph
 from neuron_atlas.core.circuits.analysis.modules.module_flow import module_flows, module_traffic
 
 

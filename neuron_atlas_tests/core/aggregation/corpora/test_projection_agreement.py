@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from neuron_atlas.adapters.subject_model.load import load_model
-from neuron_atlas.core.aggregation.corpora.activations import activation_stats
-from neuron_atlas.core.aggregation.corpora.validation import TokenMeans
-from neuron_atlas.demo.planted import write_planted_model
+from neuron_atlas.core.aggregation.corpora.activation_stats import activation_stats
+from neuron_atlas.core.aggregation.corpora.projection_agreement import TokenMeans
+from neuron_atlas_tests.planted_model import write_planted_model
 
 TEXTS = ["the cat", "dog the cat", "cat dog", "the the dog", "cat meow meow", "meow"]
 """Four tokens, each at least three times."""

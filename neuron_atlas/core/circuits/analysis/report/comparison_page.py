@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from neuron_atlas.core.circuits.analysis.comparison.comparison_record import ComparisonRecord, Count, Side
 from neuron_atlas.core.circuits.analysis.report import figures
-from neuron_atlas.core.circuits.analysis.report.page import facts, page, paragraph, section, shown, table
+from neuron_atlas.core.circuits.analysis.report.page_parts import facts, page, paragraph, section, shown, table
 
 MOST = 50
 """Rows of a table on the page; the JSON holds more."""

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neuron_atlas.core.circuits.analysis.modules.instances import GraphModules
-from neuron_atlas.core.circuits.analysis.modules.splits import SplitOptions, sides, split_modules
+from neuron_atlas.core.circuits.analysis.modules.graph_modules import GraphModules
+from neuron_atlas.core.circuits.analysis.modules.split_modules import SplitOptions, sides, split_modules
 from neuron_atlas.errors import BadInput
 
 

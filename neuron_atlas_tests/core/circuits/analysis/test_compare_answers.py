@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from neuron_atlas.core.attribution.effects.answer_relevance import AnswerRelevance
-from neuron_atlas.core.circuits.analysis.answers import compare_answers
+from neuron_atlas.core.circuits.analysis.compare_answers import compare_answers
 from neuron_atlas.errors import BadInput
 
 TABLE = np.array([[2, 3, 0, 0.001], [2, -3, 0, 0.001], [1, 0, 1, 0.001]], np.float32)

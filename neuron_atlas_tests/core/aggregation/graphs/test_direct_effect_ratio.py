@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from neuron_atlas.core.aggregation.graphs.direct_effect import der_scores, measure_direct_effects
+from neuron_atlas.core.aggregation.graphs.direct_effect_ratio import der_scores, measure_direct_effects
 from neuron_atlas.core.aggregation.graphs.graph_stats import summarize
 from neuron_atlas.errors import BadInput
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from neuron_atlas.core.circuits.analysis.modules.instances import cluster_graph
+from neuron_atlas.core.circuits.analysis.modules.graph_modules import cluster_graph
 from neuron_atlas.errors import BadInput
 
 

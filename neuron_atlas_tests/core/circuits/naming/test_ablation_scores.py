@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from neuron_atlas.core.circuits.naming.ablation_test import AblationBudget, ablation_scores
+from neuron_atlas.core.circuits.naming.ablation_scores import AblationBudget, ablation_scores
 from neuron_atlas.core.records import Edit, ModelSpec
 
 N_NEURONS, VOCABULARY = 20, 10

@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from neuron_atlas.core.circuits.clustering.attribution_profiles import attribution_profiles, profile_instances
 from neuron_atlas.core.circuits.clustering.profile_clusters import cluster_profiles
-from neuron_atlas.core.circuits.clustering.profiles import attribution_profiles, profile_instances
 from neuron_atlas.core.tables import PROFILE_AGREEMENT, PROFILE_CLUSTERS, PROFILE_MEMBERS
 from neuron_atlas.errors import Incomplete
 

@@ -23,7 +23,7 @@ from neuron_atlas.core.circuits.analysis.interventions.steering import (
     transplanted,
     zeroed,
 )
-from neuron_atlas.core.circuits.analysis.modules.instances import GraphModules
+from neuron_atlas.core.circuits.analysis.modules.graph_modules import GraphModules
 from neuron_atlas.core.ports import SubjectModel
 from neuron_atlas.core.records import AttributionGraph, Prompt
 

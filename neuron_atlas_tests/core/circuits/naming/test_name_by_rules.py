@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neuron_atlas.core.circuits.naming.themes import ModuleEvidence, Share, name_module
+from neuron_atlas.core.circuits.naming.name_by_rules import ModuleEvidence, Share, name_module
 
 EVIDENCE = ModuleEvidence(
     path="3",

@@ -27,8 +27,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from neuron_atlas.core.attribution.effects.edge_flow import edge_flows
+from neuron_atlas.core.circuits.clustering.find_modules import find_modules
 from neuron_atlas.core.circuits.clustering.flow_graph import FlowGraph
-from neuron_atlas.core.circuits.clustering.modules import find_modules
 from neuron_atlas.core.records import AttributionGraph
 from neuron_atlas.errors import BadInput
 

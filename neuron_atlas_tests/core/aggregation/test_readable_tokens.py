@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from neuron_atlas.core.aggregation.token_text import distinct_words, readable_token, token_texts
+from neuron_atlas.core.aggregation.readable_tokens import distinct_words, readable_token, token_texts
 
 
 @pytest.mark.parametrize(

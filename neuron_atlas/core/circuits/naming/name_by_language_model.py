@@ -15,7 +15,7 @@ from typing import Annotated
 
 from pydantic import Field, ValidationError
 
-from neuron_atlas.core.circuits.naming.themes import ModuleEvidence, ModuleName, Share
+from neuron_atlas.core.circuits.naming.name_by_rules import ModuleEvidence, ModuleName, Share
 from neuron_atlas.core.labeling.evidence.label_record import (
     MAX_LABEL_WORDS,
     Checked,

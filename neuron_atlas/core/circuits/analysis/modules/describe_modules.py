@@ -19,10 +19,10 @@ from neuron_atlas.core.circuits.analysis.analysis_record import (
     ReadToken,
     WrittenToken,
 )
-from neuron_atlas.core.circuits.analysis.modules.instances import GraphModules
+from neuron_atlas.core.circuits.analysis.modules.graph_modules import GraphModules
 from neuron_atlas.core.circuits.analysis.modules.logit_lens import extreme_tokens
 from neuron_atlas.core.circuits.analysis.modules.module_flow import module_traffic
-from neuron_atlas.core.circuits.naming.themes import AGREEMENT
+from neuron_atlas.core.circuits.naming.name_by_rules import AGREEMENT
 from neuron_atlas.core.labeling.evidence.label_record import is_quotable
 from neuron_atlas.core.ports import Array, SubjectModel
 from neuron_atlas.core.records import AttributionGraph, InstanceLabels, NeuronId

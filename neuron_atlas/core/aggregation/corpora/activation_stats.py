@@ -22,7 +22,7 @@ import polars as pl
 
 from neuron_atlas.core.aggregation.corpora.corpus_pass import CorpusPass, SavedPass
 from neuron_atlas.core.aggregation.corpora.exemplars import ExemplarPlan, choose_exemplars
-from neuron_atlas.core.aggregation.corpora.validation import input_agreement, output_agreement
+from neuron_atlas.core.aggregation.corpora.projection_agreement import input_agreement, output_agreement
 from neuron_atlas.core.hashing import content_hash
 from neuron_atlas.core.ports import Array, SubjectModel
 from neuron_atlas.core.records import Frames, Prompt

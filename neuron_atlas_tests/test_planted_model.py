@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from neuron_atlas.core.records import NeuronId
-from neuron_atlas.demo.planted import LAYERS, PlantedTruth, write_planted_model
+from neuron_atlas_tests.planted_model import LAYERS, PlantedTruth, write_planted_model
 
 
 @dataclass(frozen=True)

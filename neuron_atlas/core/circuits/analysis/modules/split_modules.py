@@ -19,7 +19,7 @@ from typing import Literal, TypeAlias, get_args
 import polars as pl
 
 from neuron_atlas.core.attribution.effects.edge_flow import edge_flows
-from neuron_atlas.core.circuits.analysis.modules.instances import GraphModules
+from neuron_atlas.core.circuits.analysis.modules.graph_modules import GraphModules
 from neuron_atlas.core.records import AttributionGraph
 from neuron_atlas.errors import BadInput
 

@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from neuron_atlas.core.aggregation.corpora import activations as module
-from neuron_atlas.core.aggregation.corpora.activations import activation_stats
+from neuron_atlas.core.aggregation.corpora import activation_stats as module
+from neuron_atlas.core.aggregation.corpora.activation_stats import activation_stats
 from neuron_atlas.core.aggregation.corpora.distributions import EDGES, N_BINS, Distributions, bin_of, quantile_ranks
 from neuron_atlas.core.hashing import frame_hash
 from neuron_atlas.core.ports import MlpWeights, VocabWeights

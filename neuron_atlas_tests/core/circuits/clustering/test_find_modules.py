@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from neuron_atlas.core.circuits.clustering.community_detection import map_equation
+from neuron_atlas.core.circuits.clustering.find_modules import Modules, find_modules
 from neuron_atlas.core.circuits.clustering.flow_graph import flow_graph, neuron_edges
-from neuron_atlas.core.circuits.clustering.modules import Modules, find_modules
 from neuron_atlas.errors import BadInput
 
 
@@ -70,7 +70,7 @@ def test_larger_flow_comes_first(wired, cliques):
 
 
 def test_a_module_of_one_neuron_is_none():
-    from neuron_atlas.core.circuits.clustering.modules import _without_single_neurons
+    from neuron_atlas.core.circuits.clustering.find_modules import _without_single_neurons
 
     leaves = {0: (1, 1), 1: (1, 1), 2: (1, 2), 3: (2,), 4: (3,), 5: (3,)}
     flows = [0.1, 0.1, 0.1, 0.4, 0.2, 0.2]

@@ -17,7 +17,7 @@ from neuron_atlas.core.circuits.analysis.analysis_record import (
     WrittenToken,
 )
 from neuron_atlas.core.circuits.analysis.report import figures
-from neuron_atlas.core.circuits.analysis.report.page import (
+from neuron_atlas.core.circuits.analysis.report.page_parts import (
     facts,
     folded,
     number,

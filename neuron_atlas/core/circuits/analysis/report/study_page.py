@@ -11,7 +11,7 @@ from neuron_atlas.core.circuits.analysis.interventions.study_summary import (
     Rate,
     StudySummary,
 )
-from neuron_atlas.core.circuits.analysis.report.page import facts, page, paragraph, section, shown, table
+from neuron_atlas.core.circuits.analysis.report.page_parts import facts, page, paragraph, section, shown, table
 
 
 def study_page(summary: StudySummary, records: Sequence[AnalysisRecord]) -> str:
