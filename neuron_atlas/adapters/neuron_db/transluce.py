@@ -1,14 +1,14 @@
-"""Taking over a NeuronDB of Transluce (github.com/TransluceAI/observatory): descriptions, quantiles and exemplars of a model.
+"""Importing a NeuronDB of Transluce (github.com/TransluceAI/observatory): descriptions, quantiles and exemplars of a model.
 
-Its tables hang on text keys; descriptions live in `descriptions_launch_241020`, or another table of that form. They are first
-copied to local files, page by page in key order, each with its checksum: an interrupted import goes on after the last whole page,
-and at the end the rows are counted against the source. Then they are turned into ours:
+Its tables have text keys; descriptions are in `descriptions_launch_241020`, or another table of that form. They are first copied to
+local files, page by page in key order, each with its checksum: an interrupted import goes on after the last whole page, and at
+the end the rows are counted against the source. Then they are converted to a label set:
 
-- what exemplars were described by says what makes a neuron fire, so descriptions are labels of side input, labeler `import`;
-  the summary (or the cleaned, or the raw text) becomes the label, the longer text the description;
+- exemplars were what its descriptions were written from, so they say what makes a neuron fire: they become labels of side input,
+  labeler `import`; the summary (or the cleaned, or the raw text) becomes the label, the longer text the label's description;
 - `score` is the correlation of simulated activations, whose chance level is 0, so it is its own corrected score;
-- vectors are not taken: they are of another embedder. Labels are embedded again;
-- a quantile that is not there is missing, and so is only that quantile: the neuron keeps its descriptions;
+- vectors are not taken, since they are of another embedder: labels are embedded again;
+- where a quantile is missing, only that quantile is: the neuron keeps its labels;
 - experts of mixtures have no place in (layer, neuron): their rows are left out and counted.
 """
 
@@ -92,7 +92,7 @@ class Fetched(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class ConvertedSource:
-    """What an import found: the contents by label version, and how many rows could not be taken (experts, orphans)."""
+    """What an import found: the contents by label version, and how many rows could not be converted (experts, orphans)."""
 
     contents: tuple[LabelSetContents, ...]
     left_out: int
@@ -184,7 +184,7 @@ def _one(connection: Connection, query: sql.Composed) -> tuple[int]:
     return (int(row[0]),)
 
 
-# ---------------------------------------------------------------------------------------------------------------- turning into ours
+# ---------------------------------------------------------------------------------------------------------------- converting
 def read_fetched(folder: Path, fetched: Fetched) -> ConvertedSource:
     """The contents of a fetched source, one for each model and label version. Raises `Incomplete` when it is not whole."""
     missing = [table for table in _COLUMNS if table not in fetched.whole]

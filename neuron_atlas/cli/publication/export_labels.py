@@ -35,7 +35,7 @@ EXAMPLES = """Examples:
 def export(
     folder: Path, form: Form, model: str | None, version: str | None, duckdb: Path | None, as_json: bool
 ) -> None:
-    """Write descriptions, scores, clusters, quantiles and exemplars into a new FOLDER, with checksums.
+    """Write labels, scores, clusters, quantiles and exemplars into a new FOLDER, with checksums.
 
     `neuron-atlas import FOLDER` reads it back, here or elsewhere.
     """

@@ -83,7 +83,7 @@ def import_label_sets(source: str, kind: Kind, settings: Settings, *, as_json: b
 
 
 def print_joined(what: str, done: ImportResult, unreadable: Sequence[str] = ()) -> None:
-    """What became of labels that were read for the label store; `unreadable` ones never came so far."""
+    """What became of labels that were read for the label store; `unreadable` ones could not even be read."""
     out.print(f"{what}: {done.added:,} labels added, {done.unchanged:,} were already there")
     left_out = done.refused + len(unreadable)
     if left_out:
@@ -95,7 +95,7 @@ def print_joined(what: str, done: ImportResult, unreadable: Sequence[str] = ()) 
 
 
 def join_own(copied: Copied, own: ModelSpec, settings: Settings) -> ImportResult | None:
-    """Descriptions of this atlas's own model become labels beside those by people; None when there are none."""
+    """Store the source's labels of this atlas's own model beside labels by people; None when it has none of that model."""
     from neuron_atlas.adapters.labels.label_store import open_label_store
     from neuron_atlas.adapters.neuron_db.transluce import foreign_labels
 
@@ -107,7 +107,7 @@ def join_own(copied: Copied, own: ModelSpec, settings: Settings) -> ImportResult
 
 @dataclass(frozen=True)
 class Copied:
-    """A source's tables on disk, until they are taken over, and the models they are of."""
+    """A source's tables copied to disk until they are converted, and the models they are of."""
 
     folder: Path
     fetched: Fetched
@@ -134,6 +134,7 @@ def _read(
     server = target if source == TRANSLUCE else named_server(source)
     folder = settings.root / "imports" / content_hash([server.host, server.port, server.database])[:16]
     fetched = fetch(server, folder, progress=lambda table, n, of: say(f"{table}: {n:,} of {of:,} rows"))
-    say("turning rows into descriptions")
-    taken = read_fetched(folder, fetched)
-    return taken.contents, taken.left_out, Copied(folder, fetched, frozenset(c.model.model_id for c in taken.contents))
+    say("converting rows to labels")
+    converted = read_fetched(folder, fetched)
+    models = frozenset(one.model.model_id for one in converted.contents)
+    return converted.contents, converted.left_out, Copied(folder, fetched, models)

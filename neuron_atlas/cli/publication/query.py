@@ -1,4 +1,4 @@
-"""`neuron-atlas query`: text and SQL against the atlas file. The seed's form `query DB PATTERN` works as well."""
+"""`neuron-atlas query`: text and SQL against the atlas file. An atlas file may be named first: `query DB PATTERN`."""
 
 from __future__ import annotations
 

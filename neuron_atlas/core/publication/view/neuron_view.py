@@ -208,13 +208,13 @@ class NeuronView:
     def _relevance_of(self, ids: tuple[int, ...], edits: tuple[Edit, ...]) -> Callable[[Goal], Array]:
         @lru_cache(maxsize=KEPT_RELEVANCES)
         def relevance(goal: Goal) -> Array:
-            from neuron_atlas.core.attribution.effects.logit_relevance import relevances
+            from neuron_atlas.core.attribution.effects.logit_relevance import relevance_to_logit
 
             place, target, contrast = goal
             place = self._place_of(target, ids) if place is None else place
             if not -len(ids) <= place < len(ids):
                 raise BadInput(f"position {place} is outside the text's {len(ids)} tokens")
-            return relevances(
+            return relevance_to_logit(
                 self.model,
                 ids,
                 position=place % len(ids),

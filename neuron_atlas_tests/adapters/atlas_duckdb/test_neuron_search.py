@@ -1,4 +1,4 @@
-"""Full-text search: terms, ranking by hand, and queries people type."""
+"""Searching the neurons of an atlas by words: the ranking by hand, and queries people type."""
 
 from __future__ import annotations
 
@@ -6,11 +6,8 @@ import math
 
 import polars as pl
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from neuron_atlas.adapters.atlas_duckdb import Atlas, open_atlas
-from neuron_atlas.core.publication.search.bm25 import terms_of
 from neuron_atlas.errors import BadInput
 
 
@@ -22,22 +19,6 @@ def atlas(built):
 
 def _ids(found: pl.DataFrame) -> list[str]:
     return found["neuron_id"].to_list()
-
-
-def test_terms_are_lower_case_words_without_plural_s():
-    terms = terms_of(pl.Series(["Promotes state CAPITALS: Salem's, 42!", "is was class bus", "Île-de-France 東京", ""]))
-    assert terms.to_list() == [
-        ["promote", "state", "capital", "salem", "s", "42"],
-        ["is", "was", "class", "bus"],
-        ["île", "de", "france", "東京"],
-        [],
-    ]
-
-
-@given(st.text(max_size=30))
-def test_terms_are_the_same_in_any_case(text):
-    lower, again = terms_of(pl.Series([text.lower(), text.lower().lower()]))
-    assert lower.to_list() == again.to_list()
 
 
 def test_those_who_say_it_best_first(atlas):

@@ -1,4 +1,4 @@
-"""Search quality: the measure worked by hand, what is embedded and looked for, and that merging keeps what it should."""
+"""Search quality: the measure of benchmarks/search_quality.py, worked by hand."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ import polars as pl
 import pytest
 
 from benchmarks.search_quality import CONCEPTS, Key, judge, ndcg
-from neuron_atlas.core.publication.search.bm25 import query_terms
-from neuron_atlas.core.publication.search.label_records import text_to_embed
 
 
 def key(neuron: int) -> Key:
@@ -42,18 +40,3 @@ def test_what_neurons_do_is_judged_not_what_labels_say() -> None:
 def test_there_are_sixty_questions_at_least() -> None:
     questions = [text for _, texts in CONCEPTS.values() for text in texts]
     assert len(set(questions)) == len(questions) >= 60
-
-
-def test_the_opening_and_the_quotes_of_a_label_are_not_embedded() -> None:
-    assert text_to_embed("promotes “Ohio”, “Texas” and “run”") == "Ohio, Texas and run"
-    assert text_to_embed("fires on “is” after “capital”") == "is after capital"
-    assert text_to_embed("promotes capital-related words: Salem, Boise") == "capital-related words: Salem, Boise"
-    assert text_to_embed("names of US states") == "names of US states"
-    assert text_to_embed("promotes “”") == "promotes “”"  # nothing would be left
-
-
-def test_function_words_are_looked_for_only_where_there_are_no_others() -> None:
-    assert query_terms("the names of cities in this state") == ["name", "city", "state"]
-    assert query_terms("is, has, does") == ["is", "has", "doe"]
-    assert query_terms("of") == ["of"]
-    assert query_terms("...") == []
