@@ -1,7 +1,7 @@
-"""What every neuron at every token gives to one logit, or to the difference of two: v · d logit / d v under a rule set, signed.
+"""The relevance of every neuron at every token to one logit, or to the difference of two: v · d logit / d v under a rule set.
 
-A graph keeps the few nodes that matter and the edges between them; here is the whole field without edges, for one forward and
-one backward pass, also while neurons are held at other values.
+A graph keeps the nodes that matter and the edges between them. Here it is all instances, without edges, for one forward and one
+backward pass, also while neurons are held at other values.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from neuron_atlas.core.ports import Array
 from neuron_atlas.core.records import Edit, Prompt
 
 
-def relevances(
+def relevance_to_logit(
     model: EditableModel,
     token_ids: Sequence[int],
     *,
