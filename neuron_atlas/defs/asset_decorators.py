@@ -3,7 +3,7 @@
     @dg.asset(ins=…, check_specs=checks_of("edge_stats"), …)
     @stored_asset
     def edge_stats(graph_stats: Tables) -> Frames:
-        return profile(graph_stats, token_text=...)
+        return edge_statistics(graph_stats, token_text=...)
 
 `stored_asset` turns such a function into the generator that Dagster runs. It translates errors, holds the result against the
 table declarations and the asset's checks *before* anything is stored (a blocking check that fails after a materialization would

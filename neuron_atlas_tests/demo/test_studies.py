@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from neuron_atlas import demo
-from neuron_atlas.adapters.analyses.study_config import read_analysis_config, shipped_studies
+from neuron_atlas.adapters.analyses.study_config import read_study_config, shipped_studies
 from neuron_atlas.core.circuits.analysis.analyze import analyze
 from neuron_atlas.core.circuits.analysis.interventions.study_summary import ConceptSummary, StudySummary, summarise
 from neuron_atlas.demo import studies
@@ -30,7 +30,7 @@ def model():
 
 
 def asked(model, name: str) -> StudySummary:
-    study = read_analysis_config(shipped_studies()[name])
+    study = read_study_config(shipped_studies()[name])
     options = replace(study.options, random_sets=3, compared_answers=0)
     records = [
         analyze(model, replace(one.prompt, tags={}), options=options, donor=one.donor, concepts=one.concepts).record

@@ -26,7 +26,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from neuron_atlas.core.circuits.analysis.analyze import AnalyzeOptions
-from neuron_atlas.core.circuits.analysis.modules.concepts import Wanted
+from neuron_atlas.core.circuits.analysis.modules.concepts import ConceptQuery
 from neuron_atlas.core.records import NAME, Prompt, TraceOptions
 from neuron_atlas.errors import BadInput
 
@@ -34,16 +34,16 @@ MAX_FILE_BYTES = 16 * 2**20
 
 
 @dataclass(frozen=True)
-class AnalysisTask:
+class StudyTask:
     """One prompt to analyze, with its donor's text and concepts."""
 
     prompt: Prompt
     donor: str | None
-    concepts: dict[str, Wanted]
+    concepts: dict[str, ConceptQuery]
 
 
 @dataclass(frozen=True)
-class AnalysisConfig:
+class StudyConfig:
     """A study: what to analyze and how; `model` is None where the settings' model is meant."""
 
     name: str
@@ -51,7 +51,7 @@ class AnalysisConfig:
     model: str | None
     tracing: TraceOptions
     options: AnalyzeOptions
-    tasks: tuple[AnalysisTask, ...]
+    tasks: tuple[StudyTask, ...]
 
 
 class _Strict(BaseModel):
@@ -75,15 +75,15 @@ class _Task(_Strict):
     donor: str | None = None
     concepts: dict[str, str | _Concept] = Field(default_factory=dict)
 
-    def to_task(self) -> AnalysisTask:
+    def to_task(self) -> StudyTask:
         prompt = Prompt(
             self.prompt, self.answer_prefix, self.target_tokens, self.contrast, self.position, self.raw, self.tags
         )
         concepts = {
-            name: Wanted((one,)) if isinstance(one, str) else Wanted(one.tokens, one.rivals, one.at)
+            name: ConceptQuery((one,)) if isinstance(one, str) else ConceptQuery(one.tokens, one.rivals, one.at)
             for name, one in self.concepts.items()
         }
-        return AnalysisTask(prompt, self.donor, concepts)
+        return StudyTask(prompt, self.donor, concepts)
 
 
 class _Trace(_Strict):
@@ -127,7 +127,7 @@ class _Config(_Strict):
         return [{"prompt": entry} if isinstance(entry, str) else entry for entry in cast("list[object]", entries)]
 
 
-def read_analysis_config(path: Path) -> AnalysisConfig:
+def read_study_config(path: Path) -> StudyConfig:
     """Read a study's file. Raises `BadInput` naming the file, the place in it and what was expected."""
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
@@ -145,7 +145,7 @@ def read_analysis_config(path: Path) -> AnalysisConfig:
         where = ".".join(str(part) for part in first["loc"]) or "the file"
         known = _known_keys(first["loc"]) if first["type"] == "extra_forbidden" else ""
         raise BadInput(f"{path}: {where}: {first['msg']}{known} ({error.error_count()} problem(s) in all)") from error
-    return AnalysisConfig(
+    return StudyConfig(
         name=parsed.name,
         description=parsed.description,
         model=parsed.model,

@@ -22,8 +22,8 @@ import polars as pl
 
 from neuron_atlas.adapters.graphs.graph_files import list_graph_files, quarantined_file, read_graphs
 from neuron_atlas.adapters.tables.lake import Lake
-from neuron_atlas.core.aggregation.graphs.edge_stats import profile
-from neuron_atlas.core.aggregation.graphs.graph_stats import summarize
+from neuron_atlas.core.aggregation.graphs.edge_stats import edge_statistics
+from neuron_atlas.core.aggregation.graphs.graph_stats import sum_graphs
 from neuron_atlas.core.attribution.graph.tables import graph_frames
 from neuron_atlas.core.hashing import content_hash
 from neuron_atlas.core.records import AttributionGraph, Frames, Quarantined, Tables
@@ -136,7 +136,7 @@ def _merged(folder: Path, lake: Lake, batches: Sequence[str], model: str, resume
             f"none of {graphs.height} files in {folder} is a graph that can be counted; one of the reasons: "
             f"{graphs['reason'][0]}"
         )
-    stats = profile(_one_top_layer(sums), token_text=_token_texts(graphs, targets))
+    stats = edge_statistics(_one_top_layer(sums), token_text=_token_texts(graphs, targets))
     set_sums = sums["set_sums"].group_by("prompt_set", "kind").sum().collect()
     return FolderStatistics({**stats, "set_sums": set_sums, "graphs": graphs, "targets": targets}, model, resumed)
 
@@ -213,7 +213,7 @@ def _batch_tables(batch: Iterable[Path], items: Iterable[_Item]) -> tuple[Frames
     raw = graph_frames(named, prompt_set=PROMPT_SET, kind=KIND, code_version=version("neuron_atlas"))
     special = {i for i, text in _token_texts(raw["graphs"], raw["targets"]).items() if _SPECIAL.fullmatch(text.strip())}
     tables = {name: frame.lazy() for name, frame in raw.items()}
-    return raw, summarize(tables, prompt_set=PROMPT_SET, kind=KIND, special_ids=frozenset(special))
+    return raw, sum_graphs(tables, prompt_set=PROMPT_SET, kind=KIND, special_ids=frozenset(special))
 
 
 def _or_quarantined(file: Path, item: _Item) -> _Item:

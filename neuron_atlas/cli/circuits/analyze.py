@@ -17,14 +17,14 @@ from neuron_atlas.cli.multi_word_options import MultiWordCommand
 from neuron_atlas.cli.printing import json_option, print_json, progress
 from neuron_atlas.core.attribution.exchange.slugs import checked_slug, default_slug
 from neuron_atlas.core.circuits.analysis.analyze import AnalyzeOptions, request_key
-from neuron_atlas.core.circuits.analysis.modules.concepts import Wanted
+from neuron_atlas.core.circuits.analysis.modules.concepts import ConceptQuery
 from neuron_atlas.core.circuits.analysis.modules.graph_modules import View
 from neuron_atlas.core.records import AttributionGraph, Prompt, TraceOptions
 from neuron_atlas.errors import BadInput
 from neuron_atlas.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from neuron_atlas.adapters.analyses.study_config import AnalysisTask
+    from neuron_atlas.adapters.analyses.study_config import StudyTask
     from neuron_atlas.adapters.subject_model.huggingface import HuggingFaceModel
     from neuron_atlas.core.circuits.analysis.analysis_record import AnalysisRecord
     from neuron_atlas.core.ports import LanguageModel
@@ -151,8 +151,8 @@ def analyze(
         )
 
 
-def _wanted(concepts: tuple[tuple[str, str], ...]) -> dict[str, Wanted]:
-    return {name: Wanted((token,)) for name, token in concepts}
+def _wanted(concepts: tuple[tuple[str, str], ...]) -> dict[str, ConceptQuery]:
+    return {name: ConceptQuery((token,)) for name, token in concepts}
 
 
 class _Run:
@@ -193,7 +193,7 @@ class _Run:
         tracing: TraceOptions,
         *,
         donor: str | None,
-        concepts: Mapping[str, Wanted],
+        concepts: Mapping[str, ConceptQuery],
     ) -> None:
         """Analyze, write, show."""
         from neuron_atlas.core.circuits.analysis.analyze import analyze as analyze_circuit
@@ -226,7 +226,7 @@ def _graph(
     slug: str | None,
     *,
     donor: str | None,
-    concepts: Mapping[str, Wanted],
+    concepts: Mapping[str, ConceptQuery],
 ) -> None:
     from neuron_atlas.adapters.graphs.graph_files import read_graph
 
@@ -250,7 +250,7 @@ def _is_of(graph: AttributionGraph, model_id: str) -> bool:
 
 
 def _study(run: _Run, config: str, output: Path, *, random_sets: int | None, fresh: bool) -> None:
-    from neuron_atlas.adapters.analyses.study_config import read_analysis_config, shipped_studies
+    from neuron_atlas.adapters.analyses.study_config import read_study_config, shipped_studies
     from neuron_atlas.core.circuits.analysis.analyze import analyze as analyze_circuit
     from neuron_atlas.core.circuits.analysis.interventions.study_summary import summarise
 
@@ -258,7 +258,7 @@ def _study(run: _Run, config: str, output: Path, *, random_sets: int | None, fre
     path = shipped[config] if config in shipped and not Path(config).exists() else Path(config)
     if not path.exists():
         raise BadInput(f"there is no file {config}, nor a study of that name; studies: {', '.join(shipped) or 'none'}")
-    study = read_analysis_config(path)
+    study = read_study_config(path)
     options = study.options if random_sets is None else replace(study.options, random_sets=random_sets)
     model = run.model(study.model)
     folder = output / study.name
@@ -299,7 +299,7 @@ def _study(run: _Run, config: str, output: Path, *, random_sets: int | None, fre
         show_study(summary, study.description, written, is_quiet=run.quiet)
 
 
-def _task_slug(task: AnalysisTask, number: int, total: int) -> str:
+def _task_slug(task: StudyTask, number: int, total: int) -> str:
     """`07-the-capital-of-the-state-containing-bend-is`: files of a study lie in its order."""
     words = default_slug(Prompt(task.prompt.text)).removeprefix("relp-")
     return f"{number:0{len(str(total))}}-{words}"

@@ -2,7 +2,7 @@
 
 The idea: everything counted over graphs is a sum of exact integers. A float enters a sum as round(x * 2**30), so any order
 of prompts, shards, retries or threads gives the same bytes, and two parts merge by adding. Rates, means and scores are
-computed once, from the merged sums (`edge_stats.profile`).
+computed once, from the merged sums (`edge_stats.edge_statistics`).
 
     graph_stats    one prompt set's graphs -> mergeable sums
     edge_stats     many sums -> one; sums -> statistics of neurons and edges

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import polars as pl
 
-TokenText = Callable[[int], str] | Mapping[int, str]
+TokenDecoder = Callable[[int], str] | Mapping[int, str]
 """Text of a token id: a function, or a table (an id it lacks reads as `<123>`)."""
 
 
@@ -33,7 +33,7 @@ def distinct_words(texts: Iterable[str]) -> list[str]:
     return list(first.values())
 
 
-def token_texts(ids: Iterable[int], token_text: TokenText) -> pl.DataFrame:
+def token_texts(ids: Iterable[int], token_text: TokenDecoder) -> pl.DataFrame:
     """Readable text of every distinct id: columns token_id (Int32) and token."""
     distinct = sorted(set(ids))
     if callable(token_text):

@@ -42,11 +42,11 @@ def aggregation_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
         Prompts and instances (a neuron at one token position) are counted separately, and so are positive and negative
         activations of a neuron.
         """
-        from neuron_atlas.core.aggregation.graphs.graph_stats import summarize
+        from neuron_atlas.core.aggregation.graphs.graph_stats import sum_graphs
 
         prompt_set = prompt_sets.read(context.partition_key)
         special_ids = model.tokens().special_ids
-        return summarize(raw_graphs, prompt_set=prompt_set.name, kind=prompt_set.kind, special_ids=special_ids)
+        return sum_graphs(raw_graphs, prompt_set=prompt_set.name, kind=prompt_set.kind, special_ids=special_ids)
 
     @dg.asset(
         group_name=GROUP,
@@ -67,9 +67,9 @@ def aggregation_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
         and the index of prompts by neuron. Prompt sets that have not been traced yet are left out; the check
         `covers_every_partition` names them.
         """
-        from neuron_atlas.core.aggregation.graphs.edge_stats import profile
+        from neuron_atlas.core.aggregation.graphs.edge_stats import edge_statistics
 
-        return profile(graph_stats, token_text=model.tokens().token_text)
+        return edge_statistics(graph_stats, token_text=model.tokens().token_text)
 
     @dg.asset(
         group_name=GROUP,

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from neuron_atlas.adapters.analyses.study_config import read_analysis_config
+from neuron_atlas.adapters.analyses.study_config import read_study_config
 from neuron_atlas.core.circuits.analysis.analyze import AnalyzeOptions
-from neuron_atlas.core.circuits.analysis.modules.concepts import Wanted
+from neuron_atlas.core.circuits.analysis.modules.concepts import ConceptQuery
 from neuron_atlas.core.records import Prompt, TraceOptions
 from neuron_atlas.errors import BadInput
 
@@ -34,18 +34,18 @@ def written(folder: Path, text: str) -> Path:
 
 
 def test_a_file_says_what_to_analyze_and_how(tmp_path) -> None:
-    study = read_analysis_config(written(tmp_path, FULL))
+    study = read_study_config(written(tmp_path, FULL))
     assert (study.name, study.model) == ("two", None)
     assert study.tracing == TraceOptions(tau=0.01)
     assert study.options == AnalyzeOptions(view="flow", splits=("side",))
     first, second = study.tasks
     assert (first.prompt, first.donor, first.concepts) == (Prompt("just words"), None, {})
     assert (second.prompt, second.donor) == (Prompt("more words", contrast=(" a", " b")), "other words")
-    assert second.concepts == {"one": Wanted((" a",)), "two": Wanted((" a",), (" b",), " words")}
+    assert second.concepts == {"one": ConceptQuery((" a",)), "two": ConceptQuery((" a",), (" b",), " words")}
 
 
 def test_what_is_left_out_is_as_without_a_file(tmp_path) -> None:
-    study = read_analysis_config(written(tmp_path, "name: two\nprompts: [words]"))
+    study = read_study_config(written(tmp_path, "name: two\nprompts: [words]"))
     assert (study.tracing, study.options) == (TraceOptions(), AnalyzeOptions())
 
 
@@ -65,9 +65,9 @@ def test_what_is_left_out_is_as_without_a_file(tmp_path) -> None:
 )
 def test_what_does_not_fit_is_refused_with_its_place(tmp_path, text, why) -> None:
     with pytest.raises(BadInput, match=why):
-        read_analysis_config(written(tmp_path, text))
+        read_study_config(written(tmp_path, text))
 
 
 def test_a_missing_file_is_named(tmp_path) -> None:
     with pytest.raises(BadInput, match=r"none\.yaml"):
-        read_analysis_config(tmp_path / "none.yaml")
+        read_study_config(tmp_path / "none.yaml")

@@ -18,7 +18,7 @@ from neuron_atlas.adapters.graphs.graph_files import (
     read_graphs,
     write_graph,
 )
-from neuron_atlas.core.aggregation.graphs.graph_stats import summarize
+from neuron_atlas.core.aggregation.graphs.graph_stats import sum_graphs
 from neuron_atlas.core.attribution.exchange.reading.checks import same_graph
 from neuron_atlas.core.attribution.exchange.reading.parsing import document_of
 from neuron_atlas.core.attribution.exchange.reading.read_document import read_document
@@ -135,7 +135,7 @@ def test_a_folder_becomes_tables_and_what_is_no_graph_says_why(folder: Path) -> 
 def test_imported_graphs_feed_the_same_statistics_as_our_own(folder: Path) -> None:
     frames = tables_of(list(read_graphs(list_graph_files(folder))))
     raw = {name: frame.lazy() for name, frame in frames.items()}
-    sums = summarize(raw, prompt_set="cats", kind="domain", special_ids=frozenset())
+    sums = sum_graphs(raw, prompt_set="cats", kind="domain", special_ids=frozenset())
     assert sums["set_sums"].select("n_prompts", "n_quarantined").row(0) == (2, 8)
     assert sums["neuron_sums"].select("layer", "neuron", "polarity", "n").rows() == [(1, 7, -1, 1), (1, 8, -1, 1)]
     assert sums["edge_sums"].filter(target_kind="logit")["n_prompts"].to_list() == [1, 1]

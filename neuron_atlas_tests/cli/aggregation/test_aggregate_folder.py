@@ -105,7 +105,7 @@ def test_an_interrupted_run_goes_on_and_ends_like_an_unbroken_one(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told(folder, "-o", tmp_path / "whole.duckdb", "--checkpoint-dir", tmp_path / "whole")
-    summed, batches = folder_statistics.summarize, list[int]()
+    summed, batches = folder_statistics.sum_graphs, list[int]()
 
     def interrupted(*arguments: Any, **options: Any) -> Any:
         batches.append(1)
@@ -113,7 +113,7 @@ def test_an_interrupted_run_goes_on_and_ends_like_an_unbroken_one(
             raise KeyboardInterrupt
         return summed(*arguments, **options)
 
-    monkeypatch.setattr(folder_statistics, "summarize", interrupted)
+    monkeypatch.setattr(folder_statistics, "sum_graphs", interrupted)
     assert run(folder, "--batch-size", 2).exit_code != 0
     assert not (folder / "edge_stats.duckdb").exists()
     monkeypatch.undo()

@@ -20,14 +20,14 @@ import json, sys
 from pathlib import Path
 import polars as pl
 from neuron_atlas.core.aggregation.graphs.direct_effect_ratio import der_scores
-from neuron_atlas.core.aggregation.graphs.edge_stats import profile
-from neuron_atlas.core.aggregation.graphs.graph_stats import summarize
+from neuron_atlas.core.aggregation.graphs.edge_stats import edge_statistics
+from neuron_atlas.core.aggregation.graphs.graph_stats import sum_graphs
 from neuron_atlas.core.hashing import frame_hash
 
 raw = {path.stem: pl.scan_parquet(path) for path in Path(sys.argv[1]).glob("*.parquet")}
-sums = summarize(raw, prompt_set="tiny", kind="domain", special_ids=frozenset({0}))
+sums = sum_graphs(raw, prompt_set="tiny", kind="domain", special_ids=frozenset({0}))
 stacked = {name: frame.lazy() for name, frame in sums.items()}
-made = {**sums, **profile(stacked, token_text={}), **der_scores(stacked)}
+made = {**sums, **edge_statistics(stacked, token_text={}), **der_scores(stacked)}
 print(json.dumps({name: frame_hash(frame) for name, frame in made.items()} | {"threads": pl.thread_pool_size()}))
 """
 

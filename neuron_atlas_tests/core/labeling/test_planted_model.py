@@ -22,8 +22,8 @@ from safetensors.numpy import load_file, save_file
 from neuron_atlas.adapters.subject_model.load import load_model
 from neuron_atlas.core.aggregation.corpora.activation_stats import activation_stats
 from neuron_atlas.core.aggregation.graphs.direct_effect_ratio import der_scores
-from neuron_atlas.core.aggregation.graphs.edge_stats import profile
-from neuron_atlas.core.aggregation.graphs.graph_stats import summarize
+from neuron_atlas.core.aggregation.graphs.edge_stats import edge_statistics
+from neuron_atlas.core.aggregation.graphs.graph_stats import sum_graphs
 from neuron_atlas.core.aggregation.weights.projections import project_inputs, project_outputs
 from neuron_atlas.core.attribution.trace import trace_prompts
 from neuron_atlas.core.labeling.label_layer import label_layer
@@ -75,9 +75,9 @@ def evidence_of(model: SubjectModel, truth: PlantedTruth) -> Tables:
     for project in (project_outputs, project_inputs):
         made = [project(mlp, vocabulary, token_text=model.token_text) for mlp in layers]
         frames |= {name: pl.concat(frame[name] for frame in made) for name in made[0]}
-    sums = summarize(traced(model, truth), prompt_set="planted", kind="domain", special_ids=model.special_ids)
+    sums = sum_graphs(traced(model, truth), prompt_set="planted", kind="domain", special_ids=model.special_ids)
     lazy = {name: frame.lazy() for name, frame in sums.items()}
-    frames |= profile(lazy, token_text=model.token_text) | der_scores(lazy)
+    frames |= edge_statistics(lazy, token_text=model.token_text) | der_scores(lazy)
     return {name: frame.lazy() for name, frame in frames.items()}
 
 

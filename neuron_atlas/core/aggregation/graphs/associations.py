@@ -5,12 +5,12 @@ from __future__ import annotations
 import polars as pl
 
 from neuron_atlas.core.aggregation.graphs.fixed_point import as_float
-from neuron_atlas.core.aggregation.readable_tokens import TokenText, token_texts
+from neuron_atlas.core.aggregation.readable_tokens import TokenDecoder, token_texts
 
 _PLACE = ("layer", "neuron", "polarity", "place")
 
 
-def token_associations(sums: pl.DataFrame, base: pl.DataFrame, *, token_text: TokenText, top: int) -> pl.DataFrame:
+def token_associations(sums: pl.DataFrame, base: pl.DataFrame, *, token_text: TokenDecoder, top: int) -> pl.DataFrame:
     """Table `token_associations`: the `top` over-represented tokens of every neuron, polarity and place.
 
     `frequency` is the token's share of the counts at that place, `lift` that share over the token's share of all prompt tokens.
@@ -35,7 +35,7 @@ def token_associations(sums: pl.DataFrame, base: pl.DataFrame, *, token_text: To
     return ranked.join(token_texts(ranked["token_id"], token_text), on="token_id", how="left")
 
 
-def output_associations(links: pl.DataFrame, *, token_text: TokenText, top: int) -> pl.DataFrame:
+def output_associations(links: pl.DataFrame, *, token_text: TokenDecoder, top: int) -> pl.DataFrame:
     """Table `output_associations`: the `top` over-represented answers of every neuron, by the same measure as its input tokens.
 
     `links` are unpacked sums of the edges from neurons to logits, one row per edge.

@@ -1,6 +1,6 @@
 """Many prompt sets' sums become one, and sums become statistics.
 
-`merge` only adds. `profile` adds and then divides, once, at the end: means, spreads, rates, over-representation. It never holds all
+`merge_graph_stats` only adds. `edge_statistics` adds and then divides, once, at the end: means, spreads, rates, over-representation. It never holds all
 sums: edges are added for a range of sources at a time, tokens and pairs for a layer at a time, so what stays in memory is the
 result. A prompt that stands in two prompt sets counts in both, in numerators and denominators alike, because each set is a
 sample of its own.
@@ -17,7 +17,7 @@ from neuron_atlas.core.aggregation.graphs.domain_specificity import domain_speci
 from neuron_atlas.core.aggregation.graphs.edge_merging import EDGE_BYTES, added_edges, ranges_of_sources
 from neuron_atlas.core.aggregation.graphs.edge_packing import pack
 from neuron_atlas.core.aggregation.graphs.fixed_point import as_float, collected, total
-from neuron_atlas.core.aggregation.readable_tokens import TokenText
+from neuron_atlas.core.aggregation.readable_tokens import TokenDecoder
 from neuron_atlas.core.records import Frames, Tables
 from neuron_atlas.core.tables import COOCCURRENCE, EDGE_STATS, SET_SUMS, TOKEN_ASSOCIATIONS, tables_of
 from neuron_atlas.errors import BadInput, DamagedData
@@ -49,7 +49,7 @@ _WAYS: Mapping[str, Mapping[str, str]] = {
 inverted index, which is only stacked."""
 
 
-def merge(parts: Sequence[Tables]) -> Frames:
+def merge_graph_stats(parts: Sequence[Tables]) -> Frames:
     """The tables of asset `graph_stats` of several parts together: prompt sets, or shards of one prompt set.
 
     Exact: the result equals, byte for byte, that of summarizing all prompts at once, in any order. Raises `DamagedData` when
@@ -86,10 +86,10 @@ def _refuse_doubled(index: pl.DataFrame) -> None:
         )
 
 
-def profile(
+def edge_statistics(
     sums: Tables,
     *,
-    token_text: TokenText,
+    token_text: TokenDecoder,
     n_tokens: int = 20,
     n_neighbours: int = 20,
     min_prompts: int = 2,

@@ -26,7 +26,7 @@ PAIR_LIMIT = 256
 _WHERE = ("layer", "neuron", "polarity")
 
 
-def summarize(
+def sum_graphs(
     raw: Tables, *, prompt_set: str, kind: str, special_ids: frozenset[int], pair_limit: int = PAIR_LIMIT
 ) -> Frames:
     """The tables of asset `graph_stats` from the tables of asset `raw_graphs`.

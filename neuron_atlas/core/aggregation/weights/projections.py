@@ -21,7 +21,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from neuron_atlas.core.aggregation.readable_tokens import TokenText, token_texts
+from neuron_atlas.core.aggregation.readable_tokens import TokenDecoder, token_texts
 from neuron_atlas.core.aggregation.weights.mlp_formula import normalised, responses
 from neuron_atlas.core.ports import Array, MlpWeights, VocabWeights
 from neuron_atlas.core.records import Frames
@@ -39,7 +39,7 @@ def output_directions(mlp: MlpWeights, vocab: VocabWeights) -> Array:
     return normed(mlp.down if mlp.post_norm is None else mlp.down * mlp.post_norm[:, None], vocab)
 
 
-def project_outputs(mlp: MlpWeights, vocab: VocabWeights, *, token_text: TokenText, k: int = 20) -> Frames:
+def project_outputs(mlp: MlpWeights, vocab: VocabWeights, *, token_text: TokenDecoder, k: int = 20) -> Frames:
     """Table `output_projections` of one layer: the `k` most promoted and most suppressed tokens of every neuron."""
     folded = output_directions(mlp, vocab)
     common = vocab.unembedding.mean(axis=0, dtype=np.float64).astype(np.float32) @ folded
@@ -65,7 +65,7 @@ def normed(stream: Array, vocab: VocabWeights) -> Array:
     return centred * vocab.final_norm[:, None]
 
 
-def project_inputs(mlp: MlpWeights, vocab: VocabWeights, *, token_text: TokenText, k: int = 20) -> Frames:
+def project_inputs(mlp: MlpWeights, vocab: VocabWeights, *, token_text: TokenDecoder, k: int = 20) -> Frames:
     """Table `input_projections` of one layer: the `k` tokens that drive every neuron furthest up and furthest down."""
 
     def scores(first: int, last: int) -> Array:
@@ -102,7 +102,7 @@ def _top(block: Array, k: int) -> Ids:
     return np.sort(np.argpartition(-block, k - 1, axis=0)[:k], axis=0)
 
 
-def _frame(layer: int, rows: Iterator[tuple[int, Ids, Array]], token_text: TokenText, *, value: str) -> pl.DataFrame:
+def _frame(layer: int, rows: Iterator[tuple[int, Ids, Array]], token_text: TokenDecoder, *, value: str) -> pl.DataFrame:
     """Long form; a score on the wrong side of zero is not listed (a ReLU neuron has nothing that drives it down)."""
     parts: list[pl.DataFrame] = []
     for direction, ids, values in rows:

@@ -16,19 +16,19 @@ FORMAT = "neuron_atlas/analysis/1"
 """What a document calls itself; another version is refused."""
 
 
-class Part(BaseModel):
+class RecordPart(BaseModel):
     """Part of a stored result: nothing unknown in it, nothing changes it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class Absent(Part):
+class Absent(RecordPart):
     """Something that is not there, and why."""
 
     reason: str
 
 
-class Answer(Part):
+class Answer(RecordPart):
     """A traced answer; `goal_weight` is its weight in the goal."""
 
     token_id: int
@@ -38,14 +38,14 @@ class Answer(Part):
     goal_weight: float
 
 
-class WrittenToken(Part):
+class WrittenToken(RecordPart):
     """A token a module raises or lowers: `logit` is what it adds (see `lens`)."""
 
     token: str
     logit: float
 
 
-class ReadToken(Part):
+class ReadToken(RecordPart):
     """A token of the prompt that a module hears from directly, by the |flow| between them (logits)."""
 
     position: int
@@ -53,7 +53,7 @@ class ReadToken(Part):
     flow_abs: float
 
 
-class Member(Part):
+class Member(RecordPart):
     """A neuron instance; `does` and `fires_on` are its labels for this sign of activation, where there are any; `reason` says
     why it is in no module."""
 
@@ -68,7 +68,7 @@ class Member(Part):
     reason: str | None = None
 
 
-class TokenChange(Part):
+class TokenChange(RecordPart):
     """What a change did to one token: see `steering.Steered`."""
 
     token_id: int
@@ -83,7 +83,7 @@ class TokenChange(Part):
     random_share: float | None
 
 
-class Effect(Part):
+class Effect(RecordPart):
     """What the model says when some neurons are changed; `random_top_kept` is the share of random sets, changed alike, that leave
     the likeliest token as it was."""
 
@@ -95,7 +95,7 @@ class Effect(Part):
     tokens: tuple[TokenChange, ...]
 
 
-class Module(Part):
+class Module(RecordPart):
     """Neuron instances with one job.
 
     `theme` is what most of its labeled members do, by |relevance| (`theme_share`); `share` the members' relevance over the goal's
@@ -128,7 +128,7 @@ class Module(Part):
 PartKind = Literal["token", "module", "rest", "answer"]
 
 
-class Flow(Part):
+class Flow(RecordPart):
     """What passes from one part to another; a part is a token's position, a module's number, 0 for the rest, an answer's place."""
 
     source_kind: PartKind
@@ -140,7 +140,7 @@ class Flow(Part):
     n_links: int
 
 
-class Swap(Part):
+class Swap(RecordPart):
     """A module set to what it is on the donor prompt, together with the donor's module that matches it (`likeness` 0..1)."""
 
     module: int
@@ -149,7 +149,7 @@ class Swap(Part):
     effect: Effect
 
 
-class Donor(Part):
+class Donor(RecordPart):
     """The other prompt and what came of setting each module to what it is there. Modules without match were not swapped.
 
     `answer` is its likeliest token; `contrast` the prompt's logit difference there (None without a contrast)."""
@@ -161,7 +161,7 @@ class Donor(Part):
     swaps: tuple[Swap, ...]
 
 
-class Concept(Part):
+class Concept(RecordPart):
     """A concept looked for in what modules write: the module found (none where no module is eligible), how many of the `rivals` it
     writes more than the concept's tokens, on average (0: the concept comes first), and by how much it writes the tokens above the
     rivals' mean (`margin`, logits). `rivals` are as many other tokens as the concept was told from; 0 for the whole vocabulary."""
@@ -174,7 +174,7 @@ class Concept(Part):
     margin: float | None
 
 
-class ComparedAnswer(Part):
+class ComparedAnswer(RecordPart):
     """One of several answers: how many instances count for it, and for it alone (see `answers`)."""
 
     token_id: int
@@ -185,7 +185,7 @@ class ComparedAnswer(Part):
     specific: int
 
 
-class SharedInstance(Part):
+class SharedInstance(RecordPart):
     """An instance that counts for all answers: relevance to each, in their order."""
 
     neuron: str
@@ -195,7 +195,7 @@ class SharedInstance(Part):
     relevance: tuple[float, ...]
 
 
-class SpecificInstance(Part):
+class SpecificInstance(RecordPart):
     """An instance that counts for one answer alone."""
 
     neuron: str
@@ -206,7 +206,7 @@ class SpecificInstance(Part):
     relevance: tuple[float, ...]
 
 
-class Discriminator(Part):
+class Discriminator(RecordPart):
     """An instance that tells answer `over` from answer `under`: `difference` above zero speaks for `over`."""
 
     neuron: str
@@ -221,7 +221,7 @@ class Discriminator(Part):
     is_opposed: bool
 
 
-class Answers(Part):
+class Answers(RecordPart):
     """Several answers compared."""
 
     answers: tuple[ComparedAnswer, ...]
@@ -230,7 +230,7 @@ class Answers(Part):
     discriminators: tuple[Discriminator, ...]
 
 
-class ModuleAccount(Part):
+class ModuleAccount(RecordPart):
     """What the language model calls a module and says it does."""
 
     module: int
@@ -238,7 +238,7 @@ class ModuleAccount(Part):
     function: Annotated[str, Field(max_length=400)]
 
 
-class Synthesis(Part):
+class Synthesis(RecordPart):
     """A language model's account of the circuit. It saw the numbers above and no other evidence."""
 
     language_model: str
@@ -247,7 +247,7 @@ class Synthesis(Part):
     insights: tuple[Annotated[str, Field(max_length=400)], ...]
 
 
-class Settings(Part):
+class Settings(RecordPart):
     """The options that shaped the modules and tests."""
 
     view: str
@@ -262,7 +262,7 @@ class Settings(Part):
     seed: int
 
 
-class AnalysisRecord(Part):
+class AnalysisRecord(RecordPart):
     """One prompt's circuit (see the package). `key` is the sha256 of what was asked for (see `analyze.request_key`); `goal_value`
     and `scores` as in table `graphs`; `saving` as in `instances`; `tags` are the prompt's own."""
 

@@ -37,7 +37,7 @@ from neuron_atlas.core.circuits.analysis.interventions.module_interventions impo
     zero_modules,
 )
 from neuron_atlas.core.circuits.analysis.language_model_account import synthesise
-from neuron_atlas.core.circuits.analysis.modules.concepts import Wanted, find_concepts
+from neuron_atlas.core.circuits.analysis.modules.concepts import ConceptQuery, find_concepts
 from neuron_atlas.core.circuits.analysis.modules.describe_modules import describe_modules, members_of
 from neuron_atlas.core.circuits.analysis.modules.graph_modules import GraphModules, View, cluster_graph
 from neuron_atlas.core.circuits.analysis.modules.logit_lens import module_logits
@@ -99,7 +99,7 @@ def analyze(
     options: AnalyzeOptions | None = None,
     tracing: TraceOptions | None = None,
     donor: str | Prompt | None = None,
-    concepts: Mapping[str, Wanted] | None = None,
+    concepts: Mapping[str, ConceptQuery] | None = None,
     labels: LabelsOf | None = None,
     language_model: LanguageModel | None = None,
     progress: Callable[[str], None] | None = None,
@@ -205,7 +205,7 @@ def request_key(
     options: AnalyzeOptions,
     tracing: TraceOptions,
     donor: str | Prompt | None = None,
-    concepts: Mapping[str, Wanted] | None = None,
+    concepts: Mapping[str, ConceptQuery] | None = None,
     language_model: LanguageModel | None = None,
 ) -> str:
     """The sha256 of everything that shapes an analysis but labels: equal keys, equal records."""

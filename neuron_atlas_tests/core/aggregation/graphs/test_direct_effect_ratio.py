@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from neuron_atlas.core.aggregation.graphs.direct_effect_ratio import der_scores, measure_direct_effects
-from neuron_atlas.core.aggregation.graphs.graph_stats import summarize
+from neuron_atlas.core.aggregation.graphs.graph_stats import sum_graphs
 from neuron_atlas.errors import BadInput
 
 Raw = Callable[..., dict[str, pl.LazyFrame]]
@@ -24,7 +24,7 @@ def test_the_ratio_from_graphs(make_raw: Raw, graph: Any) -> None:
     Signed: (1/4 - 3/4 + 2) / (1 - 1 + 1) = 3/2: the paths oppose each other.
     """
     neurons = [(0, 0, 0, 1.0, 1.0, 0.25), (0, 1, 0, -1.0, -1.0, -0.75), (0, 2, 0, 1.0, 1.0, 2.0)]
-    sums = summarize(
+    sums = sum_graphs(
         make_raw([graph("a" * 16, [5, 6, 7], neurons)]), prompt_set="tiny", kind="domain", special_ids=frozenset()
     )
     (row,) = der_scores({"neuron_sums": sums["neuron_sums"].lazy()}, None)["der_scores"].iter_rows(named=True)
@@ -40,7 +40,7 @@ def test_the_ratio_from_graphs(make_raw: Raw, graph: Any) -> None:
 @pytest.mark.parametrize(("direct", "kind"), [(1.0, "logit"), (0.5, "mixed"), (0.1, "routing")])
 def test_effect_types(make_raw: Raw, graph: Any, direct: float, kind: str) -> None:
     raw = make_raw([graph("a" * 16, [5], [(0, 0, 0, 1.0, 1.0, direct)])])
-    sums = summarize(raw, prompt_set="tiny", kind="domain", special_ids=frozenset())
+    sums = sum_graphs(raw, prompt_set="tiny", kind="domain", special_ids=frozenset())
     assert der_scores({"neuron_sums": sums["neuron_sums"].lazy()})["der_scores"]["effect_type"].to_list() == [kind]
 
 
@@ -70,7 +70,7 @@ def test_measured_ratios_stand_beside_those_of_the_graphs(
     tiny_model: Any, cat_and_dog: dict[str, pl.LazyFrame]
 ) -> None:
     rows = measure_direct_effects(tiny_model, cat_and_dog, n_neurons=9, n_prompts=9)
-    sums = summarize(cat_and_dog, prompt_set="tiny", kind="domain", special_ids=frozenset({0}))
+    sums = sum_graphs(cat_and_dog, prompt_set="tiny", kind="domain", special_ids=frozenset({0}))
     scores = der_scores({"neuron_sums": sums["neuron_sums"].lazy()}, rows)["der_scores"]
     assert scores.select("layer", "neuron", "der", "der_intervention", "n_interventions", "effect_type").rows() == [
         (0, 0, 0.0, 0.0, 1, "routing"),

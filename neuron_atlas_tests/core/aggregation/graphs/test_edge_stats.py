@@ -9,8 +9,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from neuron_atlas.core.aggregation.graphs.edge_stats import merge, profile
-from neuron_atlas.core.aggregation.graphs.graph_stats import summarize
+from neuron_atlas.core.aggregation.graphs.edge_stats import edge_statistics, merge_graph_stats
+from neuron_atlas.core.aggregation.graphs.graph_stats import sum_graphs
 from neuron_atlas.core.records import Frames
 
 Raw = Callable[..., dict[str, pl.LazyFrame]]
@@ -21,9 +21,9 @@ def profiled(raws: list[dict[str, pl.LazyFrame]], **options: int) -> Frames:
     parts: list[dict[str, pl.LazyFrame]] = []
     for raw in raws:
         name, kind = raw["graphs"].select("prompt_set", "kind").collect().row(0)
-        sums = summarize(raw, prompt_set=name, kind=kind, special_ids=frozenset({0}))
+        sums = sum_graphs(raw, prompt_set=name, kind=kind, special_ids=frozenset({0}))
         parts.append({k: v.lazy() for k, v in sums.items()})
-    return profile({k: v.lazy() for k, v in merge(parts).items()}, token_text=WORDS, **options)
+    return edge_statistics({k: v.lazy() for k, v in merge_graph_stats(parts).items()}, token_text=WORDS, **options)
 
 
 def test_an_edge_is_averaged_over_instances_and_its_frequency_over_prompts(make_raw: Raw, graph: Any) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from neuron_atlas.core.aggregation.graphs.edge_packing import unpack
 from neuron_atlas.core.aggregation.graphs.edge_sums import EDGE_BYTES, sum_edges
-from neuron_atlas.core.aggregation.graphs.graph_stats import summarize
+from neuron_atlas.core.aggregation.graphs.graph_stats import sum_graphs
 from neuron_atlas.core.tables import SCALE_BITS
 from neuron_atlas.errors import DamagedData
 
@@ -49,7 +49,7 @@ def two_prompts(make_raw: Raw, graph: Any) -> dict[str, pl.LazyFrame]:
 
 
 def test_the_set_counts_its_prompts(two_prompts: dict[str, pl.LazyFrame]) -> None:
-    sums = summarize(two_prompts, prompt_set="tiny", kind="domain", special_ids=frozenset({0}))
+    sums = sum_graphs(two_prompts, prompt_set="tiny", kind="domain", special_ids=frozenset({0}))
     assert sums["set_sums"].row(0) == ("tiny", "domain", 2, 1, 7)
     assert sums["neuron_prompts"].select("layer", "neuron", "prompt_id", "relevance").rows() == [
         (0, 0, "a" * 16, 1.5),
@@ -65,7 +65,7 @@ def unpacked(sums: dict[str, pl.DataFrame]) -> pl.DataFrame:
 
 
 def test_a_polarity_counts_instances_and_prompts_apart(two_prompts: dict[str, pl.LazyFrame]) -> None:
-    sums = summarize(two_prompts, prompt_set="tiny", kind="domain", special_ids=frozenset({0}))["neuron_sums"]
+    sums = sum_graphs(two_prompts, prompt_set="tiny", kind="domain", special_ids=frozenset({0}))["neuron_sums"]
     positive = sums.row(by_predicate=(pl.col("layer") == 0) & (pl.col("polarity") == 1), named=True)
     assert (positive["n"], positive["n_prompts"], positive["activation_max"]) == (2, 2, 2.0)
     assert positive["activation_sum_q"] == 3 * ONE  # 2 + 1
@@ -80,7 +80,7 @@ def test_a_polarity_counts_instances_and_prompts_apart(two_prompts: dict[str, pl
 
 
 def test_an_edge_sums_weight_and_flow_over_positions(two_prompts: dict[str, pl.LazyFrame]) -> None:
-    edges = unpacked(summarize(two_prompts, prompt_set="tiny", kind="domain", special_ids=frozenset({0})))
+    edges = unpacked(sum_graphs(two_prompts, prompt_set="tiny", kind="domain", special_ids=frozenset({0})))
 
     def edge(source: tuple[str, int, int], target: tuple[str, int, int]) -> dict[str, Any]:
         ends = dict(zip(("source_kind", "source_layer", "source"), source, strict=True))
@@ -105,7 +105,7 @@ def test_an_edge_sums_weight_and_flow_over_positions(two_prompts: dict[str, pl.L
 def test_tokens_are_counted_at_and_before_an_instance_without_special_ones(
     two_prompts: dict[str, pl.LazyFrame],
 ) -> None:
-    sums = summarize(two_prompts, prompt_set="tiny", kind="domain", special_ids=frozenset({0}))
+    sums = sum_graphs(two_prompts, prompt_set="tiny", kind="domain", special_ids=frozenset({0}))
     tokens = {(*row[:5],): row[5] for row in sums["token_sums"].iter_rows()}
     assert tokens == {
         (0, 0, 1, "active", 5): 2,  # in both prompts; only BOS stands before it
@@ -121,7 +121,7 @@ def test_tokens_are_counted_at_and_before_an_instance_without_special_ones(
 
 def test_the_window_reaches_five_tokens_back(make_raw: Raw, graph: Any) -> None:
     raw = make_raw([graph("a" * 16, [10, 11, 12, 13, 14, 15, 16], [(0, 6, 0, 1.0, 1.0, 1.0)])])
-    sums = summarize(raw, prompt_set="tiny", kind="domain", special_ids=NO_SPECIAL)["token_sums"]
+    sums = sum_graphs(raw, prompt_set="tiny", kind="domain", special_ids=NO_SPECIAL)["token_sums"]
     assert sums.filter(pl.col("place") == "window")["token_id"].to_list() == [11, 12, 13, 14, 15]
 
 
@@ -129,14 +129,14 @@ def test_a_value_of_zero_passes_no_flow_but_a_zero_logit_keeps_its_goal_weight(m
     silent = graph(
         "a" * 16, [5], [(0, 0, 0, 0.0, 0.0, 0.0)], [(9, 0.0, 1.0)], [("e0", "n0", 0.5), ("n0", "l0", 0.25)]
     )  # fmt: skip
-    edges = unpacked(summarize(make_raw([silent]), prompt_set="tiny", kind="domain", special_ids=NO_SPECIAL))
+    edges = unpacked(sum_graphs(make_raw([silent]), prompt_set="tiny", kind="domain", special_ids=NO_SPECIAL))
     assert dict(edges.select("target_kind", "flow_sum_q").iter_rows()) == {"neuron": 0, "logit": ONE // 4}
 
 
 def test_pairs_are_counted_among_the_most_relevant_neurons_only(make_raw: Raw, graph: Any) -> None:
     raw = make_raw([graph("a" * 16, [5], [(0, 0, n, 1.0, r, 0.0) for n, r in enumerate((0.5, -2.0, 1.0))])])
-    every = summarize(raw, prompt_set="tiny", kind="domain", special_ids=NO_SPECIAL)["pair_sums"]
-    few = summarize(raw, prompt_set="tiny", kind="domain", special_ids=NO_SPECIAL, pair_limit=2)["pair_sums"]
+    every = sum_graphs(raw, prompt_set="tiny", kind="domain", special_ids=NO_SPECIAL)["pair_sums"]
+    few = sum_graphs(raw, prompt_set="tiny", kind="domain", special_ids=NO_SPECIAL, pair_limit=2)["pair_sums"]
     assert every.select("neuron_a", "neuron_b").rows() == [(0, 1), (0, 2), (1, 2)]
     assert few.select("neuron_a", "neuron_b").rows() == [(1, 2)]
 
@@ -163,7 +163,7 @@ def random_graphs(graph: Any, rng: np.random.Generator, n: int) -> list[Any]:
 
 def test_a_plain_loop_counts_the_same(make_raw: Raw, graph: Any) -> None:
     graphs = random_graphs(graph, np.random.default_rng(0), 12)
-    sums = summarize(make_raw(graphs), prompt_set="tiny", kind="domain", special_ids=NO_SPECIAL)
+    sums = sum_graphs(make_raw(graphs), prompt_set="tiny", kind="domain", special_ids=NO_SPECIAL)
     edge_n: Counter[tuple[Any, ...]] = Counter()
     edge_prompts: defaultdict[tuple[Any, ...], set[str]] = defaultdict(set)
     weight: Counter[tuple[Any, ...]] = Counter()
@@ -198,7 +198,7 @@ def test_how_edges_are_read_changes_nothing(make_raw: Raw, graph: Any, chunk: in
     traced = raw["graphs"].collect()
     nodes = raw["nodes"].collect().with_columns(pl.col("prompt_id").cast(pl.Enum(traced["prompt_id"])))
     sums = sum_edges(traced, nodes, raw["targets"], raw["edges"], chunk=chunk, memory_bytes=at_once * EDGE_BYTES)
-    whole = summarize(raw, prompt_set="tiny", kind="domain", special_ids=NO_SPECIAL)["edge_sums"]
+    whole = sum_graphs(raw, prompt_set="tiny", kind="domain", special_ids=NO_SPECIAL)["edge_sums"]
     assert sums.equals(whole)  # in the same order, too
 
 
@@ -223,21 +223,21 @@ def test_damaged_graphs_are_refused(
     two_prompts: dict[str, pl.LazyFrame], table: str, columns: dict[str, pl.Expr], message: str
 ) -> None:
     with pytest.raises(DamagedData, match=message):
-        summarize(changed(two_prompts, table, **columns), prompt_set="tiny", kind="domain", special_ids=NO_SPECIAL)
+        sum_graphs(changed(two_prompts, table, **columns), prompt_set="tiny", kind="domain", special_ids=NO_SPECIAL)
 
 
 def test_a_sum_that_leaves_its_range_is_refused(make_raw: Raw, graph: Any) -> None:
     """Each relevance fits (6e9 < 2**33), two of them together do not: wrapping would store a negative sum."""
     heavy = [graph(c * 16, [5], [(0, 0, 0, 1.0, 6e9, 0.0)]) for c in "ab"]
-    assert summarize(make_raw(heavy[:1]), prompt_set="tiny", kind="domain", special_ids=NO_SPECIAL)[
+    assert sum_graphs(make_raw(heavy[:1]), prompt_set="tiny", kind="domain", special_ids=NO_SPECIAL)[
         "neuron_sums"
     ].height
     with pytest.raises(DamagedData, match="finite numbers whose sums stay within"):
-        summarize(make_raw(heavy), prompt_set="tiny", kind="domain", special_ids=NO_SPECIAL)
+        sum_graphs(make_raw(heavy), prompt_set="tiny", kind="domain", special_ids=NO_SPECIAL)
 
 
 def test_a_set_without_any_traced_prompt_has_empty_tables(make_raw: Raw, graph: Any) -> None:
-    sums = summarize(
+    sums = sum_graphs(
         make_raw([graph("a" * 16, [0], [], reason="empty")]), prompt_set="tiny", kind="domain", special_ids=NO_SPECIAL
     )
     assert sums["set_sums"].row(0) == ("tiny", "domain", 0, 1, 0)

@@ -10,8 +10,8 @@ import pytest
 from neuron_atlas.adapters.subject_model.load import load_model
 from neuron_atlas.core.aggregation.corpora.activation_stats import activation_stats
 from neuron_atlas.core.aggregation.graphs.direct_effect_ratio import ROUTING, der_scores, measure_direct_effects
-from neuron_atlas.core.aggregation.graphs.edge_stats import profile
-from neuron_atlas.core.aggregation.graphs.graph_stats import summarize
+from neuron_atlas.core.aggregation.graphs.edge_stats import edge_statistics
+from neuron_atlas.core.aggregation.graphs.graph_stats import sum_graphs
 from neuron_atlas.core.aggregation.readable_tokens import readable_token
 from neuron_atlas.core.aggregation.weights.projections import project_inputs, project_outputs
 from neuron_atlas.core.attribution.graph.tables import graph_frames
@@ -40,7 +40,7 @@ def raw(truth: PlantedTruth, model: Any) -> dict[str, pl.LazyFrame]:
 
 @pytest.fixture(scope="module")
 def sums(raw: dict[str, pl.LazyFrame], model: Any) -> dict[str, pl.LazyFrame]:
-    frames = summarize(raw, prompt_set="planted", kind="domain", special_ids=model.special_ids)
+    frames = sum_graphs(raw, prompt_set="planted", kind="domain", special_ids=model.special_ids)
     return {name: frame.lazy() for name, frame in frames.items()}
 
 
@@ -88,7 +88,7 @@ def test_top_texts_peak_on_the_planted_tokens_in_the_planted_polarity(truth: Pla
 def test_graphs_associate_it_with_the_tokens_it_fires_on(
     truth: PlantedTruth, sums: dict[str, pl.LazyFrame], model: Any
 ) -> None:
-    active = profile(sums, token_text=model.token_text)["token_associations"].filter(pl.col("place") == "active")
+    active = edge_statistics(sums, token_text=model.token_text)["token_associations"].filter(pl.col("place") == "active")
     for planted in truth.neurons:
         seen = of(active, planted.id)
         assert seen.height, planted.id
@@ -99,7 +99,7 @@ def test_graphs_associate_it_with_the_tokens_it_fires_on(
 def test_a_router_is_wired_to_the_neuron_it_was_built_for(
     truth: PlantedTruth, sums: dict[str, pl.LazyFrame], model: Any
 ) -> None:
-    edges = profile(sums, token_text=model.token_text)["edge_stats"]
+    edges = edge_statistics(sums, token_text=model.token_text)["edge_stats"]
     for planted in truth.neurons:
         if planted.via is None:
             continue

@@ -18,7 +18,7 @@ from neuron_atlas.core.circuits.analysis.analyze import Analysis, AnalyzeOptions
 from neuron_atlas.core.circuits.analysis.compare import compare
 from neuron_atlas.core.circuits.analysis.comparison.comparison_record import read_comparison
 from neuron_atlas.core.circuits.analysis.interventions.study_summary import summarise
-from neuron_atlas.core.circuits.analysis.modules.concepts import Wanted
+from neuron_atlas.core.circuits.analysis.modules.concepts import ConceptQuery
 from neuron_atlas.core.llm_requests import NoReply
 from neuron_atlas.core.records import InstanceLabels, Prompt, TraceOptions
 from neuron_atlas.errors import BadInput
@@ -44,7 +44,7 @@ def found(model) -> Analysis:
         model,
         TUCSON,
         donor=WORCESTER,
-        concepts={"capital": Wanted((" Phoenix",), (" Phoenix", " Boston", " Salem"))},
+        concepts={"capital": ConceptQuery((" Phoenix",), (" Phoenix", " Boston", " Salem"))},
         options=AnalyzeOptions(random_sets=3),
     )
 
@@ -111,7 +111,7 @@ def test_the_same_request_gives_the_same_record_and_key(model, found) -> None:
         model,
         TUCSON,
         donor=WORCESTER,
-        concepts={"capital": Wanted((" Phoenix",), (" Phoenix", " Boston", " Salem"))},
+        concepts={"capital": ConceptQuery((" Phoenix",), (" Phoenix", " Boston", " Salem"))},
         options=AnalyzeOptions(random_sets=3),
     )
     assert again.record == found.record
@@ -123,7 +123,7 @@ def test_the_same_request_gives_the_same_record_and_key(model, found) -> None:
         request_key(TUCSON, "r", options=AnalyzeOptions(seed=1), tracing=TraceOptions()),
         request_key(TUCSON, "r", options=AnalyzeOptions(), tracing=TraceOptions(tau=0.01)),
         request_key(TUCSON, "r", **base, donor=WORCESTER),
-        request_key(TUCSON, "r", **base, concepts={"state": Wanted((" Arizona",))}),
+        request_key(TUCSON, "r", **base, concepts={"state": ConceptQuery((" Arizona",))}),
         request_key(TUCSON, "r", **base, language_model=ScriptedModel(lambda _request: "")),
     }
     assert len(keys) == 8

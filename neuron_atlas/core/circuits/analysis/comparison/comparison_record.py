@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from neuron_atlas.core.circuits.analysis.analysis_record import Part
+from neuron_atlas.core.circuits.analysis.analysis_record import RecordPart
 from neuron_atlas.errors import BadInput
 
 FORMAT = "neuron_atlas/comparison/1"
@@ -29,7 +29,7 @@ DEFINITIONS = {
 Found = Literal["both", "a", "b"]
 
 
-class Side(Part):
+class Side(RecordPart):
     """One of the graphs."""
 
     prompt: str
@@ -44,7 +44,7 @@ class Side(Part):
     n_modules: int
 
 
-class Count(Part):
+class Count(RecordPart):
     """How many things stand in both graphs, in the first alone, in the second alone."""
 
     both: int
@@ -52,7 +52,7 @@ class Count(Part):
     b: int
 
 
-class NeuronPair(Part):
+class NeuronPair(RecordPart):
     """A neuron instance in both graphs; relevance in logits."""
 
     key: str
@@ -67,7 +67,7 @@ class NeuronPair(Part):
     found: Found
 
 
-class LinkPair(Part):
+class LinkPair(RecordPart):
     """A link in both graphs; flow in logits."""
 
     source: str
@@ -78,7 +78,7 @@ class LinkPair(Part):
     found: Found
 
 
-class AnswerPair(Part):
+class AnswerPair(RecordPart):
     """What a neuron or token sends directly to all answers; flow in logits."""
 
     source: str
@@ -87,7 +87,7 @@ class AnswerPair(Part):
     difference: float
 
 
-class ModulePair(Part):
+class ModulePair(RecordPart):
     """Two matched modules, or one without match."""
 
     module_a: int | None
@@ -97,7 +97,7 @@ class ModulePair(Part):
     places: float | None
 
 
-class ComparisonRecord(Part):
+class ComparisonRecord(RecordPart):
     """Two graphs compared (see `comparison`)."""
 
     format: Literal["neuron_atlas/comparison/1"] = FORMAT

@@ -14,14 +14,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neuron_atlas.core.circuits.analysis.analysis_record import AnalysisRecord, Module, Part, Swap
+from neuron_atlas.core.circuits.analysis.analysis_record import AnalysisRecord, Module, RecordPart, Swap
 from neuron_atlas.core.statistics import wilson
 
 STRONGEST = "strongest"
 """The name under which the module of largest relevance is counted."""
 
 
-class Rate(Part):
+class Rate(RecordPart):
     """A share of n prompts with its 95 % interval (Wilson)."""
 
     count: int
@@ -31,7 +31,7 @@ class Rate(Part):
     high: float
 
 
-class ConceptSummary(Part):
+class ConceptSummary(RecordPart):
     """What came of one concept over all prompts.
 
     `named_first`: the module found writes the concept's tokens above all their rivals (missing for the strongest module).
@@ -55,7 +55,7 @@ class ConceptSummary(Part):
     neurons: float | None
 
 
-class StudySummary(Part):
+class StudySummary(RecordPart):
     """Analyses of one study: how many, how many of them count, and each concept."""
 
     name: str

@@ -23,7 +23,7 @@ MIN_SHARE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ConceptQuery:
     """A concept to look for: its tokens, the rivals they are told from (none: the vocabulary), the token its module stands at."""
 
     tokens: tuple[str, ...]
@@ -32,7 +32,7 @@ class Wanted:
 
 
 def find_concepts(
-    model: SubjectModel, logits: Mapping[int, Array], modules: Sequence[Module], concepts: Mapping[str, Wanted]
+    model: SubjectModel, logits: Mapping[int, Array], modules: Sequence[Module], concepts: Mapping[str, ConceptQuery]
 ) -> tuple[Concept, ...]:
     """For each concept the module that ranks its tokens highest among their rivals, of those that raise the goal and hold enough
     relevance; ties go to the larger margin. `logits` is what every module writes.
