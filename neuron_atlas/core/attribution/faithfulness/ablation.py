@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from neuron_atlas.core.attribution.faithfulness.cases import Run
 from neuron_atlas.core.attribution.faithfulness.interventions import InterventionModel, Replacement, goals_under
-from neuron_atlas.core.attribution.faithfulness.prompt_averages import Comparison
+from neuron_atlas.core.attribution.faithfulness.prompt_averages import EffectComparison
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,7 +43,7 @@ def ablate_nodes(
     *,
     counts: Mapping[int, int],
     rng: np.random.Generator,
-) -> dict[int, Comparison]:
+) -> dict[int, EffectComparison]:
     """For each size n, `counts[n]` joint ablations of n random candidates. `relevances` [L, P, I] by method.
 
     Single nodes (n = 1) are drawn without repeats; a size that is not below the number of candidates is left out.
@@ -57,11 +57,11 @@ def ablate_nodes(
         method: relevance.flatten()[torch.as_tensor(candidates)].double().numpy()
         for method, relevance in _on_cpu(relevances).items()
     }
-    found: dict[int, Comparison] = {}
+    found: dict[int, EffectComparison] = {}
     start = 1
     for n, picked in drawn.items():
         fall = goals[0] - goals[start : start + len(picked)]
-        found[n] = Comparison({method: picked.astype(np.float64) @ values for method, values in at.items()}, fall)
+        found[n] = EffectComparison({method: picked.astype(np.float64) @ values for method, values in at.items()}, fall)
         start += len(picked)
     return found
 

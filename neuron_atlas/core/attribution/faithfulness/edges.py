@@ -18,7 +18,7 @@ import polars as pl
 import torch
 
 from neuron_atlas.core.attribution.faithfulness.interventions import InterventionModel
-from neuron_atlas.core.attribution.faithfulness.prompt_averages import Comparison
+from neuron_atlas.core.attribution.faithfulness.prompt_averages import EffectComparison
 from neuron_atlas.core.attribution.linearisation.rules import RuleSet
 from neuron_atlas.core.attribution.select_nodes import Ints
 from neuron_atlas.core.attribution.trace import trace_prompts
@@ -38,8 +38,8 @@ class EdgeComparison:
     """One prompt's graph under one method: edges between neurons as shares of the target's value, and direct effects on the goal
     in logits."""
 
-    edges: Comparison
-    direct: Comparison
+    edges: EffectComparison
+    direct: EffectComparison
 
 
 def measure_edges(
@@ -98,7 +98,9 @@ def _compare(model: InterventionModel, run: Run, graph: AttributionGraph, method
     value = rows["activation"].cast(pl.Float64).to_numpy()
     weight, direct = (frame.cast(pl.Float64).to_numpy() for frame in (rows["weight"], chosen["direct"]))
     on_goal = (on_logits @ run.over_logits).double().cpu().numpy()
-    return EdgeComparison(Comparison({method: weight / value}, falls / value), Comparison({method: direct}, on_goal))
+    return EdgeComparison(
+        EffectComparison({method: weight / value}, falls / value), EffectComparison({method: direct}, on_goal)
+    )
 
 
 def _places(neurons: pl.DataFrame) -> tuple[Ints, Ints, Ints]:

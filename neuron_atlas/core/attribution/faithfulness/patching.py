@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from neuron_atlas.core.attribution.faithfulness.cases import Run
 from neuron_atlas.core.attribution.faithfulness.interventions import InterventionModel, Replacement, goals_under
-from neuron_atlas.core.attribution.faithfulness.prompt_averages import Comparison
+from neuron_atlas.core.attribution.faithfulness.prompt_averages import EffectComparison
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,7 +27,7 @@ SAME = 1e-4
 
 def patch_outputs(
     model: InterventionModel, clean: Run, corrupt: Run, corrupt_gradients: Mapping[str, Tensor]
-) -> Comparison | None:
+) -> EffectComparison | None:
     """Patch every cell of one pair, one at a time; None where the two runs do not differ."""
     difference = clean.activation - corrupt.activation
     cells = _differing(difference)
@@ -43,7 +43,7 @@ def patch_outputs(
         method: _at(cells, (gradient * difference).sum(-1, dtype=torch.float64))
         for method, gradient in corrupt_gradients.items()
     }
-    return Comparison(predicted, goals[1:] - goals[0])
+    return EffectComparison(predicted, goals[1:] - goals[0])
 
 
 def _differing(difference: Tensor) -> list[tuple[int, int]]:

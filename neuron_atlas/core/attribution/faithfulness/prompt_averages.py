@@ -33,7 +33,7 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class EffectComparison:
     """One prompt's interventions: what each method predicted and what was measured, [n] each, in logits of the goal or units of a
     target's value."""
 

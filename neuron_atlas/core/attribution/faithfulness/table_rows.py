@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuron_atlas.core.attribution.faithfulness.prompt_averages import (
-    Comparison,
+    EffectComparison,
     Estimate,
     mean_of,
     pearson,
@@ -24,7 +24,7 @@ Floats = NDArray[np.float64]
 
 
 def correlation_rows(
-    protocol: str, compared: Sequence[Comparison], *, seed: int, n: int = 0
+    protocol: str, compared: Sequence[EffectComparison], *, seed: int, n: int = 0
 ) -> list[dict[str, object]]:
     """One row for each method: its correlations within each prompt, averaged over prompts."""
     if not compared:

@@ -7,7 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neuron_atlas.core.attribution.faithfulness.prompt_averages import Comparison, mean_of, pearson, share_of, spearman
+from neuron_atlas.core.attribution.faithfulness.prompt_averages import (
+    EffectComparison,
+    mean_of,
+    pearson,
+    share_of,
+    spearman,
+)
 from neuron_atlas.core.attribution.faithfulness.table_rows import correlation_rows, share_rows
 
 LINE = np.array([0.0, 1.0, 2.0])
@@ -59,8 +65,8 @@ def test_a_share_is_a_ratio_of_means_and_not_a_mean_of_ratios() -> None:
 
 def test_correlations_are_taken_within_prompts() -> None:
     # each prompt's prediction is exact but for its own shift and scale: taken together they would not line up
-    one = Comparison({"m": LINE}, LINE)
-    other = Comparison({"m": 100 - LINE}, -5 * LINE)
+    one = EffectComparison({"m": LINE}, LINE)
+    other = EffectComparison({"m": 100 - LINE}, -5 * LINE)
     (row,) = correlation_rows("patch_output", [one, other], seed=0)
     assert row["pearson"] == pytest.approx(1.0)
     assert row["n_prompts"] == 2
