@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import neuron_atlas as na
+
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("docs", "benchmarks", "neuron_atlas", "neuron_atlas_tests")
 PAGES = sorted([*ROOT.glob("*.md"), *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.md"))])
@@ -17,6 +19,7 @@ LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
 FORMAT = r"\w+/\d"
 """What a JSON file calls its form, as in neuron_atlas/analysis/1, is no path."""
 CODE_PATH = re.compile(rf"(?<![\w/.-])((?:{'|'.join(FOLDERS)})/(?!{FORMAT})[\w./<>-]*)(?::([A-Za-z_]\w*(?:\.\w+)?))?")
+IMPORT = re.compile(r"^ *from (neuron_atlas[\w.]*) import ([\w, ]+)$", re.MULTILINE)
 TEST = re.compile(r"`((?:\w+/)+test_\w+\.py)(?:::(\w+))?`")
 
 
@@ -85,6 +88,14 @@ def missing_code(text: str) -> list[str]:
             missing.append(f"{path}: no such file")
         elif name and found[0].suffix == ".py" and name not in names_in(found[0]):
             missing.append(f"{path}:{name}: not in that file")
+    for module, names in IMPORT.findall(text):
+        path = ROOT / module.replace(".", "/")
+        found = [p for p in (path.with_suffix(".py"), path / "__init__.py") if p.exists()]
+        inside = names_in(found[0]) | {p.stem for p in path.glob("*")} if found else set[str]()
+        inside |= set(na.__all__) if module == na.__name__ else set()
+        missing += [
+            f"{module}: no {name.strip()} to import" for name in names.split(",") if name.split()[0] not in inside
+        ]
     for raw, name in TEST.findall(text):
         files = [root / raw for root in (ROOT, ROOT / "neuron_atlas_tests", ROOT / "neuron_atlas_tests" / "adapters")]
         found = [path for path in files if path.exists()]
@@ -125,6 +136,8 @@ def test_what_is_broken_is_seen():
     assert (
         missing_code("`core/test_records.py::test_neuron_text_form_is_read_back`, form neuron_atlas/analysis/1") == []
     )
+    assert missing_code("from neuron_atlas.settings import Settings\nfrom neuron_atlas import demo, settings") == []
+    assert missing_code("from neuron_atlas.settings import Nothing") == ["neuron_atlas.settings: no Nothing to import"]
     assert missing_code("`core/test_records.py::test_nothing` `core/test_none.py`") == [
         "core/test_records.py::test_nothing: no such test",
         "core/test_none.py: no such test file",
