@@ -160,9 +160,13 @@ def _is_method(member: object) -> bool:
 def _class(cls: type, name: str, heading: str = "") -> Iterator[str]:
     yield f"### {heading or cls.__name__}"
     yield prose("" if _doc(cls).startswith(f"{cls.__name__}(") else _doc(cls))
+    if not name.startswith("na."):
+        yield f"*`from {cls.__module__} import {cls.__name__}`*"
     fields = list(_fields(cls))
     if fields:
-        yield table(("field", "type", "default", "meaning"), fields)
+        head = ("field", "type", "default", "meaning")
+        used = [i for i in range(len(head)) if any(row[i] for row in fields)]
+        yield table([head[i] for i in used], [[row[i] for i in used] for row in fields])
     elif cls.__init__ is not object.__init__ and name.startswith("na."):
         yield _signature(name, cls)
         yield prose(cls.__init__.__doc__ or "")
