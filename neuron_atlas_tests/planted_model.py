@@ -12,7 +12,7 @@ writes to a wire only, so its direct effect on every logit is exactly 0, and a n
 Attention writes nothing: the next token depends on the last token alone. All other neurons have small random weights
 and write to output dimensions only.
 
-Used by tests only; torch is not needed to write the files.
+Torch is not needed to write the files.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@
     postgres/          the PostgreSQL server, embedded or given
     sql/               SQL that DuckDB and PostgreSQL share
     files.py           atomic writes, checksums, folders
+    yaml_files.py      reading YAML that people write, with errors that name the place
     sqlite_files.py    opening a SQLite file that several processes use
 
 An adapter gets paths, addresses and keys as arguments; it never reads the environment. Not here: what is computed from what is read

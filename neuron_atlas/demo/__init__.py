@@ -1,8 +1,20 @@
-"""The demo: a small trained language model that ships with the package, its prompts and its corpus.
+"""The demo: a small trained language model that ships with the package, its prompt sets, its corpus and its studies. With it the
+whole pipeline runs on a fresh machine without a download.
 
-It makes the whole pipeline run on a fresh machine with no download. ``world`` is what it is taught, ``train`` makes it,
-``prompt_sets`` writes the prompt files, ``planted`` builds a second, hand-written model for tests. This file only says
-where the shipped files are; importing it imports nothing heavy.
+    small-world/           the model: weights, tokenizer, model card, training record
+    prompts/ corpus/       its prompt sets and its text corpus
+    studies/               studies for `neuron-atlas analyze --config NAME`
+    world/                 the facts, questions and texts that the model is taught
+    train.py               trains the model and writes its folder
+    training_settings.py   every number that shapes the training
+    tokenizer.py           the word-level tokenizer
+    accuracy.py            how often a model answers the questions correctly
+    model_card.py          writes the model card
+    prompt_sets.py         writes `prompts/` and `corpus/`
+    studies.py             writes `studies/`
+
+Not here: loading a model (`adapters/subject_model`), models for tests (`neuron_atlas_tests`). This file only says where the shipped
+files are; importing it imports nothing heavy.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The exam: every question of the small world put to a model, graded by task and by whether training had seen it.
+"""How often a model answers the questions of the small world correctly, by task and by whether training had seen them.
 
 The model is anything that gives the logits after a row of token ids, so that this file needs no torch.
 """
@@ -24,8 +24,8 @@ BATCH = 256
 
 
 @dataclass(frozen=True)
-class Grade:
-    """The shares of questions of one kind answered right.
+class TaskAccuracy:
+    """The shares of questions of one kind that are answered correctly.
 
     ``accuracy_top1``: the answer is the most probable token. ``accuracy_contrast``: the answer beats the wrong one.
     """
@@ -38,10 +38,10 @@ class Grade:
     accuracy_contrast: float
 
 
-def grade(
+def measure_accuracy(
     ask: NextTokenLogits, tokenizer: Tokenizer, questions: Iterable[Example], *, batch: int = BATCH
-) -> tuple[Grade, ...]:
-    """Ask every question; one grade per (domain, task, held out), sorted. Raises ValueError for an unknown word."""
+) -> tuple[TaskAccuracy, ...]:
+    """Ask every question; one row per (domain, task, held out), sorted. Raises ValueError for an unknown word."""
     rows = [(question, tokenizer.encode(question.prompt).ids) for question in questions]
     rows.sort(key=lambda row: len(row[1]))
     outcomes: dict[tuple[str, str, bool], list[tuple[bool, bool]]] = {}
@@ -53,7 +53,7 @@ def grade(
             outcome = (int(row.argmax()) == answer, bool(row[answer] > row[wrong]))
             outcomes.setdefault((question.domain, question.task, question.is_held_out), []).append(outcome)
     return tuple(
-        Grade(
+        TaskAccuracy(
             domain=domain,
             task=task,
             is_held_out=is_held_out,
@@ -69,6 +69,6 @@ def _token_id(tokenizer: Tokenizer, token: str) -> int:
     token_id = tokenizer.token_to_id(token)
     if token_id is None:
         raise ValueError(
-            f"exam: expected {token!r} to be one token of the tokenizer; build it from world.vocabulary()."
+            f"expected {token!r} to be one token of the tokenizer; build the tokenizer from world.vocabulary()."
         )
     return token_id

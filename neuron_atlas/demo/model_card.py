@@ -1,11 +1,11 @@
-"""The demo model's card, written from the recipe and the grades, so that its numbers are those measured."""
+"""The demo model's card, written from the training settings and the measured accuracies."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from neuron_atlas.demo.accuracy import Grade
-from neuron_atlas.demo.training_settings import Recipe
+from neuron_atlas.demo.accuracy import TaskAccuracy
+from neuron_atlas.demo.training_settings import TrainingSettings
 
 _CARD = """\
 ---
@@ -61,8 +61,8 @@ Opposites held out of one language are mostly not found through the other two. L
 
 def write_model_card(
     *,
-    recipe: Recipe,
-    grades: Sequence[Grade],
+    settings: TrainingSettings,
+    accuracies: Sequence[TaskAccuracy],
     parameters: int,
     vocabulary: int,
     mirrored: int,
@@ -71,28 +71,28 @@ def write_model_card(
 ) -> str:
     """The card as Markdown; ``parameters`` and ``vocabulary`` are counts, the last three are sizes of the held-out split."""
     return _CARD.format(
-        layers=recipe.layers,
-        neurons=recipe.intermediate_size,
-        width=recipe.hidden_size,
-        heads=recipe.heads,
-        kv_heads=recipe.key_value_heads,
+        layers=settings.layers,
+        neurons=settings.intermediate_size,
+        width=settings.hidden_size,
+        heads=settings.heads,
+        kv_heads=settings.key_value_heads,
         parameters=parameters,
-        steps=recipe.steps,
-        batch=recipe.batch_size,
-        rate=recipe.learning_rate,
-        decay=recipe.weight_decay,
-        attention_decay=recipe.attention_decay,
-        seed=recipe.seed,
-        threads=recipe.threads,
+        steps=settings.steps,
+        batch=settings.batch_size,
+        rate=settings.learning_rate,
+        decay=settings.weight_decay,
+        attention_decay=settings.attention_decay,
+        seed=settings.seed,
+        threads=settings.threads,
         mirrored=mirrored,
         unseen=unseen,
         opposites=opposites,
         vocabulary=vocabulary,
-        table="\n".join(_row(each) for each in grades),
+        table="\n".join(_row(each) for each in accuracies),
     )
 
 
-def _row(grade: Grade) -> str:
-    seen = "no" if grade.is_held_out else "yes"
-    top1 = "" if grade.domain == "grammar" else f"{grade.accuracy_top1:.1%}"
-    return f"| {grade.domain} | {grade.task} | {grade.questions} | {seen} | {top1} | {grade.accuracy_contrast:.1%} |"
+def _row(accuracy: TaskAccuracy) -> str:
+    seen = "no" if accuracy.is_held_out else "yes"
+    top1 = "" if accuracy.domain == "grammar" else f"{accuracy.accuracy_top1:.1%}"
+    return f"| {accuracy.domain} | {accuracy.task} | {accuracy.questions} | {seen} | {top1} | {accuracy.accuracy_contrast:.1%} |"

@@ -1,4 +1,4 @@
-"""The demo model's training recipe: every number that shapes its weights, in one value that is saved beside them."""
+"""How the demo model is trained: every number that shapes its weights, in one value that is saved beside them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Recipe:
+class TrainingSettings:
     """Shape of the model and schedule of its training; ``threads`` is here because it changes the rounding.
 
     ``attention_decay`` is the weight decay of query and key projections. Left as weak as the others', attention learns to say a

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from neuron_atlas.demo import MODEL_DIR, PROMPTS_DIR, prompt_sets, world
-from neuron_atlas.demo.accuracy import Grade, grade
+from neuron_atlas.demo.accuracy import TaskAccuracy, measure_accuracy
 from neuron_atlas.demo.tokenizer import BOS_ID, UNK_ID, build_tokenizer
 
 FACT_DOMAINS = ("geography", "medicine", "multilingual")
@@ -23,12 +23,12 @@ def model():
 
 
 @pytest.fixture(scope="module")
-def grades(model) -> tuple[Grade, ...]:
+def accuracies(model) -> tuple[TaskAccuracy, ...]:
     from neuron_atlas.demo.train import next_token_logits
 
     tokenizer = build_tokenizer(world.vocabulary(), pattern=world.TOKEN_PATTERN)
     questions = [question for domain in world.DOMAINS for question in world.examples(domain)]
-    return grade(next_token_logits(model), tokenizer, questions)
+    return measure_accuracy(next_token_logits(model), tokenizer, questions)
 
 
 @pytest.fixture(scope="module")
@@ -38,32 +38,32 @@ def tokenizer():
     return AutoTokenizer.from_pretrained(MODEL_DIR)
 
 
-def top1(grades: list[Grade]) -> float:
-    assert grades
-    return sum(each.accuracy_top1 * each.questions for each in grades) / sum(each.questions for each in grades)
+def top1(accuracies: list[TaskAccuracy]) -> float:
+    assert accuracies
+    return sum(each.accuracy_top1 * each.questions for each in accuracies) / sum(each.questions for each in accuracies)
 
 
 @pytest.mark.parametrize("domain", FACT_DOMAINS)
-def test_trained_facts_are_known(grades: tuple[Grade, ...], domain: str) -> None:
-    assert top1([each for each in grades if each.domain == domain and not each.is_held_out]) >= 0.99
+def test_trained_facts_are_known(accuracies: tuple[TaskAccuracy, ...], domain: str) -> None:
+    assert top1([each for each in accuracies if each.domain == domain and not each.is_held_out]) >= 0.99
 
 
-def test_two_hop_questions_of_held_out_cities_are_answered(grades: tuple[Grade, ...]) -> None:
-    held_out = [each for each in grades if each.task in world.TWO_HOP_TASKS and each.is_held_out]
+def test_two_hop_questions_of_held_out_cities_are_answered(accuracies: tuple[TaskAccuracy, ...]) -> None:
+    held_out = [each for each in accuracies if each.task in world.TWO_HOP_TASKS and each.is_held_out]
     assert {each.task for each in held_out} == set(world.TWO_HOP_TASKS)
     assert top1(held_out) >= 0.90
     assert min(each.accuracy_top1 for each in held_out) >= 0.80
 
 
-def test_agreement_holds_across_distractors_and_for_unseen_pairs(grades: tuple[Grade, ...]) -> None:
-    grammar = [each for each in grades if each.domain == "grammar"]
+def test_agreement_holds_across_distractors_and_for_unseen_pairs(accuracies: tuple[TaskAccuracy, ...]) -> None:
+    grammar = [each for each in accuracies if each.domain == "grammar"]
     assert {each.task for each in grammar if each.is_held_out} == {"nounpp", "rc", "within_rc"}
     assert min(each.accuracy_contrast for each in grammar) >= 0.99
 
 
-def test_addition_is_known_and_goes_beyond_the_sums_seen(grades: tuple[Grade, ...]) -> None:
-    assert top1([each for each in grades if each.domain == "arithmetic" and not each.is_held_out]) >= 0.98
-    assert top1([each for each in grades if each.domain == "arithmetic" and each.is_held_out]) >= 0.70
+def test_addition_is_known_and_goes_beyond_the_sums_seen(accuracies: tuple[TaskAccuracy, ...]) -> None:
+    assert top1([each for each in accuracies if each.domain == "arithmetic" and not each.is_held_out]) >= 0.98
+    assert top1([each for each in accuracies if each.domain == "arithmetic" and each.is_held_out]) >= 0.70
 
 
 def test_shipped_domain_prompts_are_answered(model) -> None:
@@ -80,16 +80,16 @@ def test_shipped_domain_prompts_are_answered(model) -> None:
     assert len(wrong) <= 0.02 * len(chosen), wrong
 
 
-def test_the_card_the_training_record_and_the_split_say_what_is_shipped(grades: tuple[Grade, ...]) -> None:
+def test_the_card_the_training_record_and_the_split_say_what_is_shipped(accuracies: tuple[TaskAccuracy, ...]) -> None:
     record = json.loads((MODEL_DIR / "training.json").read_text(encoding="utf-8"))
     recorded = {(each["domain"], each["task"], each["is_held_out"]): each["accuracy_top1"] for each in record["grades"]}
-    for each in grades:
+    for each in accuracies:
         assert recorded[each.domain, each.task, each.is_held_out] == pytest.approx(each.accuracy_top1, abs=0.02)
     split = json.loads((MODEL_DIR / "split.json").read_text(encoding="utf-8"))
     assert split == json.loads(json.dumps(world.split_record()))
     card = (MODEL_DIR / "README.md").read_text(encoding="utf-8")
     assert f"seed {record['recipe']['seed']}," in card
-    for each in grades:
+    for each in accuracies:
         assert f"| {each.domain} | {each.task} | {each.questions} |" in card
 
 

@@ -10,19 +10,19 @@ import numpy as np
 import pytest
 
 from neuron_atlas.demo import world
-from neuron_atlas.demo.accuracy import Grade, grade
+from neuron_atlas.demo.accuracy import TaskAccuracy, measure_accuracy
 from neuron_atlas.demo.model_card import write_model_card
 from neuron_atlas.demo.tokenizer import build_tokenizer
-from neuron_atlas.demo.training_settings import Recipe
+from neuron_atlas.demo.training_settings import TrainingSettings
 from neuron_atlas.demo.world import Example
 
-TINY = Recipe(steps=6, batch_size=8, warmup_steps=2, hidden_size=16, intermediate_size=24, layers=2, heads=2)
+TINY = TrainingSettings(steps=6, batch_size=8, warmup_steps=2, hidden_size=16, intermediate_size=24, layers=2, heads=2)
 
 
-def weights(recipe: Recipe) -> dict[str, np.ndarray]:
+def weights(settings: TrainingSettings) -> dict[str, np.ndarray]:
     from neuron_atlas.demo.train import train
 
-    model, _ = train(recipe)
+    model, _ = train(settings)
     return {name: weight.detach().numpy().copy() for name, weight in model.named_parameters()}
 
 
@@ -37,19 +37,19 @@ def test_training_lowers_the_loss_and_the_folder_loads(tmp_path: Path, capsys: p
 
     from neuron_atlas.demo.train import save_model_folder, train
 
-    recipe = replace(TINY, steps=61, learning_rate=1e-2)
-    model, tokenizer = train(recipe)
+    settings = replace(TINY, steps=61, learning_rate=1e-2)
+    model, tokenizer = train(settings)
     losses = [float(line.split()[3]) for line in capsys.readouterr().err.splitlines() if line.startswith("step")]
     assert losses[-1] < losses[0] - 1
-    grades = save_model_folder(model, tokenizer, recipe, tmp_path)
-    assert {each.domain for each in grades} == set(world.DOMAINS)
+    accuracies = save_model_folder(model, tokenizer, settings, tmp_path)
+    assert {each.domain for each in accuracies} == set(world.DOMAINS)
     assert json.loads((tmp_path / "training.json").read_text())["recipe"]["steps"] == 61
     loaded, text = AutoModelForCausalLM.from_pretrained(tmp_path), "the capital of Oregon is"
     assert AutoTokenizer.from_pretrained(tmp_path)(text).input_ids == tokenizer.encode(text).ids
     assert np.array_equal(loaded.lm_head.weight.detach().numpy(), model.lm_head.weight.detach().numpy())
 
 
-def test_the_exam_counts_right_answers_and_won_contrasts() -> None:
+def test_accuracy_counts_right_answers_and_won_contrasts() -> None:
     tokenizer = build_tokenizer(["a", " x", " y", " z"], pattern=world.TOKEN_PATTERN)
     x, y, z = (tokenizer.token_to_id(token) for token in (" x", " y", " z"))
 
@@ -62,18 +62,27 @@ def test_the_exam_counts_right_answers_and_won_contrasts() -> None:
         return Example("d", "t", "a", answer, contrast, is_held_out=held_out)
 
     questions = [question(" x", " y"), question(" y", " z"), question(" z", " x", held_out=True)]
-    assert grade(ask, tokenizer, questions, batch=2) == (
-        Grade("d", "t", False, 2, accuracy_top1=0.5, accuracy_contrast=1.0),
-        Grade("d", "t", True, 1, accuracy_top1=0.0, accuracy_contrast=0.0),
+    assert measure_accuracy(ask, tokenizer, questions, batch=2) == (
+        TaskAccuracy("d", "t", False, 2, accuracy_top1=0.5, accuracy_contrast=1.0),
+        TaskAccuracy("d", "t", True, 1, accuracy_top1=0.0, accuracy_contrast=0.0),
     )
     with pytest.raises(ValueError, match="expected ' w' to be one token"):
-        grade(ask, tokenizer, [question(" w", " x")])
+        measure_accuracy(ask, tokenizer, [question(" w", " x")])
 
 
-def test_the_card_shows_the_recipe_and_every_grade() -> None:
-    grades = [Grade("geography", "language", True, 20, 0.95, 1.0), Grade("grammar", "rc", False, 30, 0.2, 0.9667)]
+def test_the_card_shows_the_settings_and_every_accuracy() -> None:
+    accuracies = [
+        TaskAccuracy("geography", "language", True, 20, 0.95, 1.0),
+        TaskAccuracy("grammar", "rc", False, 30, 0.2, 0.9667),
+    ]
     card = write_model_card(
-        recipe=Recipe(seed=99), grades=grades, parameters=1_234_567, vocabulary=800, mirrored=1, unseen=2, opposites=3
+        settings=TrainingSettings(seed=99),
+        accuracies=accuracies,
+        parameters=1_234_567,
+        vocabulary=800,
+        mirrored=1,
+        unseen=2,
+        opposites=3,
     )
     assert "| geography | language | 20 | no | 95.0% | 100.0% |" in card
     assert "| grammar | rc | 30 | yes |  | 96.7% |" in card

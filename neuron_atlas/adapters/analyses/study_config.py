@@ -11,8 +11,8 @@
           capital: " Salem"
           state: {tokens: [" Oregon"], rivals: [" Idaho", " Texas"]}
 
-A prompt may also be a plain string, and a concept a single token (see `core/circuits/analysis/concepts`). Keys that are not known
-are refused, with the known ones named.
+A prompt may also be a plain string, and a concept a single token (see `core/circuits/analysis/modules/concepts.py`).
+Unknown keys are refused, with the known ones named.
 """
 
 from __future__ import annotations
@@ -20,15 +20,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Literal, cast
+from typing import Annotated, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from neuron_atlas.adapters.yaml_files import parse_yaml, read_text, strings_as_prompts, validate_content
 from neuron_atlas.core.circuits.analysis.analyze import AnalyzeOptions
 from neuron_atlas.core.circuits.analysis.modules.concepts import ConceptQuery
 from neuron_atlas.core.records import NAME, Prompt, TraceOptions
-from neuron_atlas.errors import BadInput
 
 MAX_FILE_BYTES = 16 * 2**20
 
@@ -117,34 +116,12 @@ class _Config(_Strict):
     model: str | None = None
     trace: _Trace = _Trace()
     analyze: _Analyze = _Analyze()
-    prompts: tuple[_Task, ...] = Field(min_length=1)
-
-    @field_validator("prompts", mode="before")
-    @classmethod
-    def _plain_strings(cls, entries: object) -> object:
-        if not isinstance(entries, list):
-            return entries
-        return [{"prompt": entry} if isinstance(entry, str) else entry for entry in cast("list[object]", entries)]
+    prompts: Annotated[tuple[_Task, ...], BeforeValidator(strings_as_prompts)] = Field(min_length=1)
 
 
 def read_study_config(path: Path) -> StudyConfig:
     """Read a study's file. Raises `BadInput` naming the file, the place in it and what was expected."""
-    try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise BadInput(f"{path} has {path.stat().st_size:,} bytes; at most {MAX_FILE_BYTES:,}")
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        parsed = _Config.model_validate(content)
-    except OSError as error:
-        raise BadInput(f"cannot read {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise BadInput(f"{path} is not UTF-8: {error.reason} at byte {error.start}") from error
-    except yaml.YAMLError as error:
-        raise BadInput(f"{path} is not YAML: {' '.join(str(error).split())}") from error
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        known = _known_keys(first["loc"]) if first["type"] == "extra_forbidden" else ""
-        raise BadInput(f"{path}: {where}: {first['msg']}{known} ({error.error_count()} problem(s) in all)") from error
+    parsed = validate_content(path, parse_yaml(path, read_text(path, max_bytes=MAX_FILE_BYTES)), _Config)
     return StudyConfig(
         name=parsed.name,
         description=parsed.description,
@@ -159,10 +136,3 @@ def shipped_studies() -> dict[str, Path]:
     """The studies that come with the demo model, by name."""
     folder = Path(str(resources.files("neuron_atlas.demo").joinpath("studies")))
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
-
-
-def _known_keys(place: tuple[int | str, ...]) -> str:
-    """`; known are …` for the part of the file that a place is in."""
-    parts: dict[str, type[BaseModel]] = {"trace": _Trace, "analyze": _Analyze, "prompts": _Task}
-    model = parts.get(str(place[0]), _Config) if len(place) > 1 else _Config
-    return f"; known are {', '.join(model.model_fields)}"

@@ -12,12 +12,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Literal, cast
+from typing import Annotated, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from neuron_atlas.adapters.files import make_folder, write_atomically
+from neuron_atlas.adapters.yaml_files import parse_yaml, read_text, strings_as_prompts, validate_content
 from neuron_atlas.core.records import NAME, Prompt, PromptSet
 from neuron_atlas.errors import BadInput, UnknownName
 
@@ -53,14 +53,7 @@ class _PromptFile(BaseModel):
     name: Annotated[str, Field(pattern=NAME.pattern)]
     kind: Literal["domain", "baseline"] = "domain"
     description: str = ""
-    prompts: tuple[_PromptEntry, ...] = Field(min_length=1)
-
-    @field_validator("prompts", mode="before")
-    @classmethod
-    def _plain_strings(cls, entries: object) -> object:
-        if not isinstance(entries, list):
-            return entries
-        return [{"prompt": entry} if isinstance(entry, str) else entry for entry in cast("list[object]", entries)]
+    prompts: Annotated[tuple[_PromptEntry, ...], BeforeValidator(strings_as_prompts)] = Field(min_length=1)
 
 
 def prompt_entry(prompt: Prompt) -> dict[str, object]:
@@ -112,23 +105,9 @@ def read_prompt_set(folder: Path, name: str) -> PromptSet:
 
 def read_prompt_file(path: Path) -> PromptSet:
     """Read a prompt set from any file, `.yaml` or `.jsonl`."""
-    try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise BadInput(
-                f"{path} has {path.stat().st_size:,} bytes; at most {MAX_FILE_BYTES:,}: split it into shards"
-            )
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise BadInput(f"cannot read {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise BadInput(f"{path} is not UTF-8: {error.reason} at byte {error.start}") from error
-    content = _parse_jsonl(path, text) if path.suffix == ".jsonl" else _parse_yaml(path, text)
-    try:
-        parsed = _PromptFile.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise BadInput(f"{path}: {where}: {first['msg']} ({error.error_count()} problem(s) in all)") from error
+    text = read_text(path, max_bytes=MAX_FILE_BYTES, advice=": split it into shards")
+    content = _parse_jsonl(path, text) if path.suffix == ".jsonl" else parse_yaml(path, text)
+    parsed = validate_content(path, content, _PromptFile)
     if parsed.name != path.stem:
         raise BadInput(f"{path} names its set {parsed.name!r}; the file must be called {parsed.name}{path.suffix}")
     unique = {prompt.prompt_id: prompt for prompt in (entry.to_prompt() for entry in parsed.prompts)}
@@ -147,13 +126,6 @@ def _files(folder: Path) -> Mapping[str, Path]:
             f"prompt files {bad} in {folder} need names of lower-case letters, digits, - and _ ({NAME.pattern})"
         )
     return files
-
-
-def _parse_yaml(path: Path, text: str) -> object:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise BadInput(f"{path} is not YAML: {' '.join(str(error).split())}") from error
 
 
 def _parse_jsonl(path: Path, text: str) -> object:

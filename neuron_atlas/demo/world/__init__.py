@@ -1,8 +1,16 @@
 """The small world: what the demo model is taught, asked and measured on, made by seed in pure Python.
 
-Five domains with right answers (geography, grammar, medicine, arithmetic, multilingual) and filler without any. The
-world says what is true (``examples``), what training may see (``is_held_out`` is false), and which words exist
-(``vocabulary``); texts are drawn from it by seed. Tokenizing, training and prompt files are other modules' work.
+    example.py        one question with its answer, and the seeded choice of what is held out
+    geography.py      states, countries, capitals, cities, and two-hop questions
+    grammar.py        subject-verb agreement
+    medicine.py       drugs and enzymes, functions and neurotransmitters, diseases and organs
+    arithmetic.py     addition in words
+    multilingual.py   opposites, plurals and translations in three languages
+    filler.py         sentences without facts: the baseline
+
+This file puts the domains together: all questions (`examples`), texts drawn by seed for training (`texts`) and for the corpus
+(`write_corpus`), every token (`vocabulary`), what training never sees (`split_record`). Not here: tokenizing, training, and writing
+prompt sets (the folder above).
 """
 
 from __future__ import annotations

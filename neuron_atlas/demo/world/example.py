@@ -1,7 +1,7 @@
 """One question with one right answer: the unit in which the small world states what it knows.
 
 An example is a bare prefix (``the capital of Oregon is``), the token that continues it (`` Salem``, with its leading
-space) and a wrong token of the same kind, so that the same record serves as a training sentence, as an exam question
+space) and a wrong token of the same kind, so that the same record serves as a training sentence, as a question
 and as a traced prompt with a contrast. What belongs here: the record and the seeded split. Facts live beside it.
 """
 

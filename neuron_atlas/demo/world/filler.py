@@ -10,8 +10,6 @@ import random
 from functools import cache
 from string import Formatter
 
-DOMAIN = "filler"
-
 _LISTS: dict[str, tuple[str, ...]] = {
     "day": ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"),
     "when": ("morning", "afternoon", "evening", "night"),

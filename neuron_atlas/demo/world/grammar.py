@@ -6,7 +6,7 @@
     within_rc   the uncle that the dogs | like
 
 The verb agrees with its subject and not with the nearest noun. Vocabulary and sentences are this project's own. Some
-(subject, other noun) pairs never meet in the training text; the exam asks about those as well.
+(subject, other noun) pairs never meet in the training text; those are asked about as well.
 """
 
 from __future__ import annotations

@@ -17,8 +17,6 @@ from neuron_atlas.core.llm_requests import LlmRequest, Message, NoReply
 from neuron_atlas.core.ports import LanguageModel
 from neuron_atlas.errors import AtlasError
 
-PROMPT_VERSION = "synthesis/1"
-"""Raise when the request or the schema changes."""
 MOST_FLOWS = 20
 """Flows between modules that are shown."""
 MOST_MEMBERS = 3

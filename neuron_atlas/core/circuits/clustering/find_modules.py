@@ -80,11 +80,6 @@ def prefixes(path: Path) -> Iterator[Path]:
     return (path[:depth] for depth in range(1, len(path) + 1))
 
 
-def path_text(path: Path) -> str:
-    """`3.1` for (3, 1)."""
-    return ".".join(map(str, path))
-
-
 def _without_single_neurons(leaves: dict[int, Path], flows: np.ndarray) -> dict[int, Path]:
     """Cut each path where it would hold one neuron only, and number modules by flow among their siblings, from 1."""
     sizes: dict[Path, int] = {}

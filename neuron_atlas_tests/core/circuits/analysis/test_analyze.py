@@ -16,7 +16,7 @@ from neuron_atlas.core.circuits.analysis.analysis_record import Absent, Answers,
 from neuron_atlas.core.circuits.analysis.analysis_tables import analysis_tables
 from neuron_atlas.core.circuits.analysis.analyze import Analysis, AnalyzeOptions, analyze, request_key
 from neuron_atlas.core.circuits.analysis.compare import compare
-from neuron_atlas.core.circuits.analysis.comparison.comparison_record import read_comparison
+from neuron_atlas.core.circuits.analysis.comparison.comparison_record import ComparisonRecord
 from neuron_atlas.core.circuits.analysis.interventions.study_summary import summarise
 from neuron_atlas.core.circuits.analysis.modules.concepts import ConceptQuery
 from neuron_atlas.core.llm_requests import NoReply
@@ -225,4 +225,4 @@ def test_graphs_of_two_prompts_compare_and_the_record_reads_back(model, found) -
     assert 0 < compared.record.similarities["neurons"] < 0.9  # pyright: ignore[reportOptionalOperand]
     count = compared.record.n_neurons
     assert count.both + count.a + count.b == compared.found.neurons.height
-    assert read_comparison(compared.record.model_dump_json()) == compared.record
+    assert ComparisonRecord.model_validate_json(compared.record.model_dump_json()) == compared.record

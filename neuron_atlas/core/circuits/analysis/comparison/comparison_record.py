@@ -8,10 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import ValidationError
-
 from neuron_atlas.core.circuits.analysis.analysis_record import RecordPart
-from neuron_atlas.errors import BadInput
 
 FORMAT = "neuron_atlas/comparison/1"
 """What a document calls itself; another version is refused."""
@@ -114,13 +111,3 @@ class ComparisonRecord(RecordPart):
     answers: tuple[AnswerPair, ...]
     modules: tuple[ModulePair, ...]
     notes: tuple[str, ...]
-
-
-def read_comparison(text: str) -> ComparisonRecord:
-    """The record of a JSON document. Raises `BadInput` naming the first field that does not fit."""
-    try:
-        return ComparisonRecord.model_validate_json(text)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"])) or "the document"
-        raise BadInput(f"this is no comparison of format {FORMAT}: {where}: {first['msg']}") from error
