@@ -12,7 +12,11 @@ import pytest
 from neuron_atlas import demo
 from neuron_atlas.adapters.analyses.study_config import read_study_config, shipped_studies
 from neuron_atlas.core.circuits.analysis.analyze import analyze
-from neuron_atlas.core.circuits.analysis.interventions.study_summary import ConceptSummary, StudySummary, summarise
+from neuron_atlas.core.circuits.analysis.interventions.study_summary import (
+    ConceptSummary,
+    StudySummary,
+    summarise_study,
+)
 from neuron_atlas.demo import studies
 
 EVERY = {"two-hop-geography": 4, "agreement": 5}
@@ -36,7 +40,7 @@ def asked(model, name: str) -> StudySummary:
         analyze(model, replace(one.prompt, tags={}), options=options, donor=one.donor, concepts=one.concepts).record
         for one in study.tasks[:: EVERY[name]]
     ]
-    return summarise(name, records)
+    return summarise_study(name, records)
 
 
 def concept(summary: StudySummary, name: str) -> ConceptSummary:

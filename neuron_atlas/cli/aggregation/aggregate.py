@@ -15,7 +15,7 @@ from neuron_atlas.core.layer_ranges import LayerRanges
 from neuron_atlas.errors import BadInput
 
 SHOWN = 5
-"""Files set aside whose reasons people are told; `--json` and table `graphs` have all."""
+"""Skipped files whose reasons are printed; `--json` and table `graphs` have all."""
 
 EXAMPLES = """Examples:
 

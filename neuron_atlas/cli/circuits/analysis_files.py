@@ -17,24 +17,24 @@ from neuron_atlas.errors import BadInput, UserError
 
 @dataclass(frozen=True, slots=True)
 class AnalysisFiles:
-    """Where one analysis lies."""
+    """The paths of one analysis."""
 
     folder: Path
     slug: str
 
     @property
     def graph(self) -> Path:
-        """The graph, in Neuronpedia's form."""
+        """The graph, as Neuronpedia's JSON."""
         return self.folder / f"{self.slug}-graph.json"
 
     @property
     def record(self) -> Path:
-        """The record."""
+        """The record, as JSON."""
         return self.folder / f"{self.slug}-analysis.json"
 
     @property
     def page(self) -> Path:
-        """The page."""
+        """The page, as HTML."""
         return self.folder / f"{self.slug}-analysis.html"
 
     @property
@@ -49,7 +49,7 @@ class AnalysisFiles:
         write_text(self.record, found.record.model_dump_json(indent=1) + "\n")
 
     def record_of(self, key: str) -> AnalysisRecord | None:
-        """The record that is there, if it answers the same request; a damaged one is made anew."""
+        """The stored record, if it answers the request of this key; None for another request or a damaged file."""
         if not self.record.exists():
             return None
         try:
@@ -68,7 +68,7 @@ def write_study(folder: Path, summary: StudySummary, records: Sequence[AnalysisR
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all; its folder is made. Raises `UserError` where the disk refuses."""
+    """Write a file whole or not at all, and its folder where it is missing. Raises `UserError` when the file cannot be written."""
     make_folder(path.parent)
     try:
         write_atomically(path, text)

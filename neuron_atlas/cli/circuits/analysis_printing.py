@@ -95,7 +95,7 @@ def _show_discriminators(record: AnalysisRecord) -> None:
 
 
 def show_study(summary: StudySummary, description: str, files: Sequence[Path], *, is_quiet: bool) -> None:
-    """What came of every concept."""
+    """What swapping the module of every concept did."""
     if not is_quiet:
         out.print(Text(summary.name, style="bold"))
         if description:

@@ -5,30 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 from rich.text import Text
 
-from neuron_atlas.cli.attribution.graph_labels import labels_by_side
-from neuron_atlas.cli.circuits.analysis_files import AnalysisFiles, write_study
-from neuron_atlas.cli.circuits.analysis_printing import show_analysis, show_study
+from neuron_atlas.cli.circuits.analysis_files import AnalysisFiles
+from neuron_atlas.cli.circuits.analysis_run import AnalysisRun
+from neuron_atlas.cli.circuits.analyze_study import analyze_study
 from neuron_atlas.cli.multi_word_options import MultiWordCommand
-from neuron_atlas.cli.printing import json_option, print_json, progress
+from neuron_atlas.cli.printing import json_option, progress
 from neuron_atlas.core.attribution.exchange.slugs import checked_slug, default_slug
-from neuron_atlas.core.circuits.analysis.analyze import AnalyzeOptions, request_key
+from neuron_atlas.core.circuits.analysis.analyze import AnalyzeOptions
 from neuron_atlas.core.circuits.analysis.modules.concepts import ConceptQuery
 from neuron_atlas.core.circuits.analysis.modules.graph_modules import View
 from neuron_atlas.core.records import AttributionGraph, Prompt, TraceOptions
 from neuron_atlas.errors import BadInput
-from neuron_atlas.settings import Settings, load_settings
-
-if TYPE_CHECKING:
-    from neuron_atlas.adapters.analyses.study_config import StudyTask
-    from neuron_atlas.adapters.subject_model.huggingface import HuggingFaceModel
-    from neuron_atlas.core.circuits.analysis.analysis_record import AnalysisRecord
-    from neuron_atlas.core.ports import LanguageModel
-    from neuron_atlas.core.records import InstanceLabels
+from neuron_atlas.settings import load_settings
 
 EXAMPLES = """Examples:
 
@@ -121,7 +113,8 @@ def analyze(
     given = {"view": view, "max_depth": depth, "random_sets": random_sets}
     options = replace(AnalyzeOptions(), **{name: value for name, value in given.items() if value is not None})
     tracing = TraceOptions(k=k or settings.k, tau=settings.tau if tau is None else tau, rules=rules or settings.rules)
-    run = _Run(settings, model, llm=llm, quiet=quiet, as_json=as_json)
+    concepts = {name: ConceptQuery((token,)) for name, token in concept}
+    run = AnalysisRun(settings, model, llm=llm, quiet=quiet, as_json=as_json)
     if config is not None:
         unused = [
             *target_tokens,
@@ -138,93 +131,27 @@ def analyze(
         ]
         if raw or any(one is not None for one in unused):
             raise BadInput("the file of a study sets how its prompts are traced and analyzed; leave those options out")
-        _study(run, config, output, random_sets=random_sets, fresh=fresh)
+        analyze_study(run, config, output, random_sets=random_sets, fresh=fresh)
     elif graph_file is not None:
         if raw or answer_prefix or target_tokens or contrastive or tau is not None or k is not None:
             raise BadInput("a saved graph is traced already; leave out the options of tracing")
-        _graph(run, graph_file, options, output, slug, donor=donor, concepts=_wanted(concept))
+        _analyze_graph(run, graph_file, output, slug, options=options, donor=donor, concepts=concepts)
     elif prompt is not None:
         asked = Prompt(prompt, answer_prefix, target_tokens, contrastive, raw=raw)
         name = checked_slug(slug) if slug else default_slug(asked).removeprefix("relp-")
-        run.one(
-            run.model(), asked, AnalysisFiles(output, name), options, tracing, donor=donor, concepts=_wanted(concept)
+        files = AnalysisFiles(output, name)
+        run.analyze_and_show(
+            run.model(), asked, files, options=options, tracing=tracing, donor=donor, concepts=concepts
         )
 
 
-def _wanted(concepts: tuple[tuple[str, str], ...]) -> dict[str, ConceptQuery]:
-    return {name: ConceptQuery((token,)) for name, token in concepts}
-
-
-class _Run:
-    """What all forms share: settings, the model (loaded once), labels, the language model, how results are shown."""
-
-    def __init__(self, settings: Settings, model: str | None, *, llm: bool, quiet: bool, as_json: bool) -> None:
-        self.settings, self.quiet, self.as_json = settings, quiet, as_json
-        self.model_id = model
-        self.language_model = _language_model(settings, is_wanted=llm)
-        self._loaded: HuggingFaceModel | None = None
-
-    def model(self, default: str | None = None) -> HuggingFaceModel:
-        """The model under study."""
-        if self._loaded is None:
-            name = self.model_id or default or self.settings.model
-            with progress.status(f"loading {name} …"):
-                from neuron_atlas.adapters.subject_model.load import load_model
-
-                self._loaded = load_model(name, device=self.settings.device, dtype=self.settings.dtype)
-        return self._loaded
-
-    def labels(self, graph: AttributionGraph) -> tuple[InstanceLabels, str]:
-        """What the atlas calls the graph's neurons."""
-        return labels_by_side(self.settings.atlas, graph)
-
-    def keep(self, record: AnalysisRecord) -> None:
-        """Put an analysis where the atlas finds it when it is built next."""
-        from neuron_atlas.adapters.analyses.analysis_store import AnalysisStore
-
-        AnalysisStore(self.settings.analyses).add(record)
-
-    def one(
-        self,
-        model: HuggingFaceModel | None,
-        subject: Prompt | AttributionGraph,
-        files: AnalysisFiles,
-        options: AnalyzeOptions,
-        tracing: TraceOptions,
-        *,
-        donor: str | None,
-        concepts: Mapping[str, ConceptQuery],
-    ) -> None:
-        """Analyze, write, show."""
-        from neuron_atlas.core.circuits.analysis.analyze import analyze as analyze_circuit
-
-        with progress.status("analyzing …") as status:
-            found = analyze_circuit(
-                model,
-                subject,
-                options=options,
-                tracing=tracing,
-                donor=donor,
-                concepts=concepts,
-                labels=self.labels,
-                language_model=self.language_model,
-                progress=lambda stage: status.update(f"{stage} …"),
-            )
-        files.write(found)
-        self.keep(found.record)
-        if self.as_json:
-            print_json(found.record.model_dump(mode="json"))
-        else:
-            show_analysis(found.record, files.paths, is_quiet=self.quiet)
-
-
-def _graph(
-    run: _Run,
+def _analyze_graph(
+    run: AnalysisRun,
     file: Path,
-    options: AnalyzeOptions,
     output: Path,
     slug: str | None,
     *,
+    options: AnalyzeOptions,
     donor: str | None,
     concepts: Mapping[str, ConceptQuery],
 ) -> None:
@@ -235,80 +162,16 @@ def _graph(
     model = run.model() if run.model_id or _is_of(graph, run.settings.model) else None
     if model is None and not run.quiet:
         progress.print(
-            Text("the graph is of another model than the settings; name its model with --model to test modules", "dim")
+            Text("the graph was made by another model than that of the settings; test its modules with --model", "dim")
         )
     tracing = graph.summary.options or TraceOptions()
-    run.one(model, graph, AnalysisFiles(output, checked_slug(name)), options, tracing, donor=donor, concepts=concepts)
+    files = AnalysisFiles(output, checked_slug(name))
+    run.analyze_and_show(model, graph, files, options=options, tracing=tracing, donor=donor, concepts=concepts)
 
 
 def _is_of(graph: AttributionGraph, model_id: str) -> bool:
-    """Whether a graph was made by a model that is here; nothing is loaded or fetched for it."""
+    """Whether a model in a local folder made the graph; only its files are hashed, nothing is loaded or downloaded."""
     from neuron_atlas.adapters.subject_model.load import model_revision
 
     folder = Path(model_id).expanduser()
     return folder.is_dir() and graph.summary.model_revision == model_revision(folder)
-
-
-def _study(run: _Run, config: str, output: Path, *, random_sets: int | None, fresh: bool) -> None:
-    from neuron_atlas.adapters.analyses.study_config import read_study_config, shipped_studies
-    from neuron_atlas.core.circuits.analysis.analyze import analyze as analyze_circuit
-    from neuron_atlas.core.circuits.analysis.interventions.study_summary import summarise
-
-    shipped = shipped_studies()
-    path = shipped[config] if config in shipped and not Path(config).exists() else Path(config)
-    if not path.exists():
-        raise BadInput(f"there is no file {config}, nor a study of that name; studies: {', '.join(shipped) or 'none'}")
-    study = read_study_config(path)
-    options = study.options if random_sets is None else replace(study.options, random_sets=random_sets)
-    model = run.model(study.model)
-    folder = output / study.name
-    records = []
-    for number, task in enumerate(study.tasks, 1):
-        files = AnalysisFiles(folder, _task_slug(task, number, len(study.tasks)))
-        key = request_key(
-            task.prompt,
-            model.spec.revision,
-            options=options,
-            tracing=study.tracing,
-            donor=task.donor,
-            concepts=task.concepts,
-            language_model=run.language_model,
-        )
-        record = None if fresh else files.record_of(key)
-        if record is None:
-            progress.print(Text(f"{number}/{len(study.tasks)} {task.prompt.text}", "dim"))
-            found = analyze_circuit(
-                model,
-                task.prompt,
-                options=options,
-                tracing=study.tracing,
-                donor=task.donor,
-                concepts=task.concepts,
-                labels=run.labels,
-                language_model=run.language_model,
-            )
-            files.write(found)
-            record = found.record
-        run.keep(record)
-        records.append(record)
-    summary = summarise(study.name, records)
-    written = write_study(folder, summary, records)
-    if run.as_json:
-        print_json(summary.model_dump(mode="json"))
-    else:
-        show_study(summary, study.description, written, is_quiet=run.quiet)
-
-
-def _task_slug(task: StudyTask, number: int, total: int) -> str:
-    """`07-the-capital-of-the-state-containing-bend-is`: files of a study lie in its order."""
-    words = default_slug(Prompt(task.prompt.text)).removeprefix("relp-")
-    return f"{number:0{len(str(total))}}-{words}"
-
-
-def _language_model(settings: Settings, *, is_wanted: bool) -> LanguageModel | None:
-    """The language model of the settings, where it is wanted. Raises `BadInput` where none is set up."""
-    if not is_wanted:
-        return None
-    from neuron_atlas.defs.resources.atlas_resources import Resources
-
-    return Resources.from_settings(settings).language_model.open()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 EXAMPLES = """Examples:
 
 \b
-  neuron-atlas cluster                                          stage circuits: clusters, their names, the second view
+  neuron-atlas cluster                                          stage circuits: clusters, their names, clusters by profile
   neuron-atlas cluster --method leiden --force                  the same with Leiden
   neuron-atlas cluster --duckdb .neuron_atlas/neuron_atlas.duckdb --signs excitatory --json > clusters.json
   neuron-atlas cluster --graph graphs/bend.json                 the modules of one graph
@@ -73,7 +73,7 @@ def cluster(
     """Cluster neurons into circuits and name them (stage circuits); or cluster one file and print the result."""
     given = {name: value for name, value in options.items() if value is not None}
     if graph_file is not None and edges_file is not None:
-        raise BadInput("--graph and --duckdb are two different things to cluster; give one of them")
+        raise BadInput("--graph and --duckdb exclude each other; give one of them")
     if graph_file is not None:
         _refuse(given, [name for name in given if name != "seed"], "--graph")
         _graph(graph_file, seed=int(given.get("seed", 0)), limit=limit, as_json=as_json)

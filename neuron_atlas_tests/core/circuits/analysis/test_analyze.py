@@ -17,7 +17,7 @@ from neuron_atlas.core.circuits.analysis.analysis_tables import analysis_tables
 from neuron_atlas.core.circuits.analysis.analyze import Analysis, AnalyzeOptions, analyze, request_key
 from neuron_atlas.core.circuits.analysis.compare import compare
 from neuron_atlas.core.circuits.analysis.comparison.comparison_record import ComparisonRecord
-from neuron_atlas.core.circuits.analysis.interventions.study_summary import summarise
+from neuron_atlas.core.circuits.analysis.interventions.study_summary import summarise_study
 from neuron_atlas.core.circuits.analysis.modules.concepts import ConceptQuery
 from neuron_atlas.core.llm_requests import NoReply
 from neuron_atlas.core.records import InstanceLabels, Prompt, TraceOptions
@@ -196,7 +196,7 @@ def test_relevance_to_a_difference_is_the_difference_of_relevances(model, found)
 def test_a_study_counts_prompts_that_are_answered_on_both_sides(found) -> None:
     record = found.record
     wrong = record.model_copy(update={"donor": record.donor.model_copy(update={"contrast": 1.0})})
-    summary = summarise("two", [record, wrong])
+    summary = summarise_study("two", [record, wrong])
     assert (summary.prompts, summary.counted) == (2, 1)
     assert [one.concept for one in summary.concepts] == ["capital", "strongest"]
     strongest = summary.concepts[1]

@@ -71,7 +71,7 @@ class _Trial:
     rank: float | None
 
 
-def summarise(name: str, records: Sequence[AnalysisRecord]) -> StudySummary:
+def summarise_study(name: str, records: Sequence[AnalysisRecord]) -> StudySummary:
     """Sum up the analyses of a study; shares are of the prompts that count."""
     counted = [one for one in records if _is_answered(one)]
     names = list(dict.fromkeys(concept.name for one in counted for concept in one.concepts))
