@@ -79,7 +79,9 @@ def leiden(graph: FlowGraph, *, seed: int, trials: int, resolution: float) -> Pa
     from graspologic_native import leiden_csr
 
     if not graph.inhibitory.is_empty():
-        raise BadInput("method leiden does not support signs 'layers'; expected signs merged, excitatory or inhibitory, or method infomap")
+        raise BadInput(
+            "method leiden does not support signs 'layers'; expected signs merged, excitatory or inhibitory, or method infomap"
+        )
     n = graph.neurons.height
     source, target, weight = (graph.links[c].to_numpy() for c in ("source", "target", "weight"))
     pointers, indices, weights = _adjacency(source, target, weight.astype(np.float64), n)

@@ -1,23 +1,19 @@
-"""Cluster labels: gather what the members say, name every module, test the names on the model."""
+"""Cluster labels: gather the evidence of every module, name it, test the name on the model."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import polars as pl
 
-from neuron_atlas.core.circuits.clustering.flow_graph import neuron_edges
 from neuron_atlas.core.circuits.naming.ablation_scores import AblationBudget, ablation_scores
 from neuron_atlas.core.circuits.naming.module_evidence import (
-    given,
-    homes,
+    ModuleEvidence,
+    module_evidence,
     module_members,
     module_tokens,
-    themes,
-    traffic,
+    table_or_empty,
 )
 from neuron_atlas.core.circuits.naming.name_by_language_model import PROMPT_VERSION, language_names
-from neuron_atlas.core.circuits.naming.name_by_rules import ModuleEvidence, ModuleName, Share, name_module
+from neuron_atlas.core.circuits.naming.name_by_rules import ModuleName, name_module
 from neuron_atlas.core.labeling.evidence.precedence import first_shown
 from neuron_atlas.core.ports import LanguageModel, SubjectModel
 from neuron_atlas.core.records import Frames, Tables
@@ -43,22 +39,22 @@ def label_clusters(
     budget: AblationBudget | None = None,
     seed: int = 0,
 ) -> Frames:
-    """Name every module of `clusters` by rules, and by `language_model` where given, and score the names (table cluster_labels).
+    """Name every module of `clusters` by rules, and by `language_model` where one is given; score the names (table cluster_labels).
 
-    `clusters` holds clusters and cluster_members; `labels` output_labels and input_labels; `projections`
-    output_projections. `evidence` may hold edge_stats (flow between modules), neuron_profiles (polarity, prompt sets), der_scores,
-    and, for scores, neuron_prompts and graphs. `labeler` is what rows of the language model are called. Scores need `model` as well
-    and spend at most `budget` for each labeler (see `ablation`); modules that were not tested have no score. The best name of a
-    module is the language model's, where it has one. Raises `Incomplete` when clusters or cluster_members are missing.
+    `clusters` holds clusters and cluster_members; `labels` output_labels and input_labels; `projections` output_projections.
+    `evidence` may hold edge_stats (flow between modules), neuron_profiles (polarity, prompt sets), der_scores, and, for scores,
+    neuron_prompts and graphs. Rows of the language model have the name `labeler`. Scores need `model` as well and spend at most
+    `budget` for each labeler (see `ablation_scores.py`); modules that were not tested have no score. The best name of a module is
+    the language model's, where it has one. Raises `Incomplete` when clusters or cluster_members are missing.
     """
     for name in ("clusters", "cluster_members"):
         if name not in clusters:
             raise Incomplete(f"cluster labels need table {name!r}, which was not given; materialize clusters first")
     tables = {**clusters, **labels, **projections, **(evidence or {})}
-    modules = given(tables, "clusters").sort("level", "flow", "path", descending=[False, True, False])
+    modules = table_or_empty(tables, "clusters").sort("level", "flow", "path", descending=[False, True, False])
     members = module_members(tables)
     tokens = module_tokens(tables, members)
-    known = _evidence(tables, modules, members, tokens)
+    known = module_evidence(tables, modules, members, tokens)
     named = {("rules", RULES_VERSION): [(one, name_module(one)) for one in known]}
     if language_model is not None:
         asked = known[:ASKED]
@@ -91,8 +87,8 @@ def _scores(
         modules,
         members,
         tokens,
-        appearances=given(tables, "neuron_prompts"),
-        graphs=given(tables, "graphs"),
+        appearances=table_or_empty(tables, "neuron_prompts"),
+        graphs=table_or_empty(tables, "graphs"),
         budget=budget or AblationBudget(),
         seed=seed,
     )
@@ -112,49 +108,6 @@ def _rows(names: list[tuple[ModuleEvidence, ModuleName]]) -> pl.DataFrame:
 
 
 def _with_best(rows: pl.DataFrame) -> pl.DataFrame:
-    """Column is_best: of a module's names one that is there, the most trusted labeler's first."""
+    """Column is_best: of a module's names the one to show, that of the labeler that comes first in the order of precedence."""
     best = first_shown(rows, ["path"]).select("path", "labeler", is_best=pl.lit(True))
     return rows.join(best, on=["path", "labeler"], how="left").with_columns(pl.col("is_best").fill_null(False))
-
-
-def _evidence(
-    tables: Tables, modules: pl.DataFrame, members: pl.DataFrame, tokens: pl.DataFrame
-) -> list[ModuleEvidence]:
-    """What is known of every module, in the order of `modules`."""
-    edges = neuron_edges({"edge_stats": given(tables, "edge_stats").lazy()})
-    does = _lists(themes(tables, "output_labels", members))
-    fires_on = _lists(themes(tables, "input_labels", members))
-    at_home = _lists(homes(tables, members))
-    receives = _lists(traffic(edges, tables, inward=True))
-    sends = _lists(traffic(edges, tables, inward=False))
-    texts = _texts(tokens)
-    columns = modules.select("path", "size", "flow", "layer_min", "layer_max")
-    return [
-        ModuleEvidence(
-            path=path,
-            size=size,
-            flow=flow,
-            layer_min=layer_min,
-            layer_max=layer_max,
-            does=does.get(path, []),
-            fires_on=fires_on.get(path, []),
-            homes=at_home.get(path, []),
-            tokens=texts.get(path, []),
-            receives=receives.get(path, []),
-            sends=sends.get(path, []),
-        )
-        for path, size, flow, layer_min, layer_max in columns.iter_rows()
-    ]
-
-
-def _texts(tokens: pl.DataFrame) -> Mapping[str, list[str]]:
-    return dict(tokens.group_by("path", maintain_order=True).agg("token").iter_rows())
-
-
-def _lists(shares: pl.DataFrame) -> Mapping[str, list[Share]]:
-    """Shares by module, in order."""
-    tokens = shares["tokens"].to_list() if "tokens" in shares.columns else [()] * shares.height
-    found: dict[str, list[Share]] = {}
-    for (path, text, share), known in zip(shares.select("path", "text", "share").iter_rows(), tokens, strict=True):
-        found.setdefault(path, []).append(Share(text, share, tuple(known)))
-    return found

@@ -1,9 +1,9 @@
-"""Modules named by a language model: the request, the schema and the parser in one place.
+"""Names of modules by a language model: the request, the schema and the parser in one place.
 
 The model reads what the rules read (`ModuleEvidence`): shares of the members' labels, prompt sets, promoted tokens, and the modules
-it hears from and tells. It may abstain. A reply that does not fit is asked for once more and is then no name, with the reason; a
-request that failed is no name either. Names are held against the model under study in the same way as the rules' names
-(`ablation`), by the tokens they name.
+with which flow is exchanged. It may abstain. A reply that does not fit is asked for once more; after that the module has no name of
+this kind, with the reason, as after a request that failed. Names are tested on the model under study in the same way as the
+rules' names (`ablation_scores.py`), by the tokens they name.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import Annotated
 
 from pydantic import Field, ValidationError
 
-from neuron_atlas.core.circuits.naming.name_by_rules import ModuleEvidence, ModuleName, Share
+from neuron_atlas.core.circuits.naming.module_evidence import ModuleEvidence, Share
+from neuron_atlas.core.circuits.naming.name_by_rules import ModuleName
 from neuron_atlas.core.labeling.evidence.label_record import (
     MAX_LABEL_WORDS,
     Checked,
@@ -35,7 +36,7 @@ MAX_REPLY = 10_000
 """Characters; a longer reply is refused unread."""
 
 MAX_TOKENS = 2000
-"""Room for one answer, thinking included; doubled after an answer that was cut off."""
+"""Largest number of tokens in one answer, thinking included; doubled after an answer that was cut off."""
 
 LISTED = 5
 """Entries of each list that the model sees."""
@@ -61,14 +62,14 @@ class _Reply(Checked):
 
 
 class _Name(Checked):
-    """What a label and a description must be, here as for neurons."""
+    """The form of a label and a description, the same as for neurons."""
 
     label: LabelText
     description: Sentence
 
 
 def language_names(model: LanguageModel, evidence: Sequence[ModuleEvidence]) -> list[ModuleName]:
-    """One name per module, in order; a name that did not come says why."""
+    """One name per module, in order; a missing name has its reason."""
     asks = [question(one) for one in evidence]
     names = [read_outcome(outcome) for outcome in model.ask(asks)]
     again = {
@@ -96,7 +97,7 @@ def question(evidence: ModuleEvidence) -> LlmRequest:
 
 
 def read_outcome(outcome: Reply | NoReply) -> ModuleName:
-    """The name in a reply, an honest abstention, or why none came."""
+    """The name in a reply, an abstention, or why there is neither."""
     if isinstance(outcome, NoReply):
         return ModuleName(None, None, _reason(outcome.reason), is_lost=outcome.why == "truncated")
     try:
@@ -139,7 +140,7 @@ def _rendered(evidence: ModuleEvidence) -> dict[str, object]:
         "layers": [evidence.layer_min, evidence.layer_max],
         "members do": listed(evidence.does),
         "members fire on": listed(evidence.fires_on),
-        "at home in prompt sets": listed(evidence.homes),
+        "at home in prompt sets": listed(evidence.prompt_sets),
         "promotes": list(evidence.tokens),
         "hears from modules": listed(evidence.receives),
         "tells modules": listed(evidence.sends),

@@ -1,9 +1,9 @@
-"""What a module is called: from its members' labels, weighted by their voices (see `members`).
+"""Names of modules by rules, from their members' labels (`module_evidence.py`).
 
-A cluster label has a **theme** and its **tokens**: "promotes state capitals: Salem, Boise, Austin". The theme is what the members'
-output labels say before the colon, if one reading holds at least a quarter of the labeled voices, with the tokens of those
-very labels; else the prompt set in which most voices are at home; else simply what the module promotes. A module without
-labels and tokens stays unlabeled, with the reason. Nothing here looks at the model; `ablation` tests the names.
+A name has a **theme** and **tokens**: "promotes state capitals: Salem, Boise, Austin". The theme is what the members' output labels
+say before the colon, if one theme holds at least a quarter of the labeled members (by their shares), with the tokens of those very
+labels; else the prompt set to which at least half of the members are specific; else simply what the module promotes. A module
+without labels and tokens stays unlabeled, with the reason. The model is not asked here; `ablation_scores.py` tests the names.
 """
 
 from __future__ import annotations
@@ -11,55 +11,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from neuron_atlas.core.circuits.naming.module_evidence import ModuleEvidence
 from neuron_atlas.core.labeling.evidence.label_record import enumerate_words, is_quotable
 
-AGREEMENT = 0.25
-"""The least share of a module's labeled voices that must agree on a theme."""
+MIN_THEME_SHARE = 0.25
+"""The smallest share of a module's labeled members that must agree on a theme."""
 
-AT_HOME = 0.5
-"""The least share of a module's voices in neurons of one prompt set for that set to name it."""
+MIN_PROMPT_SET_SHARE = 0.5
+"""The smallest share of a module's members that must be specific to one prompt set for that set to name it."""
 
 MAX_WORDS = 8
 """Words of a label."""
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
-    """Something several members have in common, the share 0..1 of their voices that has it, and tokens that go with it."""
-
-    text: str
-    share: float
-    tokens: Sequence[str] = ()
-
-
-@dataclass(frozen=True)
-class ModuleEvidence:
-    """What is known of one module. Lists are in falling order of share; `flow` is its share 0..1 of all flow.
-
-    `does` and `fires_on` are the themes of output and input labels (shares of the voices that carry such labels), `homes`
-    prompt sets, `tokens` what the members promote, `receives` and `sends` other modules by path (shares of the |flow| that
-    crosses the module's border inward and outward).
-    """
-
-    path: str
-    size: int
-    flow: float
-    layer_min: int
-    layer_max: int
-    does: Sequence[Share]
-    fires_on: Sequence[Share]
-    homes: Sequence[Share]
-    tokens: Sequence[str]
-    receives: Sequence[Share]
-    sends: Sequence[Share]
-
-
-@dataclass(frozen=True, slots=True)
 class ModuleName:
     """A label and description, or the reason why there is none.
 
-    `tokens` are those the label stands for, empty where it stands for all that the module promotes; `is_lost`: asking again
-    may help.
+    `tokens` are those that the label names, empty where it names all that the module promotes; `is_lost`: the answer was unusable,
+    and asking again may help.
     """
 
     label: str | None
@@ -78,10 +48,10 @@ def name_module(evidence: ModuleEvidence) -> ModuleName:
 
 
 def _label(evidence: ModuleEvidence) -> str | None:
-    if evidence.does and evidence.does[0].share >= AGREEMENT:
+    if evidence.does and evidence.does[0].share >= MIN_THEME_SHARE:
         return _with_examples(evidence.does[0].text, evidence.does[0].tokens)
-    if evidence.homes and evidence.homes[0].share >= AT_HOME:
-        return _with_examples(f"{evidence.homes[0].text} circuit", evidence.tokens)
+    if evidence.prompt_sets and evidence.prompt_sets[0].share >= MIN_PROMPT_SET_SHARE:
+        return _with_examples(f"{evidence.prompt_sets[0].text} circuit", evidence.tokens)
     promoted = _examples(evidence.tokens, "promotes and")
     return f"promotes {enumerate_words(promoted)}" if promoted else None
 
@@ -106,10 +76,10 @@ def _description(evidence: ModuleEvidence) -> str:
         else f"layers {evidence.layer_min} to {evidence.layer_max}"
     )
     first = f"{evidence.size} neurons in {layers} with {evidence.flow:.1%} of the flow"
-    if evidence.does and evidence.does[0].share >= AGREEMENT:
+    if evidence.does and evidence.does[0].share >= MIN_THEME_SHARE:
         first += f"; {evidence.does[0].share:.0%} of what is labeled {evidence.does[0].text}"
-    if evidence.homes:
-        first += f"; most at home in {evidence.homes[0].text} ({evidence.homes[0].share:.0%})"
+    if evidence.prompt_sets:
+        first += f"; most at home in {evidence.prompt_sets[0].text} ({evidence.prompt_sets[0].share:.0%})"
     second: list[str] = []
     if evidence.fires_on:
         second.append(f"{evidence.fires_on[0].text} ({evidence.fires_on[0].share:.0%} of the labeled inputs)")

@@ -10,7 +10,13 @@ from polars.testing import assert_frame_equal
 
 from neuron_atlas.core.circuits.clustering.flow_graph import neuron_edges
 from neuron_atlas.core.circuits.naming.cluster_labels import label_clusters
-from neuron_atlas.core.circuits.naming.module_evidence import homes, module_members, module_tokens, themes, traffic
+from neuron_atlas.core.circuits.naming.module_evidence import (
+    flow_partners,
+    label_themes,
+    module_members,
+    module_tokens,
+    prompt_set_shares,
+)
 from neuron_atlas.core.labeling.evidence.precedence import best_labels
 from neuron_atlas.core.llm_requests import LlmRequest, NoReply
 from neuron_atlas.core.tables import (
@@ -141,7 +147,7 @@ def test_what_only_routes_says_little_about_tokens(tables):
 
 
 def test_themes_are_shares_of_the_labeled_flow(tables):
-    found = themes(tables, "output_labels", module_members(tables))
+    found = label_themes(tables, "output_labels", module_members(tables))
     # Neurons 0 and 1 (0.6 + 0.3) say the same; neuron 2 (0.1) only lists tokens.
     assert found.filter(pl.col("path") == "1").drop("tokens").rows() == [
         ("1", "promotes state capitals", pytest.approx(0.9))
@@ -149,41 +155,41 @@ def test_themes_are_shares_of_the_labeled_flow(tables):
     assert found.filter(pl.col("path") == "2").is_empty()
 
 
-def test_the_name_of_a_prompt_set_is_a_home_and_no_theme(tables):
+def test_the_name_of_a_prompt_set_is_no_theme(tables):
     named = {**tables, "output_labels": _table(OUTPUT_LABELS, [_label(0, "promotes geography words: fast, bad")])}
-    assert themes(named, "output_labels", module_members(named)).is_empty()
+    assert label_themes(named, "output_labels", module_members(named)).is_empty()
     first = label_clusters(named, named, named, evidence=named)["cluster_labels"]["label"][0]
     assert first == "geography circuit: Salem, Boise, are"
 
 
 def test_a_theme_brings_the_tokens_of_its_labels(tables):
     # Salem first of 0.6; Boise second of 0.6 and of 0.3 (0.3 + 0.15); Austin first of 0.3.
-    found = themes(tables, "output_labels", module_members(tables)).filter(pl.col("path") == "1")
+    found = label_themes(tables, "output_labels", module_members(tables)).filter(pl.col("path") == "1")
     assert found["tokens"].to_list() == [[" Salem", " Boise", " Austin"]]
 
 
-def test_a_members_voice_is_the_flow_through_it_where_known(tables, wired):
+def test_a_members_share_is_of_the_flow_through_it_where_known(tables, wired):
     # 0 hears 10 instances of 3 logits; 1 says 10 of 1 to a token and hears 10 of 2; 2 is silent.
     wires = [("token 4", "L0/N0", -3.0), ("L0/N1", "token 5", 1.0), ("token 6", "L0/N1", 2.0)]
     found = module_members({**tables, **wired(wires)}).filter(pl.col("path") == "1")
     assert found["share"].to_list() == [0.5, 0.5, 0.0]
 
 
-def test_homes_need_evidence(tables):
-    found = homes(tables, module_members(tables))
+def test_prompt_sets_need_evidence(tables):
+    found = prompt_set_shares(tables, module_members(tables))
     assert found.rows() == [("1", "geography", pytest.approx(0.9)), ("1.1", "geography", pytest.approx(1.0))]
 
 
-def test_traffic_crosses_borders_of_one_level(tables, wired):
+def test_flow_partners_are_of_one_level(tables, wired):
     wires = [("L0/N0", "L0/N1", 9.0), ("L0/N0", "L0/N3", 3.0), ("L0/N2", "L0/N1", 2.0), ("L0/N4", "L0/N0", 1.0)]
     edges = neuron_edges(wired(wires))
-    assert traffic(edges, tables, inward=False).rows() == [
+    assert flow_partners(edges, tables, inward=False).rows() == [
         ("1", "2", pytest.approx(1.0)),
         ("1.1", "2", pytest.approx(1.0)),
         ("2", "1", pytest.approx(1.0)),
     ]
-    # 1.1 hears from 2; what comes from neuron 2, inside 1 but in no submodule, comes from its own parent and is no traffic.
-    assert ("1.1", "2", pytest.approx(1.0)) in traffic(edges, tables, inward=True).rows()
+    # 1.1 hears from 2; what comes from neuron 2, inside 1 but in no submodule, comes from its own parent and is left out.
+    assert ("1.1", "2", pytest.approx(1.0)) in flow_partners(edges, tables, inward=True).rows()
 
 
 def test_the_best_label_is_a_persons_then_a_models_then_the_rules():
@@ -199,7 +205,7 @@ def test_the_asset_function(tables, wired):
     found = label_clusters(tables, tables, tables, evidence=evidence)["cluster_labels"]
     assert_frame_equal(CLUSTER_LABELS.checked(found), found)
     assert found["label"].to_list() == [
-        "promotes state capitals: Salem, Boise",  # only neuron 0 is wired, so only it has a voice
+        "promotes state capitals: Salem, Boise",  # only neuron 0 is wired, so only it has a share
         "promotes state capitals: Salem, Boise",
         None,
     ]

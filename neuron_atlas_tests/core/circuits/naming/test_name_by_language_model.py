@@ -6,8 +6,8 @@ import json
 
 import pytest
 
+from neuron_atlas.core.circuits.naming.module_evidence import ModuleEvidence, Share
 from neuron_atlas.core.circuits.naming.name_by_language_model import language_names, parse_reply, question
-from neuron_atlas.core.circuits.naming.name_by_rules import ModuleEvidence, Share
 from neuron_atlas.core.llm_requests import NoReply
 from neuron_atlas.errors import BadInput
 from neuron_atlas_tests.scripted_model import ScriptedModel

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neuron_atlas.core.circuits.naming.name_by_rules import ModuleEvidence, Share, name_module
+from neuron_atlas.core.circuits.naming.module_evidence import ModuleEvidence, Share
+from neuron_atlas.core.circuits.naming.name_by_rules import name_module
 
 EVIDENCE = ModuleEvidence(
     path="3",
@@ -21,7 +22,7 @@ EVIDENCE = ModuleEvidence(
         Share("promotes verbs", 0.1),
     ],
     fires_on=[Share("fires on city names", 0.5)],
-    homes=[Share("geography", 0.8)],
+    prompt_sets=[Share("geography", 0.8)],
     tokens=[" red", " Salem", " blue", " green"],
     receives=[Share("1", 0.9)],
     sends=[Share("2", 0.4)],
@@ -40,13 +41,13 @@ def test_the_description_says_where_what_when_and_with_whom():
     )
 
 
-def test_without_agreement_the_home_names_it():
+def test_without_agreement_the_prompt_set_names_it():
     found = name_module(replace(EVIDENCE, does=[Share("promotes verbs", 0.2)]))
     assert found.label == "geography circuit: red, Salem, blue"
 
 
-def test_without_agreement_or_home_its_tokens_do():
-    found = name_module(replace(EVIDENCE, does=[], homes=[Share("geography", 0.3)]))
+def test_without_agreement_or_prompt_set_its_tokens_do():
+    found = name_module(replace(EVIDENCE, does=[], prompt_sets=[Share("geography", 0.3)]))
     assert found.label == "promotes red, Salem and blue"
 
 
@@ -57,13 +58,13 @@ def test_a_theme_needs_no_tokens():
 
 
 def test_without_labels_and_tokens_it_stays_unlabeled_with_a_reason():
-    found = name_module(replace(EVIDENCE, does=[], homes=[], tokens=["  "]))
+    found = name_module(replace(EVIDENCE, does=[], prompt_sets=[], tokens=["  "]))
     assert (found.label, found.description) == (None, None)
     assert found.unlabeled_reason == "no member has a label and none promotes a readable token"
 
 
 def test_one_layer_is_said_as_one():
-    found = name_module(replace(EVIDENCE, layer_max=2, fires_on=[], receives=[], sends=[], homes=[], does=[]))
+    found = name_module(replace(EVIDENCE, layer_max=2, fires_on=[], receives=[], sends=[], prompt_sets=[], does=[]))
     assert found.description == "12 neurons in layer 2 with 3.2% of the flow."
 
 
@@ -85,5 +86,5 @@ def test_a_label_never_has_more_than_eight_words(theme, tokens, share):
 
 @pytest.mark.parametrize("token", ["\x1b[31m", "http://x.y", "a" * 60, "<b>", "\u202eabc"])
 def test_tokens_that_no_label_may_show_are_left_out(token):
-    found = name_module(replace(EVIDENCE, does=[], homes=[], tokens=[token, " Salem"]))
+    found = name_module(replace(EVIDENCE, does=[], prompt_sets=[], tokens=[token, " Salem"]))
     assert found.label == "promotes Salem"

@@ -22,7 +22,7 @@ from neuron_atlas.core.circuits.analysis.analysis_record import (
 from neuron_atlas.core.circuits.analysis.modules.graph_modules import GraphModules
 from neuron_atlas.core.circuits.analysis.modules.logit_lens import extreme_tokens
 from neuron_atlas.core.circuits.analysis.modules.module_flow import module_traffic
-from neuron_atlas.core.circuits.naming.name_by_rules import AGREEMENT
+from neuron_atlas.core.circuits.naming.name_by_rules import MIN_THEME_SHARE
 from neuron_atlas.core.labeling.evidence.label_record import is_quotable
 from neuron_atlas.core.ports import Array, SubjectModel
 from neuron_atlas.core.records import AttributionGraph, InstanceLabels, NeuronId
@@ -156,4 +156,4 @@ def _theme(members: Sequence[Member]) -> tuple[str | None, float]:
         return None, 0.0
     theme = max(voices, key=lambda text: (voices[text], text))
     share = voices[theme] / total
-    return (theme, share) if share >= AGREEMENT else (None, share)
+    return (theme, share) if share >= MIN_THEME_SHARE else (None, share)
