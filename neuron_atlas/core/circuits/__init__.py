@@ -1,9 +1,10 @@
 """Circuits: which neurons work together.
 
-All prompts' graphs, summed into `edge_stats`, form one **flow graph** of neurons (`flow_graph`). Infomap or Leiden (`search`)
-finds the modules in which a random walker along that flow lingers (`modules`); other seeds and prompts drawn anew (`bootstrap`)
-say which of them can be trusted (`stability`). `clusters` does all of it. `profiles` and `profile_clusters` are the second view:
-neurons that are made of the same tokens and add to the same logits; `agreement` says how far both views agree. `labels` names
-the modules by rules (`naming`) and by a language model (`language_naming`), and `ablation` tests the names on the model.
-`analysis` is about the graph of one prompt. Here are no files and no model code: tables in, tables out.
+    clustering/   over all prompts: modules of the flow between neurons (Infomap, Leiden), how stable they are, and clusters of
+                  neurons with like attribution profiles
+    naming/       names of those clusters, by rules and by a language model, tested by ablation
+    analysis/     in one prompt: the modules of its graph, what they do, and what happens when they are changed
+
+Tables in, tables out. Not here: attribution graphs (`core/attribution`), edge statistics (`core/aggregation/graphs`), files
+(`adapters/analyses`), the assets (`defs/assets/circuits.py`).
 """

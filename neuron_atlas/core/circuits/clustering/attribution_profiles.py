@@ -1,19 +1,19 @@
-"""Attribution profiles: what a neuron is made of and what it does, prompt by prompt.
+"""Attribution profiles: which tokens a neuron is driven by and which logits it acts on, prompt by prompt.
 
 In every prompt a neuron has two vectors. Its **input side** says how much of its value came from each token of the prompt, along
 all paths through the graph; its **output side**, how much it adds to each traced logit, along all paths. Both follow from the
-edges: a target passes on what it heard in proportion to the shares that its sources had in its value, so for an edge s -> t of
-weight w
+edges: a target passes on its input in proportion to the shares that its sources had in its value, so for an edge s -> t of weight w
 
-    heard(t) = w(embedding -> t) / v_t  +  sum over s of  w(s -> t) / v_t * heard(s)       one entry per token
-    adds(s)  = w(s -> logit)            +  sum over t of  w(s -> t) / v_t * adds(t)        one entry per logit
+    input(t)  = w(embedding -> t) / v_t  +  sum over s of  w(s -> t) / v_t * input(s)       one entry per token
+    output(s) = w(s -> logit)            +  sum over t of  w(s -> t) / v_t * output(t)      one entry per logit
 
 computed layer by layer. Two neurons are **alike** when both their sides point the same way in the prompts that show both: the
-cosine of either side, averaged over those prompts and one more in which they are unlike (so that a single meeting proves little),
+cosine of either side, averaged over those prompts and one more in which they are unlike (so that a single prompt proves little),
 then the harmonic mean of the two sides, 0 where one is negative. The idea of comparing features by what drives them and what they
 drive, and not by their direct links, is that of ADAG (Arora et al. 2026, arXiv:2604.07615); how it is computed here is our own.
 
-A neuron's two polarities are two units. Positions of special tokens are left out of the input side: nearly everything hears BOS.
+A neuron's two polarities are two units. Positions of special tokens are left out of the input side: nearly every neuron gets some of
+its value from BOS. Not here: clusters of units with like profiles (`profile_clusters.py`).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Profiles:
     """What all prompts say of units and their pairs.
 
     `units` has columns layer, neuron, polarity, sorted; its row number names a unit. `seen` has a row per unit and prompt: unit,
-    prompt (number). `tokens` has columns unit, side (hears, raises, lowers), token, share (of the side's absolute sum in one
+    prompt (number). `tokens` has columns unit, side (input, raises, lowers), token, share (of the side's absolute sum in one
     prompt). Pairs are arrays with one entry per pair of units a < b and prompt, sorted by pair; `first` is where each pair begins,
     `prompt` the prompt's number, `cosines` [entries, 2] the likeness of the input and of the output side.
     """
@@ -62,20 +62,20 @@ class Profiles:
     def likeness(self, times: _Ints | None = None, *, min_count: int = 2) -> pl.DataFrame:
         """Pairs that at least `min_count` prompts show together, when prompt i stands `times[i]` times (once).
 
-        Columns a, b (units), n (prompts), hears, adds (likeness of the sides, -1..1), likeness (0..1), by pair.
+        Columns a, b (units), n (prompts), input, output (likeness of the sides, -1..1), likeness (0..1), by pair.
         """
         weight = np.ones(len(self.prompt)) if times is None else times[self.prompt].astype(np.float64)
         if not len(self.first):
             return pl.DataFrame(schema={"a": pl.Int64, "b": pl.Int64, **dict.fromkeys(_LIKENESS, pl.Float64)})
         n = np.add.reduceat(weight, self.first)
-        hears, adds = (np.add.reduceat(self.cosines * weight[:, None], self.first) / (n + 1)[:, None]).T
-        low, high = np.maximum(hears, 0.0), np.maximum(adds, 0.0)
+        inputs, outputs = (np.add.reduceat(self.cosines * weight[:, None], self.first) / (n + 1)[:, None]).T
+        low, high = np.maximum(inputs, 0.0), np.maximum(outputs, 0.0)
         both = np.divide(2 * low * high, low + high, out=np.zeros_like(low), where=low + high > 0)
-        frame = pl.DataFrame({"a": self.a, "b": self.b, "n": n, "hears": hears, "adds": adds, "likeness": both})
+        frame = pl.DataFrame({"a": self.a, "b": self.b, "n": n, "input": inputs, "output": outputs, "likeness": both})
         return frame.filter(pl.col("n") >= min_count)
 
 
-_LIKENESS = ("n", "hears", "adds", "likeness")
+_LIKENESS = ("n", "input", "output", "likeness")
 
 
 def attribution_profiles(graphs: Tables, *, special_ids: Collection[int] = (), max_units: int = MAX_UNITS) -> Profiles:
@@ -110,14 +110,14 @@ def attribution_profiles(graphs: Tables, *, special_ids: Collection[int] = (), m
 
 @dataclass(frozen=True)
 class _Sides:
-    """One prompt: its units, what each hears [units, tokens] and adds [units, logits], and the texts of both."""
+    """One prompt: its units, their input sides [units, tokens] and output sides [units, logits], and the texts of both."""
 
     prompt_id: str
     units: pl.DataFrame
-    heard: _Floats
-    added: _Floats
-    heard_tokens: list[str]
-    added_tokens: list[str]
+    inputs: _Floats
+    outputs: _Floats
+    input_tokens: list[str]
+    output_tokens: list[str]
 
 
 def _sides(graphs: Tables, *, special_ids: Collection[int], max_units: int) -> Iterator[_Sides]:
@@ -141,17 +141,17 @@ def _sides(graphs: Tables, *, special_ids: Collection[int], max_units: int) -> I
         if own_nodes is None or own_edges is None or own_targets is None:
             continue
         special = [at for at, token in enumerate(token_ids) if token in special_ids]
-        heard, added = profile_instances(own_nodes, own_edges, n_tokens=len(token_ids))
-        heard[:, special] = 0.0
-        units, heard, added = _as_units(own_nodes, heard, added, max_units)
-        yield _Sides(prompt_id, units, heard, added, list(tokens), own_targets["token"].to_list())
+        inputs, outputs = profile_instances(own_nodes, own_edges, n_tokens=len(token_ids))
+        inputs[:, special] = 0.0
+        units, inputs, outputs = _as_units(own_nodes, inputs, outputs, max_units)
+        yield _Sides(prompt_id, units, inputs, outputs, list(tokens), own_targets["token"].to_list())
 
 
 def profile_instances(nodes: pl.DataFrame, edges: pl.DataFrame, *, n_tokens: int) -> tuple[_Floats, _Floats]:
-    """What the neuron instances of one graph hear and add, in the order of `nodes` (sorted by node, nodes dense).
+    """Both sides of the neuron instances of one graph, in the order of `nodes` (sorted by node, nodes dense).
 
-    Returns heard [neurons, n_tokens], in shares of the instance's value, and added [neurons, logits], in logits. An
-    instance whose value is 0 passes nothing on and hears nothing.
+    Returns the input sides [neurons, n_tokens], in shares of the instance's value, and the output sides [neurons, logits], in
+    logits. An instance whose value is 0 has no input and passes nothing on.
     """
     kind, layer = nodes["kind"].to_numpy(), nodes["layer"].to_numpy()
     value = nodes["activation"].to_numpy().astype(np.float64)
@@ -159,23 +159,23 @@ def profile_instances(nodes: pl.DataFrame, edges: pl.DataFrame, *, n_tokens: int
     weights = np.zeros((len(kind), len(kind)))
     weights[edges["target"].to_numpy(), edges["source"].to_numpy()] = edges["weight"].to_numpy()
     shares = np.divide(weights, value[:, None], out=np.zeros_like(weights), where=(value != 0)[:, None])
-    heard = np.zeros((len(kind), n_tokens))
+    inputs = np.zeros((len(kind), n_tokens))
     embeddings = np.flatnonzero(kind == "embedding")
-    heard[embeddings, nodes["position"].to_numpy()[embeddings]] = 1.0
+    inputs[embeddings, nodes["position"].to_numpy()[embeddings]] = 1.0
     logits = np.flatnonzero(kind == "logit")
-    added = np.zeros((len(kind), len(logits)))
+    outputs = np.zeros((len(kind), len(logits)))
     blocks = [np.flatnonzero(is_neuron & (layer == at)) for at in np.unique(layer[is_neuron])]
     for block in blocks:
-        heard[block] = shares[block] @ heard
+        inputs[block] = shares[block] @ inputs
     for block in reversed(blocks):
-        added[block] = weights[np.ix_(logits, block)].T + shares[:, block].T @ added
-    return heard[is_neuron], added[is_neuron]
+        outputs[block] = weights[np.ix_(logits, block)].T + shares[:, block].T @ outputs
+    return inputs[is_neuron], outputs[is_neuron]
 
 
 def _as_units(
-    nodes: pl.DataFrame, heard: _Floats, added: _Floats, max_units: int
+    nodes: pl.DataFrame, inputs: _Floats, outputs: _Floats, max_units: int
 ) -> tuple[pl.DataFrame, _Floats, _Floats]:
-    """Instances of a unit added up (what they hear in units of the value), and the units that matter most kept."""
+    """Instances of a unit summed (input sides in units of the value), and the units that matter most kept."""
     instances = nodes.filter(pl.col("kind") == "neuron").select(
         "layer",
         "neuron",
@@ -186,14 +186,14 @@ def _as_units(
     units = instances.select(UNIT).unique().sort(UNIT)
     at = instances.join(units.with_row_index("unit"), on=UNIT, maintain_order="left")["unit"].to_numpy()
     size = instances["size"].to_numpy()
-    matters, all_heard, all_added = (
-        np.zeros((units.height, values.shape[1])) for values in (size[:, None], heard, added)
+    matters, all_inputs, all_outputs = (
+        np.zeros((units.height, values.shape[1])) for values in (size[:, None], inputs, outputs)
     )
     np.add.at(matters, at, np.abs(instances["relevance"].to_numpy())[:, None])
-    np.add.at(all_heard, at, heard * size[:, None])
-    np.add.at(all_added, at, added)
+    np.add.at(all_inputs, at, inputs * size[:, None])
+    np.add.at(all_outputs, at, outputs)
     kept = np.sort(np.argsort(-matters[:, 0], kind="stable")[:max_units])
-    return units[kept.tolist()], all_heard[kept], all_added[kept]
+    return units[kept.tolist()], all_inputs[kept], all_outputs[kept]
 
 
 def _pairs(sides: list[_Sides], rows: dict[int, _Ints], *, n_units: int) -> tuple[_Ints, _Ints, _Floats]:
@@ -206,10 +206,10 @@ def _pairs(sides: list[_Sides], rows: dict[int, _Ints], *, n_units: int) -> tupl
             continue
         unit = rows[number]  # sorted, so that i < j means a < b
         i, j = np.triu_indices(len(unit), 1)
-        heard, added = _unit_rows(side.heard), _unit_rows(side.added)
+        inputs, outputs = _unit_rows(side.inputs), _unit_rows(side.outputs)
         keys.append(unit[i] * n_units + unit[j])
         prompts.append(np.full(len(i), number, np.int64))
-        cosines.append(np.column_stack([(heard @ heard.T)[i, j], (added @ added.T)[i, j]]))
+        cosines.append(np.column_stack([(inputs @ inputs.T)[i, j], (outputs @ outputs.T)[i, j]]))
     return np.concatenate(keys), np.concatenate(prompts), np.concatenate(cosines)
 
 
@@ -226,9 +226,9 @@ def _tokens(sides: list[_Sides], rows: dict[int, _Ints]) -> pl.DataFrame:
         if number not in rows:
             continue
         for name, values, texts in (
-            ("hears", side.heard, side.heard_tokens),
-            ("raises", side.added, side.added_tokens),
-            ("lowers", -side.added, side.added_tokens),
+            ("input", side.inputs, side.input_tokens),
+            ("raises", side.outputs, side.output_tokens),
+            ("lowers", -side.outputs, side.output_tokens),
         ):
             total = np.abs(values).sum(axis=1)
             best = np.argsort(-values, axis=1, kind="stable")[:, :TOKENS_KEPT]

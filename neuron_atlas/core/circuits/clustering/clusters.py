@@ -1,4 +1,7 @@
-"""Clusters: the modules of the flow graph with their flow, their extent and how far to trust them."""
+"""Clusters: the modules of the flow graph with their flow, their extent and their stability, and the flow between them.
+
+This is the entry point of the folder: `find_clusters` makes all tables of asset `clusters`.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ STABILITY_TRIALS = 2
 """Trials of each repeated run; fewer than for the clustering itself, so stability is rather under- than overstated."""
 
 _Draw: TypeAlias = Callable[[np.random.Generator], pl.DataFrame]
-"""The edges that other prompts of the same kind might have shown."""
+"""Draws the edges that other prompts of the same kind might have shown."""
 
 
 def find_clusters(
@@ -49,11 +52,11 @@ def find_clusters(
     """Cluster the neurons of `edge_stats` into a hierarchy of modules (tables clusters, cluster_members, cluster_runs,
     cluster_flows).
 
-    `stats` holds edge_stats and, where there, neuron_profiles; `graphs` the tables of raw_graphs, from which prompts are drawn
-    again. Links seen in fewer than `min_count` prompts are left out; `transform`, `signs` and `hubs` are explained in
-    `flow_graph`, `method` and `resolution` in `search`, `flow` in `modules`. Each module's stability is taken over `reseeds` runs
-    with other seeds and, apart from them, over `bootstraps` runs on redrawn prompts (links, without `graphs`); with none of a
-    kind that stability is missing. Every neuron of edge_stats and neuron_profiles is a member, without a path when it belongs to no
+    `stats` holds edge_stats and, where there, neuron_profiles; `graphs` the tables of raw_graphs, from which prompts are
+    resampled. Links seen in fewer than `min_count` prompts are left out; `transform`, `signs` and `hubs` are explained in
+    `flow_graph.py`, `method` and `resolution` in `community_detection.py`, `flow` in `find_modules.py`. Each module's stability is
+    measured over `reseeds` runs with other seeds and, separately, over `bootstraps` runs on resampled prompts (on redrawn links
+    without `graphs`); with no runs of a kind that stability is missing. Every neuron of edge_stats and neuron_profiles is a member, without a path when it belongs to no
     module. The same input and seed give the same rows. Raises `Incomplete` without edge_stats, `BadInput` on unknown options.
     """
     edges = neuron_edges(stats)
@@ -100,7 +103,7 @@ def find_clusters(
 
 
 def _redrawing(edges: pl.DataFrame, graphs: Tables) -> tuple[_Draw, str]:
-    """How to draw again, and what is drawn: prompts where their graphs are at hand and not too many, else links."""
+    """How to draw again, and what is drawn: prompts where their graphs are given and not too many, else links."""
     draws = prompt_draws(graphs)
     if draws is not None and draws.edges.height:
         return draws.draw, "prompts"
@@ -108,7 +111,7 @@ def _redrawing(edges: pl.DataFrame, graphs: Tables) -> tuple[_Draw, str]:
 
 
 def _counts(graph: FlowGraph, modules: Modules) -> dict[str, list[float | int]]:
-    """What the clustering covers and what it gained, as columns of cluster_runs."""
+    """What the clustering covers and how much code length it saves, as columns of cluster_runs."""
     return {
         "n_nodes": [graph.neurons.height],
         "n_links": [graph.n_links],

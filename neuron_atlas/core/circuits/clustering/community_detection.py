@@ -1,4 +1,4 @@
-"""Two searches for modules, behind one form: Infomap (the default) and Leiden.
+"""Two algorithms that find modules, with one form of result: Infomap (the default) and Leiden.
 
 **Infomap** describes a random walker's path with one codebook for modules and one per module, and looks for the partition with
 the shortest description (bits per step, `codelength`; Rosvall & Bergstrom 2008, arXiv:0707.0609; Edler et al. 2017 for the
@@ -38,7 +38,7 @@ _BILLIONS = 2**31 - 1
 
 @dataclass(frozen=True)
 class Partition:
-    """What a search found: the module path of every node (numbers as the search gave them), every node's share of flow, and
+    """What a search returns: the module path of every node (numbers as the search gave them), every node's share of flow, and
     bits per step with and without modules."""
 
     paths: list[Path]

@@ -1,8 +1,8 @@
-"""Modules of a flow graph, as the rest of the product sees them.
+"""Modules of a flow graph, as the rest of the product uses them.
 
-Two things differ from what a search (`search`) returns. A module path names modules only, never a neuron's rank inside one. And
-modules of a single neuron are no modules: such a neuron belongs to the smallest enclosing module with company, or to none.
-What is left is numbered anew, largest flow first, so numbers have no gaps.
+Two things differ from what the searches of `community_detection.py` return. A module path names modules only, never a neuron's rank
+inside one. And a module of a single neuron is not kept: the neuron belongs to the smallest enclosing module with other neurons, or
+to none. The modules that are left are renumbered, largest flow first, so numbers have no gaps.
 
 `saving` says how much shorter the description of a random walk is with the modules than without any.
 

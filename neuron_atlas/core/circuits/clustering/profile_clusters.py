@@ -1,8 +1,10 @@
-"""The second view: clusters of units that are made of the same and do the same, whether or not they are wired to each other.
+"""Clusters of units with like attribution profiles: driven by the same tokens and acting on the same logits, linked to each other or
+not.
 
-Each unit is linked to its `NEIGHBOURS` most alike units (see `profiles`), each link as heavy as the likeness, and the modules of
-these links are searched as in the first view. Stability is taken in the same way: other seeds, and prompts drawn anew. How far both
-views agree is stored beside them as adjusted mutual information: 1 would mean that the second view says nothing new.
+Each unit is linked to its `NEIGHBOURS` most alike units (see `attribution_profiles.py`), each link as heavy as the likeness, and the
+modules of these links are searched as those of the flow graph are. Stability is measured in the same way: with other seeds, and on
+resampled prompts. How far these clusters agree with the modules of the flow graph (`clusters.py`) is stored beside them as adjusted
+mutual information; 1 would mean that they say nothing new.
 """
 
 from __future__ import annotations
@@ -49,8 +51,8 @@ def cluster_profiles(
 ) -> Frames:
     """Cluster units by their attribution profiles (tables profile_clusters, profile_members, profile_agreement).
 
-    `graphs` holds the tables of raw_graphs, `clusters` table cluster_members of the first view. Two units are compared when at
-    least `min_count` prompts show both. `special_ids`: tokens that do not count as heard. A unit without any like it has no
+    `graphs` holds the tables of raw_graphs, `clusters` table cluster_members of the flow graph's modules. Two units are compared
+    when at least `min_count` prompts show both. `special_ids`: tokens left out of the input side. A unit without any like it has no
     cluster. The same input and seed give the same rows. Raises `Incomplete` when a table is missing.
     """
     missing = [name for name in ("graphs", "targets", "nodes", "edges") if name not in graphs]
@@ -124,7 +126,7 @@ def _cluster_rows(profiles: Profiles, members: pl.DataFrame, pairs: pl.DataFrame
         .join(unit, left_on="b", right_on="unit", suffix="_b")
         .filter(pl.col("cluster") == pl.col("cluster_b"))
         .group_by("cluster")
-        .agg(input_likeness=pl.col("hears").sort().mean(), output_likeness=pl.col("adds").sort().mean())
+        .agg(input_likeness=pl.col("input").sort().mean(), output_likeness=pl.col("output").sort().mean())
     )
     prompts = profiles.seen.join(unit, on="unit").group_by("cluster").agg(n_prompts=pl.col("prompt").n_unique())
     rows = (
@@ -142,7 +144,7 @@ def _cluster_rows(profiles: Profiles, members: pl.DataFrame, pairs: pl.DataFrame
         .with_columns(stability=pl.min_horizontal("stability_seeds", "stability_prompts"))
         .with_columns(is_stable=pl.col("stability") >= STABLE)
     )
-    for column, side in (("input_tokens", "hears"), ("raised_tokens", "raises"), ("lowered_tokens", "lowers")):
+    for column, side in (("input_tokens", "input"), ("raised_tokens", "raises"), ("lowered_tokens", "lowers")):
         rows = rows.join(_best_tokens(profiles, unit, side, column), on="cluster", how="left")
         rows = rows.with_columns(pl.col(column).fill_null([]))
     return rows
@@ -168,7 +170,7 @@ def _member_rows(profiles: Profiles, members: pl.DataFrame) -> pl.DataFrame:
 
 
 def _agreement(members: pl.DataFrame, flow: pl.DataFrame) -> pl.DataFrame:
-    """AMI of both views over the units that both put into a cluster, for the first view's top and finest modules."""
+    """AMI with the modules of the flow graph, top and finest, over the units that are in a cluster and in a module."""
     both = members.drop_nulls("cluster").drop("path").join(flow.drop_nulls("path"), on=["layer", "neuron"])
     mine = both["cluster"].to_numpy().astype(np.int64)
     rows = [

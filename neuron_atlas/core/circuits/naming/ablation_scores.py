@@ -1,4 +1,4 @@
-"""Does a module do what its tokens say? Switch it off and see.
+"""Ablation scores of cluster names: do the tokens of the name fall when the module is switched off?
 
 On the prompts in which a module's members matter most, its neurons are set to zero at every position, and the fall of its
 own tokens' logits (relative to the mean over the vocabulary) is compared with the fall when random sets are set to zero: as

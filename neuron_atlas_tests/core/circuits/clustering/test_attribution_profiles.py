@@ -64,39 +64,39 @@ BY_HAND = (
 def test_a_graph_by_hand():
     graphs = tables_of({"p": BY_HAND})
     nodes, edges = (graphs[name].collect() for name in ("nodes", "edges"))
-    heard, added = profile_instances(nodes, edges, n_tokens=3)
-    # L0/N4 hears a half, b a quarter. L1/N5 hears b a quarter, and half of what L0/N4 hears: a 1/4, b 1/8.
-    assert heard.tolist() == [[0.0, 0.5, 0.25], [0.0, 0.25, 0.375]]
+    inputs, outputs = profile_instances(nodes, edges, n_tokens=3)
+    # L0/N4 gets a half from a, a quarter from b. L1/N5 gets a quarter from b, and half of what L0/N4 gets: a 1/4, b 1/8.
+    assert inputs.tolist() == [[0.0, 0.5, 0.25], [0.0, 0.25, 0.375]]
     # L1/N5 adds 3 to x and -1 to y. L0/N4 adds 1 to x itself, and half of what L1/N5 adds: 1.5 and -0.5.
-    assert added.tolist() == [[2.5, -0.5], [3.0, -1.0]]
+    assert outputs.tolist() == [[2.5, -0.5], [3.0, -1.0]]
 
 
-def test_a_silent_neuron_hears_nothing_and_passes_nothing_on():
+def test_a_silent_neuron_has_no_input_and_passes_nothing_on():
     nodes = [list(node) for node in BY_HAND[0]]
     nodes[3][4] = 0.0
     graphs = tables_of({"p": ([tuple(n) for n in nodes], *BY_HAND[1:])})
-    heard, added = profile_instances(graphs["nodes"].collect(), graphs["edges"].collect(), n_tokens=3)
-    assert heard[1].tolist() == [0.0, 0.0, 0.0]
-    assert added[0].tolist() == [1.0, 0.0]
+    inputs, outputs = profile_instances(graphs["nodes"].collect(), graphs["edges"].collect(), n_tokens=3)
+    assert inputs[1].tolist() == [0.0, 0.0, 0.0]
+    assert outputs[0].tolist() == [1.0, 0.0]
 
 
 def test_likeness_of_a_pair_by_hand():
     profiles = attribution_profiles(tables_of({"p": BY_HAND, "q": BY_HAND}), special_ids={1})
     assert profiles.units.rows() == [(0, 4, 1), (1, 5, -1)]
-    hears = (0.5 * 0.25 + 0.25 * 0.375) / (np.hypot(0.5, 0.25) * np.hypot(0.25, 0.375))
-    adds = (2.5 * 3 + 0.5) / (np.hypot(2.5, 0.5) * np.hypot(3, 1))
+    input_side = (0.5 * 0.25 + 0.25 * 0.375) / (np.hypot(0.5, 0.25) * np.hypot(0.25, 0.375))
+    output_side = (2.5 * 3 + 0.5) / (np.hypot(2.5, 0.5) * np.hypot(3, 1))
     pair = profiles.likeness().row(0, named=True)
     assert (pair["a"], pair["b"], pair["n"]) == (0, 1, 2.0)
-    assert pair["hears"] == pytest.approx(hears * 2 / 3)  # two prompts, and one more in which they are unlike
-    assert pair["adds"] == pytest.approx(adds * 2 / 3)
-    assert pair["likeness"] == pytest.approx(2 * pair["hears"] * pair["adds"] / (pair["hears"] + pair["adds"]))
+    assert pair["input"] == pytest.approx(input_side * 2 / 3)  # two prompts, and one more in which they are unlike
+    assert pair["output"] == pytest.approx(output_side * 2 / 3)
+    assert pair["likeness"] == pytest.approx(2 * pair["input"] * pair["output"] / (pair["input"] + pair["output"]))
     assert profiles.likeness(np.array([1, 0])).is_empty()  # one prompt does not make a pair
     assert profiles.likeness(np.array([3, 1]))["n"].to_list() == [4.0]
 
 
-def test_special_tokens_are_not_heard():
+def test_special_tokens_are_left_out_of_the_input_side():
     profiles = attribution_profiles(tables_of({"p": BY_HAND}), special_ids={2})
-    assert set(profiles.tokens.filter(pl.col("side") == "hears")["token"]) == {" b"}
+    assert set(profiles.tokens.filter(pl.col("side") == "input")["token"]) == {" b"}
 
 
 def test_a_prompt_of_two_sets_counts_once():
@@ -116,8 +116,8 @@ def _planted(n_prompts: int = 6):
         nodes += [("logit", 2, 2, None, 1.0, 1.0)] * 2
         edges = []
         for n in range(12):
-            hears, adds = roles[n % 4]
-            edges += [(hears, 2 + n, 0.5 + rng.random()), (2 + n, 14 + adds, 0.5 + rng.random())]
+            reads, writes = roles[n % 4]
+            edges += [(reads, 2 + n, 0.5 + rng.random()), (2 + n, 14 + writes, 0.5 + rng.random())]
         prompts[f"p{p}"] = (nodes, edges, [" x", " y"])
     return tables_of(prompts)
 
