@@ -1,7 +1,7 @@
 """The result of an analysis as it is stored: one JSON document, checked when it is read.
 
 Neurons are named `L3/N7`, positions count from 0, relevance, direct, flow and changes are in logits, probabilities 0..1. What is
-missing says why: a module without name has `unnamed`, a synthesis that did not come is an `Absent`.
+missing has its reason beside it: a module without name in `unnamed`, an account that did not come as an `Absent`.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from neuron_atlas.errors import BadInput
 
 FORMAT = "neuron_atlas/analysis/1"
-"""What a document calls itself; another version is refused."""
+"""The format that a document names; other versions are refused."""
 
 
 class RecordPart(BaseModel):
-    """Part of a stored result: nothing unknown in it, nothing changes it."""
+    """Part of a stored result: frozen, and unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Absent(RecordPart):
-    """Something that is not there, and why."""
+    """Something that is missing, and why."""
 
     reason: str
 
@@ -39,14 +39,14 @@ class Answer(RecordPart):
 
 
 class WrittenToken(RecordPart):
-    """A token a module raises or lowers: `logit` is what it adds (see `lens`)."""
+    """A token a module raises or lowers: `logit` is what the module adds to it (see `modules/logit_lens.py`)."""
 
     token: str
     logit: float
 
 
 class ReadToken(RecordPart):
-    """A token of the prompt that a module hears from directly, by the |flow| between them (logits)."""
+    """A token of the prompt that a module reads directly, with the |flow| between them (logits)."""
 
     position: int
     token: str
@@ -69,7 +69,7 @@ class Member(RecordPart):
 
 
 class TokenChange(RecordPart):
-    """What a change did to one token: see `steering.Steered`."""
+    """What a change did to one token: see `interventions/steering.py:Steered`."""
 
     token_id: int
     token: str
@@ -96,10 +96,10 @@ class Effect(RecordPart):
 
 
 class Module(RecordPart):
-    """Neuron instances with one job.
+    """Neuron instances that work together.
 
     `theme` is what most of its labeled members do, by |relevance| (`theme_share`); `share` the members' relevance over the goal's
-    value; `reads` the tokens they hear most from (|flow| in logits); `zeroed` what the model says without them.
+    value; `reads` the tokens that drive them most (|flow| in logits); `zeroed` the answer without them.
     """
 
     module: int
@@ -129,7 +129,8 @@ PartKind = Literal["token", "module", "rest", "answer"]
 
 
 class Flow(RecordPart):
-    """What passes from one part to another; a part is a token's position, a module's number, 0 for the rest, an answer's place."""
+    """What passes from one part to another; a part is a token's position, a module's number, 0 for the rest, the index of an
+    answer."""
 
     source_kind: PartKind
     source: int
@@ -141,7 +142,8 @@ class Flow(RecordPart):
 
 
 class Swap(RecordPart):
-    """A module set to what it is on the donor prompt, together with the donor's module that matches it (`likeness` 0..1)."""
+    """A module whose activations are set to those on the donor prompt, together with the donor's module that matches it
+    (`likeness` 0..1)."""
 
     module: int
     donor_module: int
@@ -150,7 +152,7 @@ class Swap(RecordPart):
 
 
 class Donor(RecordPart):
-    """The other prompt and what came of setting each module to what it is there. Modules without match were not swapped.
+    """The other prompt, and the effect of setting each module to its activations there. Modules without match were not swapped.
 
     `answer` is its likeliest token; `contrast` the prompt's logit difference there (None without a contrast)."""
 
@@ -162,9 +164,10 @@ class Donor(RecordPart):
 
 
 class Concept(RecordPart):
-    """A concept looked for in what modules write: the module found (none where no module is eligible), how many of the `rivals` it
-    writes more than the concept's tokens, on average (0: the concept comes first), and by how much it writes the tokens above the
-    rivals' mean (`margin`, logits). `rivals` are as many other tokens as the concept was told from; 0 for the whole vocabulary."""
+    """A concept searched for in the tokens that modules write: the module found (none where no module is eligible), how many of
+    the `rivals` it writes more than the concept's tokens, on average (0: the concept comes first), and by how much it writes the
+    tokens above the rivals' mean (`margin`, logits). `rivals` are as many other tokens as the concept was told from; 0 for the
+    whole vocabulary."""
 
     name: str
     tokens: tuple[str, ...]
@@ -175,7 +178,7 @@ class Concept(RecordPart):
 
 
 class ComparedAnswer(RecordPart):
-    """One of several answers: how many instances count for it, and for it alone (see `answers`)."""
+    """One of several answers: how many instances count for it, and for it alone (see `compare_answers.py`)."""
 
     token_id: int
     token: str
@@ -207,7 +210,7 @@ class SpecificInstance(RecordPart):
 
 
 class Discriminator(RecordPart):
-    """An instance that tells answer `over` from answer `under`: `difference` above zero speaks for `over`."""
+    """An instance that distinguishes answer `over` from answer `under`: `difference` above zero favours `over`."""
 
     neuron: str
     position: int
@@ -231,7 +234,7 @@ class Answers(RecordPart):
 
 
 class ModuleAccount(RecordPart):
-    """What the language model calls a module and says it does."""
+    """The language model's name for a module and what it says the module does."""
 
     module: int
     name: Annotated[str, Field(max_length=80)]
@@ -264,7 +267,7 @@ class Settings(RecordPart):
 
 class AnalysisRecord(RecordPart):
     """One prompt's circuit (see the package). `key` is the sha256 of what was asked for (see `analyze.request_key`); `goal_value`
-    and `scores` as in table `graphs`; `saving` as in `instances`; `tags` are the prompt's own."""
+    and `scores` as in table `graphs`; `saving` as in `GraphModules`; `tags` are the prompt's own."""
 
     format: Literal["neuron_atlas/analysis/1"] = FORMAT
     code_version: str
@@ -303,4 +306,4 @@ def read_record(text: str) -> AnalysisRecord:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"])) or "the document"
-        raise BadInput(f"this is no analysis of format {FORMAT}: {where}: {first['msg']}") from error
+        raise BadInput(f"not an analysis of format {FORMAT}: {where}: {first['msg']}") from error

@@ -1,4 +1,4 @@
-"""Analyses as tables: what `record` says of each prompt, in rows that can be joined with everything else in an atlas."""
+"""The tables of analyses: their records (`analysis_record.py`) as rows that can be joined with everything else in an atlas."""
 
 from __future__ import annotations
 

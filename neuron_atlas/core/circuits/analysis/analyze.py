@@ -1,7 +1,7 @@
-"""From a prompt to an account of its circuit: trace, find modules, split, measure, name, compare answers, test, tell.
+"""The circuit of one prompt: trace it, find the modules of its graph, split, describe and test them, compare answers, write it up.
 
-Every step works with what is there. Without a model (a graph from elsewhere) there are modules and flows, and what needs a model is
-missing with a note; without a language model there is no synthesis, and the record says so.
+Every step works with what is given. Without a model (a graph from elsewhere) there are modules and flows, and a note says what
+could not be measured; without a language model there is no account of the circuit, and the record says so.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from neuron_atlas.core.circuits.analysis.interventions.module_interventions impo
     swap_modules,
     zero_modules,
 )
-from neuron_atlas.core.circuits.analysis.language_model_account import synthesise
+from neuron_atlas.core.circuits.analysis.language_model_account import ask_for_account
 from neuron_atlas.core.circuits.analysis.modules.concepts import ConceptQuery, find_concepts
 from neuron_atlas.core.circuits.analysis.modules.describe_modules import describe_modules, members_of
 from neuron_atlas.core.circuits.analysis.modules.graph_modules import GraphModules, View, cluster_graph
@@ -49,7 +49,7 @@ from neuron_atlas.core.records import AttributionGraph, InstanceLabels, Prompt, 
 from neuron_atlas.errors import BadInput
 
 LabelsOf = Callable[[AttributionGraph], tuple[InstanceLabels, str]]
-"""Where labels come from: those of a graph's neurons, and a note where there are none."""
+"""Gives the labels of a graph's neurons, and a note where there are none."""
 
 
 class AnalyzableModel(TraceableModel, SubjectModel, Protocol):
@@ -58,8 +58,9 @@ class AnalyzableModel(TraceableModel, SubjectModel, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AnalyzeOptions:
-    """How modules are found (see `instances` and `splits`) and tested: every module is set to zero and compared with
-    `random_sets` random sets (0: no tests); `compared_answers` answers are compared where the prompt names none (0: none)."""
+    """How modules are found (`modules/graph_modules.py`), split (`modules/split_modules.py`) and tested: every module is set to
+    zero and compared with `random_sets` random sets (0: no tests); `compared_answers` answers are compared where the prompt names
+    none (0: none)."""
 
     view: View = "roles"
     min_size: int = 2
@@ -81,13 +82,13 @@ class Analysis:
     graph: AttributionGraph
 
     def to_html(self) -> str:
-        """The record as a page, complete in itself."""
-        from neuron_atlas.core.circuits.analysis.report import analysis_page
+        """The record as an HTML page that needs no other file."""
+        from neuron_atlas.core.circuits.analysis.report.analysis_page import analysis_page
 
         return analysis_page(self.record)
 
     def _repr_html_(self) -> str:
-        from neuron_atlas.core.circuits.analysis.report import analysis_cell
+        from neuron_atlas.core.circuits.analysis.report.analysis_page import analysis_cell
 
         return analysis_cell(self.record)
 
@@ -104,11 +105,12 @@ def analyze(
     language_model: LanguageModel | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Analysis:
-    """Analyze the circuit of a prompt, or of a graph that is already there (then `model` may be None).
+    """Analyze the circuit of a prompt, or of a graph that was traced before (then `model` may be None).
 
-    `donor` is a prompt of the same template whose modules are put in place of the prompt's own, one after the other; as text it
-    takes over the prompt's form, and its contrast turned round. `concepts` are looked for in what modules write
-    (see `concepts`). Raises `BadInput` for a prompt that cannot be traced, a graph of another model, or a donor of another length.
+    `donor` is a prompt of the same template whose modules' activations replace those of the prompt, one module after the other;
+    given as text, it takes over the prompt's form and its contrast with the sides exchanged. `concepts` are searched for in the
+    tokens that modules write (see `modules/concepts.py`). Raises `BadInput` for a prompt that cannot be traced, a graph of
+    another model, or a donor of another length.
     """
     options, tell = options or AnalyzeOptions(), progress or _silent
     graph = subject if isinstance(subject, AttributionGraph) else _traced(model, subject, tracing, tell)
@@ -119,7 +121,9 @@ def analyze(
     found_labels, without = labels(graph) if labels else (InstanceLabels(), "")
     notes += [note for note in (graph.summary.note, without) if note]
     if model is None:
-        notes.append("without the model, what modules write and what happens without them is not measured")
+        notes.append(
+            "without the model, neither the tokens that modules write nor the effects of ablating them are measured"
+        )
     logits = module_logits(model, graph, modules.members) if model else {}
     tell("testing modules")
     effects = zero_modules(model, graph, modules, n_random_sets=options.random_sets, seed=options.seed) if model else {}
@@ -131,7 +135,7 @@ def analyze(
     swapped = None
     if donor is not None:
         if model is None:
-            raise BadInput("swapping modules with a donor needs the model; give it beside the graph")
+            raise BadInput("a donor needs the model as well as the graph; give both")
         tell("swapping modules")
         other = _traced(model, donor_prompt(graph.prompt, donor), tracing, tell)
         swapped = swap_modules(
@@ -148,7 +152,7 @@ def analyze(
     account = Absent(reason="no language model was asked")
     if language_model is not None:
         tell(f"asking {language_model.name}")
-        account = synthesise(
+        account = ask_for_account(
             language_model,
             prompt=graph.prompt.text,
             tokens=graph.summary.tokens,
@@ -217,14 +221,14 @@ def request_key(
 
 
 def _silent(_stage: str) -> None:
-    """No one listens."""
+    """Progress is not reported."""
 
 
 def _traced(
     model: AnalyzableModel | None, subject: str | Prompt, tracing: TraceOptions | None, tell: Callable[[str], None]
 ) -> AttributionGraph:
     if model is None:
-        raise BadInput("a prompt needs a model to be traced with; give one, or a graph that is already there")
+        raise BadInput("analyzing a prompt needs a model; give one, or a graph instead of the prompt")
     tell("tracing")
     prompt = Prompt(subject) if isinstance(subject, str) else subject
     return trace_prompt(model, prompt, options=tracing or TraceOptions())
@@ -246,9 +250,7 @@ def _check_origin(model: AnalyzableModel | None, graph: AttributionGraph) -> lis
         raise BadInput(
             f"the graph has neurons or tokens that {spec.model_id} does not have; give its own model, or none"
         )
-    return (
-        [] if summary.model_revision else [f"the graph does not say which model made it; taken to be {spec.model_id}"]
-    )
+    return [] if summary.model_revision else [f"the graph does not say which model made it; {spec.model_id} is assumed"]
 
 
 def _modules(model: AnalyzableModel | None, graph: AttributionGraph, options: AnalyzeOptions) -> GraphModules:
@@ -298,7 +300,7 @@ def _compared(
         model, prompt, k=options.compared_answers, rules=tracing.rules if rules == "unknown" else rules
     )
     if found.token_ids != graph.summary.token_ids[: graph.summary.position + 1]:
-        return Absent(reason="the prompt's text encodes to other tokens than the graph has")
+        return Absent(reason="the prompt is encoded to other tokens than those of the graph")
     result = compare_answers(found, tau=tracing.tau)
     at = ["layer", "neuron", "position"]
     of = modules.members.select(*at, "module")

@@ -21,7 +21,7 @@ from neuron_atlas.core.circuits.analysis.comparison.comparison_record import (
     Side,
 )
 from neuron_atlas.core.circuits.analysis.modules.graph_modules import cluster_graph
-from neuron_atlas.core.circuits.analysis.report import comparison_page
+from neuron_atlas.core.circuits.analysis.report.comparison_page import comparison_page
 from neuron_atlas.core.records import AttributionGraph
 
 
@@ -33,7 +33,7 @@ class ComparedGraphs:
     record: ComparisonRecord
 
     def to_html(self) -> str:
-        """The record as a page, complete in itself."""
+        """The record as an HTML page that needs no other file."""
         return comparison_page(self.record)
 
     def _repr_html_(self) -> str:
@@ -43,7 +43,7 @@ class ComparedGraphs:
 def compare(
     a: AttributionGraph, b: AttributionGraph, *, by: Alignment = "position", special_ids: Collection[int] = ()
 ) -> ComparedGraphs:
-    """Compare two graphs with their modules. `by` says which positions stand for each other (see `alignment`), `special_ids`
+    """Compare two graphs with their modules. `by` says how positions are matched (see `comparison/alignment.py`), `special_ids`
     are the tokenizer's special tokens, whose positions belong to no module."""
     modules_a, modules_b = (cluster_graph(graph, special_ids=special_ids) for graph in (a, b))
     found = compare_graphs(a, b, modules_a, modules_b, by=by)

@@ -1,4 +1,4 @@
-"""Several answers at once: what they share, what is one answer's own, and what tells two apart.
+"""Several answers of one prompt compared: what they share, what counts for one alone, and what distinguishes two of them.
 
 An instance **counts** for an answer when its |relevance| is at least tau of that answer's logit (measured against the
 vocabulary's mean). **Shared** instances count for all answers with one sign: they serve whatever answers of this kind have in
@@ -7,8 +7,7 @@ differs most between the two:
 
     D(i) = R(i, A) - R(i, B),  the relevance of i to logit A - logit B
 
-They are computed, not asked for: D above zero speaks for A, below zero for B, and `is_opposed` marks those that raise one and lower
-the other, counting for both.
+D above zero favours A, below zero B; `is_opposed` marks instances that raise one and lower the other, and count for both.
 """
 
 from __future__ import annotations
@@ -49,10 +48,10 @@ def compare_answers(
     most_specific: int = 20,
     most_discriminators: int = 20,
 ) -> AnswerComparison:
-    """Compare answers; `pairs` of answers (by place) to tell apart, by default the first from each other one.
+    """Compare answers; `pairs` of answers (by index) to distinguish, by default the first from each other one.
 
     At most `most_shared` instances, `most_specific` per answer and `most_discriminators` per pair are listed; the counts in
-    `answers` are of all. Raises `BadInput` for fewer than two answers or a pair that is none.
+    `answers` are of all. Raises `BadInput` for fewer than two answers or a pair that does not name two of them.
     """
     n = len(found.answer_ids)
     if n < 2:
@@ -60,7 +59,7 @@ def compare_answers(
     pairs = [(0, other) for other in range(1, n)] if pairs is None else list(pairs)
     wrong = [pair for pair in pairs if not (0 <= pair[0] < n and 0 <= pair[1] < n and pair[0] != pair[1])]
     if wrong:
-        raise BadInput(f"{wrong[0]} is no pair of two of the {n} answers (they count from 0)")
+        raise BadInput(f"{wrong[0]} is no pair of two different answers; there are {n}, numbered from 0")
     relevance = found.relevance.reshape(n, -1).astype(np.float64)
     size = np.maximum(np.abs(found.logits.astype(np.float64)), 1e-9)[:, None]
     shares = relevance / size

@@ -1,8 +1,8 @@
-"""A language model's account of a circuit: what is asked, and how the answer is read.
+"""A language model's account of a circuit: the request, the schema and the parser in one place.
 
-It sees the prompt, the answers, every module with what it writes and hears, and the strongest flows between modules, and says what
-each module does and how they make the answer together. An account that does not come, or does not fit the schema, or speaks of
-modules that are not there, is an `Absent` with the reason; its text never stands for an account.
+The model reads the prompt, the answers, every module with the tokens it reads and writes, and the strongest flows between
+modules; it says what each module does and how they make the answer together. Where no account comes, or one that does not fit the
+schema or names modules that do not exist, the result is an `Absent` with the reason, never the text of the reply.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ SCHEMA: dict[str, object] = {
 }
 
 
-def synthesise(
+def ask_for_account(
     language_model: LanguageModel,
     *,
     prompt: str,
@@ -67,9 +67,9 @@ def synthesise(
     modules: Sequence[Module],
     flows: Sequence[Flow],
 ) -> Synthesis | Absent:
-    """Ask for an account once; where nothing can be asked at all (no key, no server), that is the reason of its absence."""
+    """Ask for an account once. A language model that cannot be asked (no key, no server) is a reason for its absence, no error."""
     if not modules:
-        return Absent(reason="the graph has no modules to speak of")
+        return Absent(reason="the graph has no modules to describe")
     evidence = render(prompt=prompt, tokens=tokens, answers=answers, modules=modules, flows=flows)
     ask = LlmRequest((Message("system", _TASK), Message("user", evidence)), SCHEMA, "circuit")
     try:
@@ -82,7 +82,7 @@ def synthesise(
 
 
 def read_account(text: str, *, language_model: str, known: set[int]) -> Synthesis | Absent:
-    """The account in a reply, or why it is none."""
+    """The account in a reply, or why the reply is not usable."""
     if len(text) > MAX_REPLY:
         return Absent(
             reason=f"the account of {language_model} has {len(text)} characters; expected at most {MAX_REPLY}"
@@ -93,16 +93,16 @@ def read_account(text: str, *, language_model: str, known: set[int]) -> Synthesi
     except (ValueError, TypeError) as error:
         first = error.errors(include_url=False)[0]["msg"] if isinstance(error, ValidationError) else str(error)
         return Absent(reason=f"the account of {language_model} does not fit the schema: {first}")
-    strangers = sorted({one.module for one in account.modules} - known)
-    if strangers:
-        return Absent(reason=f"the account of {language_model} speaks of module {strangers[0]}, which does not exist")
+    unknown = sorted({one.module for one in account.modules} - known)
+    if unknown:
+        return Absent(reason=f"the account of {language_model} describes module {unknown[0]}, which does not exist")
     return account
 
 
 def render(
     *, prompt: str, tokens: Sequence[str], answers: Sequence[Answer], modules: Sequence[Module], flows: Sequence[Flow]
 ) -> str:
-    """The evidence as text; every word from outside is quoted."""
+    """The evidence as text; all text from the prompt, the tokenizer and labels is quoted."""
     lines = [f"prompt: {json.dumps(prompt)}", "answers (probability, weight in the goal):"]
     lines += [f"- {json.dumps(one.token)} {one.probability:.3f} {one.goal_weight:+g}" for one in answers]
     lines.append("modules, early layers first (relevance: logits of the goal that pass through them):")

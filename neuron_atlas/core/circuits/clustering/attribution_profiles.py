@@ -12,8 +12,8 @@ cosine of either side, averaged over those prompts and one more in which they ar
 then the harmonic mean of the two sides, 0 where one is negative. The idea of comparing features by what drives them and what they
 drive, and not by their direct links, is that of ADAG (Arora et al. 2026, arXiv:2604.07615); how it is computed here is our own.
 
-A neuron's two polarities are two units. Positions of special tokens are left out of the input side: nearly every neuron gets some of
-its value from BOS. Not here: clusters of units with like profiles (`profile_clusters.py`).
+A neuron's two polarities are two units. Positions of special tokens are left out of the input side: nearly every neuron gets some
+of its value from BOS. Not here: clusters of units with like profiles (`profile_clusters.py`).
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """Bootstrap over prompts: the edges of as many prompts of every prompt set, drawn with replacement (Efron 1979).
 
 All edges of a prompt come and go together, so resampling prompts shows what other prompts of the same kind might have given.
-`PromptDraws` keeps what each prompt adds to each edge: exact, and cheap enough that a draw is a weighted sum (about 40 bytes for each
-edge of each graph). With more than `MAX_EDGES` edges, or without the graphs, links are redrawn one by one instead (`redraw_links` in
-`stability.py`); table `cluster_runs` says which it was.
+`PromptDraws` keeps what each prompt adds to each edge: exact, and cheap enough that a draw is a weighted sum (about 40 bytes for
+each edge of each graph). With more than `MAX_EDGES` edges, or without the graphs, links are redrawn one by one instead
+(`redraw_links` in `stability.py`); table `cluster_runs` says which it was.
 
-A prompt drawn twice counts twice, as two prompts of this kind would. So an edge that only one prompt shows may pass the threshold on
-prompts, and one that two prompts show may fail it: the threshold is part of what is tested.
+A prompt drawn twice counts twice, as two prompts of this kind would. So an edge that only one prompt shows may pass the threshold
+on prompts, and one that two prompts show may fail it: the threshold is part of what is tested.
 """
 
 from __future__ import annotations

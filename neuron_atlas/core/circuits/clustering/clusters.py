@@ -54,10 +54,11 @@ def find_clusters(
 
     `stats` holds edge_stats and, where there, neuron_profiles; `graphs` the tables of raw_graphs, from which prompts are
     resampled. Links seen in fewer than `min_count` prompts are left out; `transform`, `signs` and `hubs` are explained in
-    `flow_graph.py`, `method` and `resolution` in `community_detection.py`, `flow` in `find_modules.py`. Each module's stability is
-    measured over `reseeds` runs with other seeds and, separately, over `bootstraps` runs on resampled prompts (on redrawn links
-    without `graphs`); with no runs of a kind that stability is missing. Every neuron of edge_stats and neuron_profiles is a member, without a path when it belongs to no
-    module. The same input and seed give the same rows. Raises `Incomplete` without edge_stats, `BadInput` on unknown options.
+    `flow_graph.py`, `method` and `resolution` in `community_detection.py`, `flow` in `find_modules.py`. Each module's stability
+    is measured over `reseeds` runs with other seeds and, separately, over `bootstraps` runs on resampled prompts (on redrawn
+    links without `graphs`); with no runs of a kind that stability is missing. Every neuron of edge_stats and neuron_profiles is a
+    member, without a path when it belongs to no module. The same input and seed give the same rows. Raises `Incomplete` without
+    edge_stats, `BadInput` on unknown options.
     """
     edges = neuron_edges(stats)
     graph_of = partial(flow_graph, min_count=min_count, transform=transform, signs=signs, hubs=hubs)

@@ -1,10 +1,10 @@
-"""Clusters of units with like attribution profiles: driven by the same tokens and acting on the same logits, linked to each other or
-not.
+"""Clusters of units with like attribution profiles: driven by the same tokens and acting on the same logits, linked to each other
+or not.
 
-Each unit is linked to its `NEIGHBOURS` most alike units (see `attribution_profiles.py`), each link as heavy as the likeness, and the
-modules of these links are searched as those of the flow graph are. Stability is measured in the same way: with other seeds, and on
-resampled prompts. How far these clusters agree with the modules of the flow graph (`clusters.py`) is stored beside them as adjusted
-mutual information; 1 would mean that they say nothing new.
+Each unit is linked to its `NEIGHBOURS` most alike units (see `attribution_profiles.py`), each link as heavy as the likeness, and
+the modules of these links are searched as those of the flow graph are. Stability is measured in the same way: with other seeds,
+and on resampled prompts. How far these clusters agree with the modules of the flow graph (`clusters.py`) is stored beside them as
+adjusted mutual information; 1 would mean that they say nothing new.
 """
 
 from __future__ import annotations

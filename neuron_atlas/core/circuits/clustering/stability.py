@@ -1,10 +1,10 @@
 """How stable each module is, when the search and the prompts change.
 
 A module may be an accident of the search or of the prompts. So the clustering is repeated with other seeds, and on resampled
-prompts (`bootstrap.py`), and every module is compared with the most similar module of every other run: its **stability** is the mean
-of these best Jaccard overlaps (Hennig 2007, cluster-wise assessment). Resampled prompts do not show every neuron; the comparison is
-among those they show, and a module of which they show none has overlap 0. Stability over seeds and over prompts are kept apart; a
-module is called stable when both are at least 0.7.
+prompts (`bootstrap.py`), and every module is compared with the most similar module of every other run: its **stability** is the
+mean of these best Jaccard overlaps (Hennig 2007, cluster-wise assessment). Resampled prompts do not show every neuron; the
+comparison is among those they show, and a module of which they show none has overlap 0. Stability over seeds and over prompts are
+kept apart; a module is called stable when both are at least 0.7.
 
 Where prompts cannot be drawn, links are redrawn from their own statistics, each on its own: the number of instances and of prompts
 from a Poisson distribution around the observed one, the mean from a normal distribution with the observed standard error.

@@ -16,7 +16,7 @@ from neuron_atlas.core.circuits.analysis.analysis_record import (
     Synthesis,
     WrittenToken,
 )
-from neuron_atlas.core.circuits.analysis.language_model_account import render, synthesise
+from neuron_atlas.core.circuits.analysis.language_model_account import ask_for_account, render
 from neuron_atlas.core.llm_requests import NoReply
 from neuron_atlas_tests.scripted_model import ScriptedModel
 
@@ -45,7 +45,7 @@ def module() -> Module:
 
 def ask(answer: str | NoReply, module: Module) -> Synthesis | Absent:
     model = ScriptedModel(lambda _request: answer)
-    return synthesise(model, prompt="a cat", tokens=[" cat"], answers=ANSWERS, modules=[module], flows=FLOWS)
+    return ask_for_account(model, prompt="a cat", tokens=[" cat"], answers=ANSWERS, modules=[module], flows=FLOWS)
 
 
 def test_an_account_that_fits_is_kept_with_its_author(module) -> None:
@@ -85,7 +85,7 @@ def test_an_answer_cannot_say_who_wrote_it(module) -> None:
 
 def test_without_modules_nothing_is_asked(module) -> None:
     model = ScriptedModel(lambda _request: "never")
-    found = synthesise(model, prompt="a", tokens=[" a"], answers=ANSWERS, modules=[], flows=())
+    found = ask_for_account(model, prompt="a", tokens=[" a"], answers=ANSWERS, modules=[], flows=())
     assert isinstance(found, Absent)
     assert model.asked == []
 

@@ -1,10 +1,10 @@
-"""Which position of one prompt stands for which of another, so that their neuron instances can be compared.
+"""Which position of one prompt corresponds to which of another, so that their neuron instances can be compared.
 
     position   the same place, counted from the start
     end        the same place, counted from the end (answers are read there)
     token      the places of equal tokens, in order; a stretch of tokens replaced by one of equal length keeps its places
 
-A position without partner has none: its instances stand in one graph only.
+A position may have no counterpart; its instances are in one graph only.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ Alignment: TypeAlias = Literal["position", "end", "token"]
 
 
 def aligned_positions(a: Sequence[str], b: Sequence[str], *, by: Alignment) -> dict[int, int]:
-    """Positions of `b` by the positions of `a` that they stand for; `a` and `b` are the tokens. Raises `BadInput` for an unknown
-    way."""
+    """Positions of `b` by the corresponding positions of `a`; `a` and `b` are the tokens. Raises `BadInput` for an unknown
+    alignment."""
     if by not in get_args(Alignment):
         raise BadInput(f"unknown alignment {by!r}; expected one of {', '.join(get_args(Alignment))}")
     if by == "position":

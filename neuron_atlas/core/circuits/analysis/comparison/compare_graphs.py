@@ -1,4 +1,4 @@
-"""Two graphs side by side: what they share, what only one has, and how alike they are.
+"""Two graphs compared: what they share, what only one has, and how similar they are.
 
 Things are the same when their keys are: a neuron by (layer, neuron, aligned position), a token by its aligned position, an
 answer by its text, a link by its two ends. A neuron at two positions is two instances and never overwrites itself. Similarities
@@ -11,9 +11,9 @@ are between 0 and 1:
     roles              mean likeness of shared instances: the cosine of their flows in and out in either graph, 0 if below
     modules            mean likeness of matched modules, over the larger number of modules
 
-Two modules are alike to the mean of two overlaps: of their members (Jaccard), and of their places (Σ min of the shares of
-|relevance| by layer, aligned position and sign). The second sees that a job is done at the same place by other neurons, as
-happens when two prompts have different answers. Modules are matched one to one, the likest first.
+The likeness of two modules is the mean of two overlaps: of their members (Jaccard), and of their places (Σ min of the shares of
+|relevance| by layer, aligned position and sign). The second recognizes modules that do the same at the same places with other
+neurons, as happens when two prompts have different answers. Modules are matched one to one, the most similar first.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def compare_graphs(
     *,
     by: Alignment = "position",
 ) -> Comparison:
-    """Compare two graphs with their modules (see `instances`)."""
+    """Compare two graphs with their modules (see `modules/graph_modules.py`)."""
     named_a, named_b = _both_keyed(a, b, by)
     neurons = _paired_neurons(named_a, named_b)
     flows_a, flows_b = _keyed_links(a, named_a), _keyed_links(b, named_b)
@@ -103,7 +103,7 @@ def _both_keyed(a: AttributionGraph, b: AttributionGraph, by: Alignment) -> tupl
 
 
 def match_modules(a: pl.DataFrame, b: pl.DataFrame) -> pl.DataFrame:
-    """Match modules one to one, the likest first (columns as in `Comparison.modules`, unmatched ones last).
+    """Match modules one to one, the most similar first (columns as in `Comparison.modules`, unmatched ones last).
 
     `a` and `b`: module, key, layer, place (text of the aligned position), relevance.
     """

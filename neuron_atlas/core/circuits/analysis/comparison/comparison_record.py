@@ -1,7 +1,7 @@
-"""A comparison of two graphs as it is stored: one JSON document, checked when it is read.
+"""A comparison of two graphs as it is stored: one JSON document.
 
-Keys name things in the first graph's positions: `L1/N2@3` a neuron at a position, `token 3`, `answer  Salem`; what stands at a
-position of the second graph alone has it as `b7`. Lists are cut to the largest differences; the counts are of all.
+Keys name things in the first graph's positions: `L1/N2@3` a neuron at a position, `token 3`, `answer  Salem`; a position of
+the second graph that has no counterpart is written `b7`. Lists are cut to the largest differences; the counts are of all.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Literal
 from neuron_atlas.core.circuits.analysis.analysis_record import RecordPart
 
 FORMAT = "neuron_atlas/comparison/1"
-"""What a document calls itself; another version is refused."""
+"""The format that a document names."""
 
 DEFINITIONS = {
     "neurons": "shared neuron instances over all of either graph (Jaccard)",
@@ -23,7 +23,8 @@ DEFINITIONS = {
 }
 """What each similarity is."""
 
-Found = Literal["both", "a", "b"]
+Presence = Literal["both", "a", "b"]
+"""In which graphs something was found."""
 
 
 class Side(RecordPart):
@@ -42,7 +43,7 @@ class Side(RecordPart):
 
 
 class Count(RecordPart):
-    """How many things stand in both graphs, in the first alone, in the second alone."""
+    """How many things are in both graphs, in the first alone, in the second alone."""
 
     both: int
     a: int
@@ -61,7 +62,7 @@ class NeuronPair(RecordPart):
     relevance_a: float | None
     relevance_b: float | None
     difference: float
-    found: Found
+    found: Presence
 
 
 class LinkPair(RecordPart):
@@ -72,7 +73,7 @@ class LinkPair(RecordPart):
     flow_a: float | None
     flow_b: float | None
     difference: float
-    found: Found
+    found: Presence
 
 
 class AnswerPair(RecordPart):

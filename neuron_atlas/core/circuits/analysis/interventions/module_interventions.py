@@ -1,8 +1,9 @@
-"""What the model says when a prompt's modules are changed, one after the other.
+"""The modules of a prompt changed, one after the other, in the real model.
 
-Set to zero, a module's answers should fall further than with random sets. Set to what it is on a **donor**, a prompt of the same
-template, it should bring what it stands for from there. The donor's own module that does the same job (see `comparison`) goes
-along: on another prompt other neurons may do it, and putting back only the silence of the old ones would bring nothing.
+When a module is set to zero, the answers it supports should fall further than with random sets. When it is set to its activations
+on a **donor**, a prompt of the same template, the answer should change to what the module stands for there (interchange
+intervention, Geiger et al. 2021). The donor's matching module (see `comparison/compare_graphs.py`) is changed along with it: on
+another prompt other neurons may do the same, and silencing the prompt's own neurons alone would not bring the donor's answer.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from neuron_atlas.core.records import AttributionGraph, Prompt
 
 
 def donor_prompt(prompt: Prompt, donor: str | Prompt) -> Prompt:
-    """The donor as a prompt: a text takes over the prompt's form, with its contrast turned round."""
+    """The donor as a prompt: a text takes over the prompt's form, with the sides of its contrast exchanged."""
     if isinstance(donor, Prompt):
         return donor
     turned = None if prompt.contrast is None else (prompt.contrast[1], prompt.contrast[0])
@@ -39,7 +40,7 @@ def donor_prompt(prompt: Prompt, donor: str | Prompt) -> Prompt:
 def zero_modules(
     model: SubjectModel, graph: AttributionGraph, modules: GraphModules, *, n_random_sets: int, seed: int
 ) -> dict[int, Effect]:
-    """What the model says without each module, by number; nothing for 0 random sets."""
+    """The effect of setting each module to zero, by number; empty for 0 random sets."""
     if n_random_sets == 0:
         return {}
     return {
@@ -58,7 +59,7 @@ def swap_modules(
     n_random_sets: int,
     seed: int,
 ) -> Donor:
-    """Each module, with the donor's module that matches it, set to what it is on the donor.
+    """Each module, with the donor's module that matches it, set to its activations on the donor.
 
     Raises `BadInput` for a donor of another length.
     """

@@ -1,17 +1,17 @@
-"""What a set of neurons does to the answer: change it in the real model and compare with random sets.
+"""The effect of neurons on the answer: change them in the real model and compare with the same change of random sets.
 
-A **site** is a neuron at one position, or at every position. A change says what the sites become:
+A **site** is a neuron at one position, or at every position. A change says which activation the sites get:
 
     zeroed        0
-    scaled        a multiple of what they are
+    scaled        a multiple of their own
     averaged      their mean over prompts of the same template
-    transplanted  what they are on another prompt (the donor)
+    transplanted  their activation on another prompt (the donor)
 
-A donor of the same template has its tokens at the same places; `align` refuses prompts of different length unless told which
-position stands for which, because a value from the wrong place says nothing.
+A donor of the same template has its tokens at the same positions; `align` refuses prompts of different length unless told which
+position corresponds to which, because an activation from another position means nothing.
 
-Every change is set beside the same change of random sets: as many other neurons of the same layers at the same positions. What
-random sets do is what a change of this size does to anything.
+A random set is as many other neurons of the same layers at the same positions: what its change does, any change of this size does.
+Not here: holding neurons while the model writes (`core/publication/view/steering.py`, which turns filters into edits).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Site:
 
 
 Change: TypeAlias = Callable[[Sequence[Site]], list[Edit]]
-"""What a set of sites becomes."""
+"""The edits that change a set of sites."""
 
 
 @dataclass(frozen=True)
@@ -77,12 +77,13 @@ def zeroed(sites: Sequence[Site]) -> list[Edit]:
 
 
 def scaled(factor: float) -> Change:
-    """Every site to a multiple of what it is in the changed run; a negative factor turns its sign."""
+    """Every site to a multiple of its activation in the changed run; a negative factor reverses its sign."""
     return lambda sites: [Edit(site.layer, site.neuron, factor, site.position, "scale") for site in sites]
 
 
 def averaged(activations: Sequence[Array]) -> Change:
-    """Every site to its mean over other prompts of the same template: activations [L, T, I] of one shape, meant place by place.
+    """Every site to its mean over other prompts of the same template: activations [L, T, I] of one shape, averaged position by
+    position.
 
     Raises `BadInput` without prompts or for prompts of different length.
     """
@@ -94,9 +95,9 @@ def averaged(activations: Sequence[Array]) -> Change:
 
 
 def transplanted(donor: Array, places: Mapping[int, int]) -> Change:
-    """Every site to what it is in a donor's activations [L, T, I]; `places` maps own positions to the donor's (see `align`).
+    """Every site to its activation on a donor [L, T, I]; `places` maps own positions to the donor's (see `align`).
 
-    A site at every position is changed at the aligned ones; one whose position has no place in the donor stays as it is.
+    A site at every position is changed at the aligned ones; one whose position has no counterpart in the donor is not changed.
     """
 
     def change(sites: Sequence[Site]) -> list[Edit]:
@@ -111,17 +112,16 @@ def transplanted(donor: Array, places: Mapping[int, int]) -> Change:
 
 
 def align(own: Sequence[int], donor: Sequence[int], *, places: Mapping[int, int] | None = None) -> dict[int, int]:
-    """Own positions by the donor's positions that stand for them: place by place for prompts of equal length.
+    """The donor's position for every own position: the same one for prompts of equal length.
 
-    `places` says it outright, and then lengths may differ; negative positions count from the end. Raises `BadInput` for
+    `places` gives them, and then lengths may differ; negative positions count from the end. Raises `BadInput` for
     unequal lengths without `places`, or for a position outside a prompt.
     """
     if places is None:
         if len(own) != len(donor):
             raise BadInput(
                 f"the prompts have {len(own)} and {len(donor)} tokens, so their positions do not match; expected two "
-                "prompts of one template and equal length, or say which position stands for which (own to donor), "
-                "e.g. {-1: -1}"
+                "prompts of one template and equal length, or `places` that map own positions to the donor's, e.g. {-1: -1}"
             )
         return {position: position for position in range(len(own))}
     outside = [
@@ -175,7 +175,7 @@ def steer(
     Random sets leave out the neurons of `avoid` as well. Raises `BadInput` for no site, or one outside the model or prompt.
     """
     if not sites:
-        raise BadInput("there is nothing to change: expected at least one neuron")
+        raise BadInput("no neuron to change is given; expected at least one neuron")
     own = sorted(sites, key=lambda site: (site.layer, site.neuron, -1 if site.position is None else site.position))
     rng = np.random.default_rng(seed)
     others = random_sets(own, n_neurons=model.spec.n_neurons, count=n_random_sets, rng=rng, avoid=avoid)

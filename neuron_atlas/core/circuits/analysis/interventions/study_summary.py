@@ -1,10 +1,10 @@
-"""Many analyses of one kind, summed up: does swapping the module change the answer, prompt after prompt?
+"""The analyses of a study summed up: how often does swapping a module change the answer?
 
 Counted are prompts with a donor that the model answers as expected on both sides. With a contrast that means: the prompt favours
 its first side, the donor the second; else: the likeliest token is the prompt's first answer, and the donor's is another. For
 every concept, and for the `strongest` module (of largest relevance), the module is swapped with the donor's. Random sets of as
-many neurons of the same layers and positions, set to what they are on the donor, say how often the answer changes by chance;
-the prompt's other modules, swapped in the same way, say how special the one found is.
+many neurons of the same layers and positions, set to their activations on the donor, show how often the answer changes by chance;
+the prompt's other modules, swapped in the same way, show how specific the effect of this one is.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Rate(RecordPart):
 
 
 class ConceptSummary(RecordPart):
-    """What came of one concept over all prompts.
+    """What swapping the module of one concept did, over all prompts.
 
     `named_first`: the module found writes the concept's tokens above all their rivals (missing for the strongest module).
     After the swap: `turns_contrast`, the contrast's second side beats the first; `brings_donor_answer`, the likeliest token is the

@@ -1,9 +1,9 @@
-"""Which module stands for a concept: the one that writes its tokens furthest above their rivals.
+"""Which module stands for a concept: the one that writes the concept's tokens furthest above their rivals.
 
-A state's name is told from the other states' names, plural verbs from singular ones. What a module writes is read from the weights
-(see `lens`): among `rivals` the concept's tokens should come first. Without rivals they are told from the whole vocabulary, where
-words that many modules raise or lower drown small differences. `at` looks only at modules whose relevance lies mostly at one token
-of the prompt.
+The rivals of a state's name are the other states' names, those of plural verbs singular ones. What a module writes is read from
+the weights (see `logit_lens.py`): among `rivals` the concept's tokens should come first. Without rivals they are compared with
+the whole vocabulary, where words that many modules raise or lower hide small differences. With `at`, only modules count whose
+relevance lies mostly at one token of the prompt.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from neuron_atlas.core.ports import Array, SubjectModel
 from neuron_atlas.errors import BadInput
 
 MIN_SHARE = 0.05
-"""Least share of the modules' summed |relevance| that a module must hold to be looked at."""
+"""The smallest share of the modules' summed |relevance| with which a module is considered."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConceptQuery:
-    """A concept to look for: its tokens, the rivals they are told from (none: the vocabulary), the token its module stands at."""
+    """A concept to search for: its tokens, the rivals they are compared with (none: the vocabulary), the token its module is at."""
 
     tokens: tuple[str, ...]
     rivals: tuple[str, ...] = ()
@@ -37,7 +37,7 @@ def find_concepts(
     """For each concept the module that ranks its tokens highest among their rivals, of those that raise the goal and hold enough
     relevance; ties go to the larger margin. `logits` is what every module writes.
 
-    Raises `BadInput` for a token that is several.
+    Raises `BadInput` for a text that is several tokens.
     """
     total = sum(abs(one.relevance) for one in modules)
     eligible = [one for one in modules if one.relevance >= MIN_SHARE * total]
@@ -45,7 +45,7 @@ def find_concepts(
     for name, wanted in concepts.items():
         tokens, rivals = _ids(model, name, wanted.tokens), _ids(model, name, wanted.rivals)
         others = np.setdiff1d(rivals if len(rivals) else np.arange(model.spec.vocab_size), tokens)
-        there = [one.module for one in eligible if wanted.at is None or _stands_at(one, wanted.at)]
+        there = [one.module for one in eligible if wanted.at is None or _is_at(one, wanted.at)]
         scores = {module: _rank_and_margin(logits[module], tokens, others) for module in there}
         best = min(scores, key=lambda module: (scores[module][0], -scores[module][1]), default=None)
         found.append(
@@ -67,13 +67,13 @@ def _ids(model: SubjectModel, name: str, tokens: Sequence[str]) -> NDArray[np.in
         token_id, is_whole = model.token_id(token)
         if not is_whole:
             raise BadInput(
-                f"concept {name!r}: {token!r} is several tokens of {model.spec.model_id}; expected a single one"
+                f"concept {name!r}: {token!r} is several tokens of {model.spec.model_id}; expected a single token"
             )
         found.append(token_id)
     return np.array(found, dtype=np.int64)
 
 
-def _stands_at(module: Module, token: str) -> bool:
+def _is_at(module: Module, token: str) -> bool:
     """Whether most of a module's |relevance| lies at positions of a token."""
     total = sum(abs(one.relevance) for one in module.members)
     return sum(abs(one.relevance) for one in module.members if one.token == token) > total / 2

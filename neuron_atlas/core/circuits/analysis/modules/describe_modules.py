@@ -1,8 +1,8 @@
-"""What is said of every module: where it stands, what it reads and writes, who its members are, what it is called.
+"""Every module as it is stored: its layers and positions, the tokens it reads and writes, its members, its name.
 
-A module is called by what it does on this prompt: the tokens it hears most from and the tokens it writes, as in "reads “Bend”,
-“is”; writes “Oregon”, “Salem”". What its members do elsewhere is its `theme`: the reading that holds at least a quarter of the
-|relevance| of its labeled members.
+The name says what a module does on this prompt: the tokens that drive it most and the tokens it writes, as in "reads “Bend”, “is”;
+writes “Oregon”, “Salem”". What its members do in general is its `theme`: what the labels of at least a quarter of its labeled
+members say, by |relevance|.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def describe_modules(
     labels: InstanceLabels,
     model: SubjectModel | None,
 ) -> list[Module]:
-    """Every module, by number. `flows` as of `module_flows`; `logits` what each writes (empty without a model)."""
+    """Every module, by number. `flows` as of `module_flows`; `logits` what each adds to the logits [V] (empty without a model)."""
     traffic = {row["module"]: row for row in module_traffic(flows).iter_rows(named=True)}
     quiet = {"flow_in": 0.0, "flow_out": 0.0, "within": 0.0}
     found: list[Module] = []
@@ -67,7 +67,9 @@ def describe_modules(
                 module=number,
                 path=str(rows["path"][0]),
                 name=name,
-                unnamed=None if name else "it hears from no token directly, and what it writes was not measured",
+                unnamed=None
+                if name
+                else "no token of the prompt drives it directly, and the tokens it writes were not measured",
                 theme=theme,
                 theme_share=theme_share,
                 size=rows.height,
@@ -133,8 +135,8 @@ def _writes(logits: Array, model: SubjectModel) -> tuple[tuple[WrittenToken, ...
 
 def _name(reads: Sequence[ReadToken], promotes: Sequence[WrittenToken]) -> str | None:
     total = sum(one.flow_abs for one in reads)
-    heard = [one.token for one in reads if one.flow_abs >= READ_SHARE * total]
-    parts = [("reads", heard), ("writes", [one.token for one in promotes])]
+    read = [one.token for one in reads if one.flow_abs >= READ_SHARE * total]
+    parts = [("reads", read), ("writes", [one.token for one in promotes])]
     said = [f"{verb} {quoted}" for verb, tokens in parts if (quoted := _quoted(tokens))]
     return "; ".join(said) or None
 
@@ -145,15 +147,15 @@ def _quoted(tokens: Sequence[str]) -> str:
 
 
 def _theme(members: Sequence[Member]) -> tuple[str | None, float]:
-    """What holds the largest share of the labeled members' |relevance|, if a quarter or more, and that share."""
-    voices: dict[str, float] = {}
+    """The theme with the largest share of the labeled members' |relevance|, if that is a quarter or more, and the share."""
+    by_theme: dict[str, float] = {}
     for one in members:
         if one.does:
             theme = one.does.split(":")[0].strip()
-            voices[theme] = voices.get(theme, 0.0) + abs(one.relevance)
-    total = sum(voices.values())
+            by_theme[theme] = by_theme.get(theme, 0.0) + abs(one.relevance)
+    total = sum(by_theme.values())
     if total == 0:
         return None, 0.0
-    theme = max(voices, key=lambda text: (voices[text], text))
-    share = voices[theme] / total
+    theme = max(by_theme, key=lambda text: (by_theme[text], text))
+    share = by_theme[theme] / total
     return (theme, share) if share >= MIN_THEME_SHARE else (None, share)

@@ -2,18 +2,19 @@
 
 Two views of "together":
 
-    roles   they hear the same sources and tell the same targets, with the same sign (the default)
-    flow    a walker along |flow| stays among them: they talk to each other
+    roles   they have the same sources and the same targets, with the same sign (the default)
+    flow    a random walker along |flow| stays among them: they pass flow to each other
 
-The graph of one prompt is layered and dense: nearly every early instance speaks to nearly every late one. A walker finds little to
-stay in (on the demo model's two-hop prompts it puts nine tenths of a graph into one module), while instances that do one job look
-alike. A **role** is the vector of an instance's flows in, over all sources, beside the vector of its flows out, over all targets,
-each of length 1. The likeness of two instances is the mean of both cosines; those at least `MIN_LIKENESS` alike are linked, and
-Infomap finds the modules of these links (see `modules`). Flows have signs, so what raises the goal and what lowers it keep apart.
+The graph of one prompt is layered and dense: nearly every early instance is linked to nearly every late one. By flow nearly
+everything is one module (on the demo model's two-hop prompts nine tenths of a graph), while instances that do the same have like
+sources and targets. A **role** is the vector of an instance's flows in, over all sources, beside the vector of its flows out,
+over all targets, each of length 1. The likeness of two instances is the mean of both cosines; those at least `MIN_LIKENESS` alike
+are linked, and Infomap finds the modules of these links (see `clustering/find_modules.py`). Flows have signs, so what raises the
+goal and what lowers it are in different modules.
 
 A module of more than `split_above` instances is divided again: by roles with a stricter likeness, by flow among its own links. A
-member that is left alone by a division joins the part it is linked to most. Every neuron of the graph is kept: one without module
-says why.
+member that is left alone by a division joins the part it is linked to most. Every neuron of the graph is kept; one without a module
+has the reason beside it.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class GraphModules:
     `members`: one row per neuron instance, by node: node, layer, position, neuron, token (at its position), activation, relevance,
     direct (logits), module (from 1, early layers first; missing without one), path (`2.1`: first part of the second module;
     missing without one), reason (why it is in no module; missing for members). `saving` is the share of the code length that the
-    modules save (see `modules`), 0 without links.
+    modules save, 0 without links.
     """
 
     members: pl.DataFrame
@@ -75,7 +76,7 @@ def cluster_graph(
 
     Instances at the positions of special tokens are left out; `special_ids` are the ids that the tokenizer flags
     (`SubjectModel.special_ids`). A module has at least `min_size` instances and, unless `max_depth` divisions do not
-    help, at most `split_above`. Raises `BadInput` for an unknown view or sizes that make no sense.
+    help, at most `split_above`. Raises `BadInput` for an unknown view or sizes that contradict each other.
     """
     if view not in get_args(View):
         raise BadInput(f"unknown view {view!r}; expected one of {', '.join(get_args(View))}")
@@ -176,7 +177,7 @@ def _divide(
     modules = find_modules(graph, seed=how.seed, trials=how.trials)
     parts = np.array([path[0] if path else 0 for path in modules.members["path"].to_list()], dtype=np.int64)
     if prefix:
-        parts = _with_company(inside, parts)
+        parts = _with_nearest(inside, parts)
     numbers = sorted(set(parts.tolist()) - {0})
     if prefix and len(numbers) < 2:
         if level + 1 < how.levels:
@@ -190,7 +191,7 @@ def _divide(
     return modules.saving
 
 
-def _with_company(inside: _Floats, parts: NDArray[np.int64]) -> NDArray[np.int64]:
+def _with_nearest(inside: _Floats, parts: NDArray[np.int64]) -> NDArray[np.int64]:
     """Parts with those left alone (0) moved to the part they are closest to in sum."""
     if not parts.any():
         return parts

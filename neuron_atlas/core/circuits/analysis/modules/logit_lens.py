@@ -1,9 +1,9 @@
-"""Which tokens a module writes, read from the weights.
+"""Which tokens a module writes: the logit lens of what its members add to the residual stream.
 
-What the members add to the stream together, each as strongly as it fires on this prompt, is read by the unembedding as if it stood
-at the traced position: the sum of a · W_U (g * P W_d[:, n]) with the norm scales of this run (frozen), less the mean over the
-vocabulary. For members at the traced position this is their direct effect on every logit; for others it is what they would say if
-they were heard there.
+What the members add together, each with its activation on this prompt, is read by the unembedding as if it were at the traced
+position: the sum of a · W_U (g * P W_d[:, n]) with the norm scales of this run (frozen), less the mean over the vocabulary. For
+members at the traced position this is their direct effect on every logit; for others it is what their effect would be if attention
+carried it there unchanged (logit lens: nostalgebraist 2020).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from neuron_atlas.core.records import AttributionGraph
 
 
 def module_logits(model: SubjectModel, graph: AttributionGraph, members: pl.DataFrame) -> dict[int, Array]:
-    """What every module adds to the logits [V], centred, by module number. `members` as in `instances`."""
+    """What every module adds to the logits [V], centred, by module number. `members`: see `GraphModules`."""
     spec, vocab = model.spec, model.vocab_weights()
     scales = model.frozen_scales(graph.summary.token_ids, position=graph.summary.position)
     inside = members.drop_nulls("module")

@@ -1,8 +1,8 @@
-"""What passes between the parts of a circuit: tokens, modules, answers.
+"""Flow between the parts of a circuit: tokens, modules, answers.
 
-Every link of the graph joins two parts: a token (its embedding), a module, an answer, or the rest (neurons in no module). Summed by
-parts, the flows (logits, see `core/attribution/flows`) keep their sign, and beside them stands the sum of |flow|: a pair of
-parts may exchange much that cancels. Nothing is left out, so the parts' |flow| adds up to the graph's.
+Every link of the graph joins two parts: a token (its embedding), a module, an answer, or the rest (neurons in no module). Summed
+by parts, the flows (logits, see `core/attribution/effects/edge_flow.py`) keep their sign; the sum of |flow| is kept beside them,
+because much of what two parts exchange may cancel. Nothing is left out, so the parts' |flow| adds up to the graph's.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from neuron_atlas.core.records import AttributionGraph
 
 def module_flows(graph: AttributionGraph, members: pl.DataFrame) -> pl.DataFrame:
     """Flow between parts: source_kind and target_kind (token | module | rest | answer), source and target (position, module
-    number, 0, place among the answers), flow and flow_abs (logits), n_links; the most |flow| first.
+    number, 0, index of the answer), flow and flow_abs (logits), n_links; the most |flow| first.
 
-    `members` has columns node and module (see `instances`).
+    `members` has columns node and module (see `GraphModules`).
     """
     answers = graph.logits.select("node").with_row_index("answer").cast({"answer": pl.Int32})
     named = graph.nodes.join(members.select("node", "module"), on="node", how="left").join(

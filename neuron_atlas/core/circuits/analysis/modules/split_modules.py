@@ -1,4 +1,4 @@
-"""Modules cut by function: where members stand, what they read, what they write.
+"""Modules split by what their members do: at which positions and layers they are, what they read, what they write.
 
     answer     the prompt's tokens, or those of the answer prefix
     position   groups of positions with more than `max_gap` tokens between them
@@ -7,7 +7,7 @@
                both: through; neither: inner
 
 A part of fewer than `min_size` members joins the nearest part of its module (positions first, then layers), so no neuron is
-lost. Splits are made in the order given; parts are numbered anew, early layers first.
+lost. Splits are made in the order given; parts are renumbered, early layers first.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def sides(graph: AttributionGraph) -> pl.DataFrame:
 
 
 def split_modules(graph: AttributionGraph, modules: GraphModules, options: SplitOptions) -> GraphModules:
-    """The modules cut by function: parts are modules of their own, whose path says how they were cut (`2/positions 3-4`)."""
+    """The modules split: parts are modules of their own, whose path says how they were split (`2/positions 3-4`)."""
     members = modules.members.join(sides(graph), on="node", how="left", maintain_order="left")
     parts: list[tuple[str, list[_Row]]] = []
     for _, group in members.drop_nulls("module").group_by("module", maintain_order=True):

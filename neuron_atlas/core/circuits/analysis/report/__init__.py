@@ -1,15 +1,12 @@
-"""Analyses and comparisons as pages to read: complete in themselves, no script, no request.
+"""Analyses, studies and comparisons as HTML pages that need no other file, no script and no request.
 
-    page        the frame of a page, and tables
-    figures     the circuit, the flow matrix and effects, drawn as SVG
-    analysis    the page of one analysis
-    comparison  the page of two graphs compared
+    analysis_page.py     the page of one analysis, and its short form for a notebook
+    comparison_page.py   the page of two graphs compared
+    study_page.py        the page of a study
+    figures.py           the circuit, the flow matrix and effects, drawn as SVG
+    page_parts.py        the frame of a page, sections, tables, readable numbers and tokens
+    report.css           the style
 
-Prompts, tokens, labels and a language model's words come from anywhere: every text is escaped where it enters the page, and the
-page's policy allows nothing but its own style.
+Prompts, tokens, labels and a language model's text come from anywhere: every text is escaped where it enters the page, and the
+page's policy allows nothing but its own style. Not here: the page of a graph (`core/attribution/view`).
 """
-
-from neuron_atlas.core.circuits.analysis.report.analysis_page import analysis_cell, analysis_page
-from neuron_atlas.core.circuits.analysis.report.comparison_page import comparison_page
-
-__all__ = ["analysis_cell", "analysis_page", "comparison_page"]

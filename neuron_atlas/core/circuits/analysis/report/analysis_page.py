@@ -1,4 +1,4 @@
-"""The page of one analysis: what the circuit is, what its modules do, and how each was tested."""
+"""The page of one analysis: the circuit, what its modules do, and how each was tested."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def _opening(record: AnalysisRecord) -> str:
 
 
 def concept_text(one: Concept) -> str:
-    """What was found of a concept, in words."""
+    """The module found for a concept, as a sentence."""
     tokens = ", ".join(shown(token) for token in one.tokens)
     if one.module is None or one.rank is None:
         return f"no module was found that could stand for {tokens}"
@@ -202,7 +202,9 @@ def _effects_table(effects: Sequence[tuple[str, Effect]]) -> str:
 
 
 def _donor(record: AnalysisRecord, donor: Donor) -> str:
-    text = paragraph(f"Each module set to what it is on “{donor.text}”, whose answer is {shown(donor.answer)}.")
+    text = paragraph(
+        f"The activations of each module set to those on “{donor.text}”, whose answer is {shown(donor.answer)}."
+    )
     head = (
         "module",
         "donor's module",

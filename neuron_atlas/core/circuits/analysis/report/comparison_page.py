@@ -32,7 +32,7 @@ def comparison_page(record: ComparisonRecord) -> str:
             facts([("A", record.a.prompt), ("", _side(record.a)), ("B", record.b.prompt), ("", _side(record.b))]),
             paragraph(f"Positions are aligned {aligned[record.by]}; keys are in A's positions."),
             *(paragraph(note, kind="soft") for note in record.notes),
-            section("How alike", table(("", "0 to 1", "what it is"), alike), facts([
+            section("Similarity", table(("", "0 to 1", "what it is"), alike), facts([
                 ("neurons", _counted(record.n_neurons)), ("links", _counted(record.n_links))])),
             section("Modules", table(("in A", "in B", "likeness", "members shared", "places shared"), modules)),
             section("What differs at the answers", figures.effects(bars, "Direct flow to the answers, B less A (logits).")),

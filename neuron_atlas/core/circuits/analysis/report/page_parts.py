@@ -1,5 +1,7 @@
-"""The frame of a page, and the pieces that pages share. What these functions return is HTML; what they take is plain text unless
-it is called html."""
+"""The frame of a page, and the parts that pages share: sections, tables, lists of facts, readable numbers and tokens.
+
+These functions return HTML; what they take is plain text unless it is called html.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page of a study: what came of every concept, and each prompt in a line."""
+"""The page of a study: what swapping the module of every concept did, and a line for each prompt."""
 
 from __future__ import annotations
 
