@@ -1,4 +1,4 @@
-"""Token texts for reading: what tables show beside the tokenizer's own id.
+"""Readable tokens: the text that tables show beside a token id.
 
 Two tokens may read alike (" Salem" and "Salem"): ids are compared, texts are read.
 """

@@ -1,9 +1,9 @@
 """One pass over a text corpus: how each neuron's activation is distributed, and the texts that show it.
 
-Equal texts count once; special tokens (BOS, EOS, padding) are left out of every number and every exemplar, for their huge
-activations say nothing of language. Both signs are kept apart in exemplars: a polarity's examples are read by its own sign.
+Equal texts count once; special tokens (BOS, EOS, padding) are left out of every number and every exemplar, because their huge
+activations say nothing about language. Exemplars are kept for each sign of the activation (polarity).
 
-**Interruptions.** What is counted is saved now and then where the caller says (`corpus_pass.SavedPass`), and taken up again.
+**Interruptions.** The counts are saved from time to time where the caller says (`corpus_pass.SavedPass`), and restored.
 
 **Memory.** With N neurons in the model: 780 bytes x N for histograms, 24 bytes x N x `top_k` for running top texts, a
 quarter of `memory_bytes` each for correlations and for means by token, and up to `memory_bytes` for the activations
@@ -39,12 +39,13 @@ BATCH_TOKENS = 1024
 """Tokens that go through the model together."""
 
 MOST_CHARACTERS = 32
-"""A text is cut to this many characters per token it may have before it is read: no one needs all of a long document."""
+"""A text is cut to this many characters per token that may be read of it, so that a long document is not tokenized as a whole."""
 
 
 @dataclass(frozen=True)
-class Text:
-    """One text as the model reads it: ids without special tokens, and where those stand in what the model is given."""
+class EncodedText:
+    """One text as the model reads it: the ids given to the model, and the positions that count (`kept`: those without special
+    tokens)."""
 
     text_id: str
     given_ids: tuple[int, ...]
@@ -78,8 +79,8 @@ def activation_stats(
     Per neuron and polarity: the `top_k` texts of largest peak, `n_random` other texts, and `n_hard` texts that hold a token on
     which the neuron peaked elsewhere, but stay below its threshold. `held_out_share` of the texts, chosen by `seed` and the
     text's own id, are marked for scoring. A text is read up to its first `max_tokens` tokens or what the model's context
-    holds; one the model cannot read at all is left out. `progress` hears (texts done, texts). A pass that was
-    interrupted goes on from what is in `saved`, with the same outcome.
+    holds; one the model cannot read at all is left out. `progress` is called with (texts done, texts). A pass
+    that was interrupted continues from what is in `saved`, with the same result.
 
     Raises `BadInput` without any token to count, `DamagedData` on activations that are not finite.
     """
@@ -91,7 +92,7 @@ def activation_stats(
     shape = (model.spec.n_layers, model.spec.n_neurons)
     every_token = [i for t in read for i in t.token_ids]
     counted = CorpusPass(shape, every_token, top_k=top_k, memory_bytes=memory_bytes, seed=seed)
-    whose = [
+    identity = [
         model.spec.revision,
         model.spec.dtype,
         [t.given_ids for t in read],
@@ -100,7 +101,7 @@ def activation_stats(
         seed,
         BATCH_TOKENS,
     ]
-    key = content_hash(whose)
+    key = content_hash(identity)
     if saved is not None and (state := saved.load(key)) is not None:
         counted.restore(state)
     done = 0
@@ -121,10 +122,10 @@ def activation_stats(
     blocks = distributions.blocks
 
     def fetch(wanted: Sequence[int]) -> Iterator[Array]:
-        return _again(model, read, wanted) if blocks is None else _slices(blocks, read, wanted)
+        return _run_again(model, read, wanted) if blocks is None else _slices(blocks, read, wanted)
 
     chosen = choose_exemplars(top, [t.token_ids for t in read], thresholds, fetch, plan)
-    shown = _shown(model, read, seed=seed, held_out_share=held_out_share)
+    shown = _text_columns(model, read, seed=seed, held_out_share=held_out_share)
     exemplars = chosen.join(shown, on="text", how="left").drop("text").with_columns(corpus=pl.lit(corpus))
     low, high = (stats[name].to_numpy().reshape(shape) for name in ("minimum", "maximum"))
     given = [t.given_ids for t in read]
@@ -141,8 +142,10 @@ def activation_stats(
     return {table.name: table.checked(frames[table.name]) for table in tables_of("activation_stats")}
 
 
-def _shown(model: SubjectModel, read: Sequence[Text], *, seed: int, held_out_share: float) -> pl.DataFrame:
-    """What an exemplar says of its text, by number of the text. Whether it is held out hangs on seed and text id alone."""
+def _text_columns(
+    model: SubjectModel, read: Sequence[EncodedText], *, seed: int, held_out_share: float
+) -> pl.DataFrame:
+    """What an exemplar says of its text, by number of the text. Whether it is held out depends on seed and text id alone."""
     words = {i: model.token_text(i) for i in {i for t in read for i in t.token_ids}}
     return pl.DataFrame(
         {
@@ -155,20 +158,20 @@ def _shown(model: SubjectModel, read: Sequence[Text], *, seed: int, held_out_sha
     )
 
 
-def read_texts(model: SubjectModel, texts: Sequence[str], *, max_tokens: int) -> list[Text]:
+def read_texts(model: SubjectModel, texts: Sequence[str], *, max_tokens: int) -> list[EncodedText]:
     """Distinct texts with at least one token that is not special, in order; those the model cannot read are left out."""
     special = model.special_ids
-    read: list[Text] = []
+    read: list[EncodedText] = []
     for text in dict.fromkeys(texts):
         ids = _readable_ids(model, text, max_tokens)
         kept = tuple(i for i, token in enumerate(ids) if token not in special)
         if kept:
-            read.append(Text(content_hash(text)[:16], ids, kept))
+            read.append(EncodedText(content_hash(text)[:16], ids, kept))
     return read
 
 
 def _readable_ids(model: SubjectModel, text: str, max_tokens: int) -> tuple[int, ...]:
-    """The first ids of a text. What the model refuses is halved until it fits its context; none are left of what it cannot read."""
+    """The first ids of a text. A text that the model refuses is halved until it fits the context; none for one it cannot read."""
     text = text[: MOST_CHARACTERS * max_tokens]
     while text:
         try:
@@ -178,9 +181,9 @@ def _readable_ids(model: SubjectModel, text: str, max_tokens: int) -> tuple[int,
     return ()
 
 
-def batches(texts: Sequence[Text]) -> Iterator[list[Text]]:
+def batches(texts: Sequence[EncodedText]) -> Iterator[list[EncodedText]]:
     """Consecutive texts of together at most BATCH_TOKENS tokens (at least one text)."""
-    batch: list[Text] = []
+    batch: list[EncodedText] = []
     size = 0
     for text in texts:
         if batch and size + len(text.given_ids) > BATCH_TOKENS:
@@ -192,13 +195,13 @@ def batches(texts: Sequence[Text]) -> Iterator[list[Text]]:
         yield batch
 
 
-def run(model: SubjectModel, batch: Sequence[Text]) -> Iterator[Array]:
+def run(model: SubjectModel, batch: Sequence[EncodedText]) -> Iterator[Array]:
     """Activations [L, kept tokens, I] of each text."""
     for text, activations in zip(batch, model.activations([t.given_ids for t in batch]), strict=True):
         yield activations[:, list(text.kept), :]
 
 
-def _finite(activations: Array, text: Text) -> Array:
+def _finite(activations: Array, text: EncodedText) -> Array:
     if not np.isfinite(activations).all():
         layer, _, neuron = (int(i) for i in np.argwhere(~np.isfinite(activations))[0])
         raise DamagedData(
@@ -208,7 +211,7 @@ def _finite(activations: Array, text: Text) -> Array:
     return activations
 
 
-def _slices(blocks: Sequence[Array], texts: Sequence[Text], wanted: Sequence[int]) -> Iterator[Array]:
+def _slices(blocks: Sequence[Array], texts: Sequence[EncodedText], wanted: Sequence[int]) -> Iterator[Array]:
     """Activations of the wanted texts, cut out of the blocks of their batches."""
     place: list[tuple[int, int]] = []
     for number, batch in enumerate(batches(texts)):
@@ -221,6 +224,6 @@ def _slices(blocks: Sequence[Array], texts: Sequence[Text], wanted: Sequence[int
         yield blocks[number][:, begin : begin + len(texts[i].kept)]
 
 
-def _again(model: SubjectModel, texts: Sequence[Text], wanted: Sequence[int]) -> Iterator[Array]:
+def _run_again(model: SubjectModel, texts: Sequence[EncodedText], wanted: Sequence[int]) -> Iterator[Array]:
     for batch in batches([texts[i] for i in wanted]):
         yield from run(model, batch)

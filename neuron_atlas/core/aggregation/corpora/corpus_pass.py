@@ -1,7 +1,7 @@
-"""All that one pass over a corpus keeps, and how it is put away and taken up again.
+"""Everything that is counted during one pass over a corpus, and how it is saved and restored.
 
-An interrupted pass goes on at the batch where its last saved state ends. A state is a set of named arrays; it belongs to one model,
-corpus and choice of numbers, which its key says, and is worth nothing to any other.
+An interrupted pass continues at the batch where its last saved state ends. A state is a set of named arrays. It belongs to one
+model, one corpus and one choice of options, which make up its key; any other pass ignores it.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ State = Mapping[str, NDArray[Any]]
 
 
 class SavedPass(Protocol):
-    """Where the state of an unfinished pass waits."""
+    """Where the state of an unfinished pass is stored."""
 
     def load(self, key: str) -> State | None:
         """The state saved under this key, if there is one."""
         ...
 
     def offer(self, key: str, state: Callable[[], State]) -> None:
-        """Take the state, if it is time to; called after every batch."""
+        """Save the state if enough time has passed since the last one; called after every batch."""
         ...
 
 
@@ -66,6 +66,6 @@ class CorpusPass:
         return {f"{part}.{name}": value for part, own in self._parts.items() for name, value in own.state().items()}
 
     def restore(self, state: State) -> None:
-        """Go on from what `state` gave."""
+        """Continue from what `state` returned."""
         for part, own in self._parts.items():
             own.restore({name.removeprefix(f"{part}."): v for name, v in state.items() if name.startswith(f"{part}.")})

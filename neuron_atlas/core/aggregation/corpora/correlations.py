@@ -68,7 +68,7 @@ class Correlations:
         return shift | {name: getattr(self, f"_{name}") for name in _STATE} | {"n_tokens": np.array(self._n_tokens)}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Go on from what `state` gave."""
+        """Continue from what `state` returned."""
         for name in _STATE:
             setattr(self, f"_{name}", state[name])
         self._n_tokens, self._shift = int(state["n_tokens"]), state.get("shift")

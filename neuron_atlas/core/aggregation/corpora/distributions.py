@@ -99,7 +99,7 @@ class Distributions:
         return kept | blocks | {"n_blocks": np.array(len(blocks))}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Go on from what `state` gave."""
+        """Continue from what `state` returned."""
         for name in _STATE:
             setattr(self, f"_{name}", state[name])
         self._n_tokens = int(state["n_tokens"])

@@ -1,4 +1,4 @@
-"""Which texts show a neuron: those in which it is active with the largest peaks, others at random, and near misses.
+"""Exemplars: the texts that show a neuron. Those in which it is active with the largest peaks, others at random, and near misses.
 
 A **near miss** (hard negative) holds a token on which the neuron peaked in one of its top texts, yet it stays below its threshold
 there: a label that only names the token fails on it. Texts are drawn by seed; the draw does not depend on the batches
@@ -64,7 +64,7 @@ class TopTexts:
         return lists | {"n_texts": np.array(self.n_texts)}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Go on from what `state` gave."""
+        """Continue from what `state` returned."""
         self.peaks, self.texts = ({sign: state[f"{name}{sign}"] for sign in POLARITIES} for name in ("peaks", "texts"))
         self.n_texts = int(state["n_texts"])
 
@@ -122,10 +122,10 @@ def _near(
     owners = best.group_by(_OWNER, maintain_order=True).len()
     size = owners["len"].to_numpy().astype(np.int64)[:, None]
     first = np.cumsum(size, axis=0) - size
-    luck = rng.random((2, owners.height, 3 * plan.n_hard))
-    token = peak_token[first + (luck[0] * size).astype(np.int64)]
+    uniform = rng.random((2, owners.height, 3 * plan.n_hard))
+    token = peak_token[first + (uniform[0] * size).astype(np.int64)]
     begin, end = np.searchsorted(tokens, token), np.searchsorted(tokens, token, side="right")
-    return _drawn(owners, texts[begin + (luck[1] * (end - begin)).astype(np.int64)], "hard_negative")
+    return _drawn(owners, texts[begin + (uniform[1] * (end - begin)).astype(np.int64)], "hard_negative")
 
 
 def _drawn(owners: pl.DataFrame, draws: Ids, kind: str) -> pl.DataFrame:

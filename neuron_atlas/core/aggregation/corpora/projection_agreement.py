@@ -1,13 +1,13 @@
-"""Do the static projections predict what is measured? A rank correlation per neuron and side.
+"""Do the projections from the weights predict what is measured? A rank correlation per neuron and side.
 
 **Input.** The input projection says what activation each token's embedding alone would cause. Over the tokens of a corpus that is
-compared with the mean activation measured *on* each token, in context: Spearman's rho. High: the neuron reads the token under it.
-Near zero: it reads context, and its input projection should not be believed.
+compared with the mean activation measured *on* each token, in context: Spearman's rho. High: the neuron reads the token at its
+own position. Near zero: it reads context, and its input projection is no guide.
 
-**Output.** The output projection says which logits a unit of activation raises. In the real model the neuron is pushed at
-the last token of a few texts, by the largest activation it showed, and the change of every logit is compared with the
-projection: rho over the vocabulary. The final norm is frozen, as in `direct_effect`: that a push shrinks all other logits
-is not their doing. High: it writes what its projection says. Near zero: later layers turn it into something else.
+**Output.** The output projection says which logits a unit of activation raises. In the real model the neuron is pushed at the
+last token of a few texts, by the largest activation it showed, and the change of every logit is compared with the projection: rho
+over the vocabulary. The final norm is frozen, as in `graphs/direct_effect_ratio.py`: otherwise every push would shrink all logits
+through the norm. High: it writes what its projection says. Near zero: later layers turn it into something else.
 
 Rho compares orders, so what shifts all logits alike, or scales them, does not matter.
 """
@@ -30,7 +30,7 @@ from neuron_atlas.core.statistics import Floats, Ids, spearman
 MIN_COUNT = 3
 """A token seen less often has no mean worth comparing."""
 MIN_TOKENS = 3
-"""Fewer tokens cannot be ranked in any telling way."""
+"""With fewer tokens a rank correlation means nothing."""
 MAX_LOGITS = 4096
 """Tokens of the vocabulary compared on the output side; of a larger vocabulary a random sample of so many."""
 STEERED_TOKENS = 64
@@ -72,7 +72,7 @@ class TokenMeans:
         return {"sums": self._sums}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Go on from what `state` gave."""
+        """Continue from what `state` returned."""
         self._sums = state["sums"]
 
     def of(self, layer: int) -> Floats:

@@ -1,4 +1,4 @@
-"""Which tokens stand where a neuron fires, which answers it acts on, and which neurons appear together."""
+"""What goes with a neuron: tokens at and before the positions where it fires, answers it acts on, neurons in the same prompts."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ def token_associations(sums: pl.DataFrame, base: pl.DataFrame, *, token_text: To
     """Table `token_associations`: the `top` over-represented tokens of every neuron, polarity and place.
 
     `frequency` is the token's share of the counts at that place, `lift` that share over the token's share of all prompt tokens.
-    Tokens with lift above 1 are ranked by n * ln(lift): what the token adds to the evidence that the neuron is choosy, so that
-    neither a common token nor a single sighting of a rare one wins by itself.
+    Tokens with lift above 1 are ranked by n * ln(lift): what the token adds to the evidence that the neuron prefers some
+    tokens, so that neither a common token nor a single occurrence of a rare one comes first by itself.
     """
     rate = base.select("token_id", rate=pl.col("n") / max(int(base["n"].sum()), 1)).lazy()
     frequency = pl.col("n") / pl.col("n").sum().over(_PLACE)

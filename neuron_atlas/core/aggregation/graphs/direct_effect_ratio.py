@@ -5,12 +5,12 @@ A *logit* neuron writes the answer itself; a *routing* neuron works through late
 **From graphs, exact** (`der_scores`). Each instance has its relevance (total effect in the linearised model) and `direct`, the part
 that passes no other MLP. der = |direct| / (|direct| + |relevance - direct|), 1/2 when both are 0.
 
-**By intervention** (`measure_direct_effects`). The neuron's own activations are set to 0 at every position of the real
-model, and the stream that enters the final norm is compared with the clean one. Read by the goal through that norm, frozen at its
-clean scale, the whole difference is the `total` effect; what the neuron's decoder column alone would take away is `direct`. The
-norm is frozen for both alike: let it move, and its shift, which is no other neuron's doing, would count as indirect. Activations
-are the actual ones and sums run in float64: a unit activation, or logits in half precision, would drown small effects in rounding.
-The ratio has the same form as above. It is stricter: what later attention carries to the goal counts as indirect here.
+**By intervention** (`measure_direct_effects`). The neuron's own activations are set to 0 at every position of the real model, and
+the stream that enters the final norm is compared with the clean one. Read by the goal through that norm, frozen at its clean
+scale, the whole difference is the `total` effect; what the neuron's decoder column alone would take away is `direct`. The norm is
+frozen for both: its change is no other neuron's effect and must not count as indirect. Activations are the actual ones and sums
+run in float64: with a unit activation, or logits in half precision, small effects would vanish in rounding. The ratio has the
+same form as above. It is stricter: what later attention carries to the goal counts as indirect.
 """
 
 from __future__ import annotations
@@ -144,12 +144,12 @@ def _chosen(nodes: pl.LazyFrame, n_neurons: int, n_prompts: int, rng: np.random.
 def _half_and_half(frame: pl.DataFrame, group: tuple[str, ...], budget: int, rng: np.random.Generator) -> pl.DataFrame:
     """Of every group, the heaviest half of the budget and, from the rest, a random other half."""
     place = pl.int_range(pl.len())
-    drawn = frame.with_columns(luck=pl.Series(rng.random(frame.height))).sort(
+    drawn = frame.with_columns(draw=pl.Series(rng.random(frame.height))).sort(
         *group, -pl.col("weight"), maintain_order=True
     )
     heavy = (place.over(group) if group else place) < (budget + 1) // 2
-    ranked = drawn.sort(*group, pl.when(heavy).then(-1.0).otherwise(pl.col("luck")), maintain_order=True)
-    return ranked.filter((place.over(group) if group else place) < budget).drop("luck", "weight")
+    ranked = drawn.sort(*group, pl.when(heavy).then(-1.0).otherwise(pl.col("draw")), maintain_order=True)
+    return ranked.filter((place.over(group) if group else place) < budget).drop("draw", "weight")
 
 
 def _decoders(model: SubjectModel, chosen: pl.DataFrame) -> dict[tuple[int, int], Array]:

@@ -1,7 +1,8 @@
-"""Is a neuron a specialist of one domain? Rates per prompt set, smoothed, against the baseline.
+"""Domain specificity: is a neuron more frequent in one prompt set than in the baseline? Smoothed rates, and a z of their
+difference.
 
 With c prompts out of N showing the neuron, the rate is r = (c + 1/2) / (N + 1): the mean under the Jeffreys prior Beta(1/2, 1/2),
-so one sighting does not make a specialist and sets of unequal size compare. Specificity is r_d / (r_d + r_b). Its
+so a single prompt does not make a neuron specific, and sets of unequal size can be compared. Specificity is r_d / (r_d + r_b). Its
 significance is the log-odds difference over its standard error,
 
     z = (logit_d - logit_b) / sqrt(1/(c_d+1/2) + 1/(N_d-c_d+1/2) + 1/(c_b+1/2) + 1/(N_b-c_b+1/2)).
@@ -14,7 +15,7 @@ from __future__ import annotations
 import polars as pl
 
 SURE_Z = 3.0
-"""A neuron counts as a specialist of its domain from this z on."""
+"""A neuron counts as specific to its domain from this z on."""
 _OWNER = ("layer", "neuron", "polarity")
 
 

@@ -1,4 +1,4 @@
-"""Edge sums of several prompt sets become one row per edge, a range of sources at a time.
+"""The edge sums of several prompt sets added, one row per edge, a range of sources at a time.
 
 Grouping and sorting by the six columns of an edge's two ends costs more than all the adding. So each end becomes one integer, in
 the order of its columns, and is taken apart again at the end. Ranges of sources come in order, so their rows put together

@@ -1,4 +1,4 @@
-"""Most edges are seen once or twice: what such a row's sums follow from is kept instead of the sums.
+"""Edge sums in few bytes: for an edge seen once or twice, its weights and slopes are stored instead of its sums.
 
 An edge that appears once has one weight w and one slope s (the goal per unit of its target's value), so its sums are q(w), q(|w|),
 q(w * w), q(w * s) and q(|w * s|), with q(x) = round(x * 2**30). Stored that way a row costs the bytes of w alone: slopes repeat,

@@ -1,9 +1,9 @@
-"""Many prompt sets' sums become one, and sums become statistics.
+"""The sums of many prompt sets merged, and statistics of edges and neurons computed from them: the tables of asset `edge_stats`.
 
-`merge_graph_stats` only adds. `edge_statistics` adds and then divides, once, at the end: means, spreads, rates, over-representation. It never holds all
-sums: edges are added for a range of sources at a time, tokens and pairs for a layer at a time, so what stays in memory is the
-result. A prompt that stands in two prompt sets counts in both, in numerators and denominators alike, because each set is a
-sample of its own.
+`merge_graph_stats` only adds. `edge_statistics` adds and then divides, once, at the end: means, spreads, rates,
+over-representation. It never holds all sums: edges are added for a range of sources at a time, tokens and pairs for a layer at a
+time, so what stays in memory is the result. A prompt that is in two prompt sets counts in both, in numerators and denominators
+alike, because each set is a sample of its own.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def merge_graph_stats(parts: Sequence[Tables]) -> Frames:
 
 
 def _added(sums: Tables, name: str, *, only: pl.Expr | None = None) -> pl.DataFrame:
-    """One table of `graph_stats` with one row per key (of those rows that are wanted)."""
+    """One table of `graph_stats` added up to one row per key, of the rows that match `only`."""
     (table,) = (table for table in tables_of("graph_stats") if table.name == name)
     keys = ("prompt_set", "kind") if table is SET_SUMS else table.key
     rows = sums[name] if only is None else sums[name].filter(only)
@@ -77,7 +77,7 @@ def _added(sums: Tables, name: str, *, only: pl.Expr | None = None) -> pl.DataFr
 
 
 def _refuse_doubled(index: pl.DataFrame) -> None:
-    """Raise `DamagedData` when a neuron's row for one prompt of one set comes twice: two parts hold that prompt."""
+    """Raise `DamagedData` when a neuron has two rows for one prompt of one set: then two parts contain that prompt."""
     doubled = index.filter(pl.struct("layer", "neuron", "prompt_id", "prompt_set").is_duplicated())
     if doubled.height:
         prompt, name = doubled.sort("prompt_set", "prompt_id").select("prompt_id", "prompt_set").row(0)

@@ -1,6 +1,6 @@
-"""Edges of many graphs become one row per pair of ends, positions dropped.
+"""The edges of a prompt set's graphs, summed into one row per pair of ends, positions dropped.
 
-Edges outnumber everything else by far, so this is the one place written for speed. Nodes are held in memory; the edges of a
+Edges outnumber everything else by far, so this file is written for speed. Nodes are held in memory; the edges of a
 few prompts at a time find their ends by array index (node numbers are dense within a graph), not by a join, and become a 64-bit
 key. Sorted by key, equal edges lie together, and every statistic is one pass of `reduceat`. An edge takes about 50 bytes while
 it is sorted; where all of them would not fit, they are read several times, for a range of keys each time. Ranges come in the

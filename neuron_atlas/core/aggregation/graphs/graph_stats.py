@@ -1,8 +1,9 @@
-"""One prompt set's graphs become sums: everything later statistics need, in a form that merges exactly.
+"""The sums of one prompt set's graphs: everything that later statistics need, in a form that merges exactly. The tables of asset
+`graph_stats`.
 
 Two counts are kept apart everywhere: *instances* (a neuron at a position, an edge between two positions) and *distinct
 prompts* (was it there at all). Rates use prompts over prompts, so none exceeds 1. A neuron's two polarities are counted
-apart: a negative activation has another cause than a positive one. Sums of floats are fixed-point, see `fixed_point`.
+apart: a negative activation has another cause than a positive one. Sums of floats are fixed-point, see `fixed_point.py`.
 
 Special tokens (BOS, EOS, padding) are left out of token counts; nodes standing on them still count as nodes.
 """

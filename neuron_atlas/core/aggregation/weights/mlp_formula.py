@@ -1,9 +1,9 @@
-"""The neuron formula in numpy: what a hidden state does to a layer's neurons, for weights read out of the model.
+"""The MLP formula in numpy: the activations of a layer's neurons for given residual-stream vectors.
 
     gated    a = f(W_g x + b_g) * (W_u x + b_u)
     ungated  a = f(W_u x + b_u)
 
-with x the normalised input. The subject model itself computes with torch; this is for questions asked of the weights alone.
+with x the normalised input. The subject model itself computes with torch; this is for what is computed from the weights alone.
 """
 
 from __future__ import annotations

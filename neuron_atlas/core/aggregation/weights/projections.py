@@ -1,4 +1,4 @@
-"""What the weights alone say: which tokens a neuron promotes, which tokens would drive it.
+"""Projections: which tokens a neuron promotes and which would drive it, from the weights alone.
 
 **Output.** A neuron adds its activation times its decoder column W_d[:, n] to the stream, and the final norm multiplies every
 coordinate by a positive scale common to all (frozen) and by its weight g. So a unit of activation moves the logits by
@@ -6,7 +6,7 @@ W_U (g * P W_d[:, n]), at unit final-norm scale; P centres for LayerNorm. Softma
 the vocabulary is taken off: without that, rows that merely have large norms in the common direction fill the lists. A post-norm
 weight, where the model has one, scales the decoder column first.
 
-**Input.** The embedding of a token passes the MLP's own input norm and the full formula `f(gate) * up` (see `gated`): the
+**Input.** The embedding of a token passes the MLP's own input norm and the full formula `f(gate) * up` (see `mlp_formula.py`): the
 activation the neuron would have if the stream held that token and nothing else. Positions and attention are left out. Using
 `up` alone, or the raw embedding, ranks other tokens.
 

@@ -1,4 +1,4 @@
-"""Which later neurons does a neuron reach through the weights alone: virtual weights between layers.
+"""Weight edges: the later neurons that a neuron would excite or inhibit, from the weights alone (virtual weights between layers).
 
 Through the residual stream a neuron adds its decoder column d to what every later neuron reads, first scaled by that layer's input
 norm (its weight w folded here, its scale taken as 1; centred for LayerNorm). So a unit of its activation moves the later
@@ -6,9 +6,9 @@ neuron's gate and up inputs by
 
     c_gate = W_gate (w * d)    c_up = W_up (w * d).
 
-Where both rise the edge *excites* (+1), where both fall it *inhibits* (-1); where they disagree the sign hangs on the context and
+Where both rise the edge *excites* (+1), where both fall it *inhibits* (-1); where they disagree the sign depends on the context and
 there is no edge. Without a gate c_up alone counts. Strength is |c_gate| + |c_up|. Attention and the MLPs between are left out: an
-edge of a graph (`edge_stats`) says what happened, one of these what the wiring allows.
+edge of `edge_stats` says what happened in prompts, one of these what the weights allow.
 
 A block of targets at a time meets all neurons of the source layer, and only the best of every neuron are kept: no matrix of one
 layer by another is held.
