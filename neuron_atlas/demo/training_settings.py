@@ -9,9 +9,9 @@ from dataclasses import dataclass
 class TrainingSettings:
     """Shape of the model and schedule of its training; ``threads`` is here because it changes the rounding.
 
-    ``attention_decay`` is the weight decay of query and key projections. Left as weak as the others', attention learns to say a
-    subject's number by whether it looks at it: a switch, which no linear account of the model can follow. Decayed seven times as
-    fast it says where to look, and the values say what was seen.
+    ``attention_decay`` is the weight decay of query and key projections. With the decay of the other weights,
+    attention learns to signal a subject's number by whether it attends to the subject, a switch that no linear attribution can
+    follow. Decayed seven times as fast, attention only selects the position, and the values carry the number.
     """
 
     seed: int = 7

@@ -1,6 +1,6 @@
-"""The analyses of an atlas: one JSON file per request in a folder of its home, from which the atlas takes its rows.
+"""The analyses of an atlas: one JSON file per request in a folder, from which the next build of the atlas takes its rows.
 
-A file is named by the hash of what was asked for, so the same question answered again stands in the same place.
+A file is named by the hash of the request, so the same request answered again replaces it.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from neuron_atlas.errors import BadInput, DamagedData
 
 @dataclass(frozen=True, slots=True)
 class AnalysisStore:
-    """Analyses in a folder; none where the folder does not exist."""
+    """The analyses in a folder; empty where the folder does not exist."""
 
     folder: Path
 
     def add(self, record: AnalysisRecord) -> Path:
-        """Keep an analysis, in place of an earlier answer to the same request. Returns its file."""
+        """Store an analysis, replacing an earlier one of the same request. Returns its file."""
         make_folder(self.folder)
         path = self.folder / f"{record.key}.json"
         write_atomically(path, record.model_dump_json() + "\n")
         return path
 
     def read(self, model_revision: str) -> list[AnalysisRecord]:
-        """The analyses of one model, by key. Raises `DamagedData` naming a file that is none, with what to do."""
+        """The analyses of one model, by key. Raises `DamagedData` naming a file that is not one, and what to do."""
         found = [self._read(path) for path in self._files()]
         return [record for record in found if record.model_revision == model_revision]
 

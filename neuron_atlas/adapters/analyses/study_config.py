@@ -1,4 +1,4 @@
-"""What to analyze, as a file: prompts with their donors and concepts, and the options for all of them.
+"""Study files: prompts with their donors and concepts, and the options for all of them.
 
     name: two-hop-geography
     trace: {tau: 0.005}
@@ -43,7 +43,7 @@ class StudyTask:
 
 @dataclass(frozen=True)
 class StudyConfig:
-    """A study: what to analyze and how; `model` is None where the settings' model is meant."""
+    """A study: what to analyze and how; `model` is None for the model of the settings."""
 
     name: str
     description: str

@@ -146,14 +146,14 @@ def _text_columns(
     model: SubjectModel, read: Sequence[EncodedText], *, seed: int, held_out_share: float
 ) -> pl.DataFrame:
     """What an exemplar says of its text, by number of the text. Whether it is held out depends on seed and text id alone."""
-    words = {i: model.token_text(i) for i in {i for t in read for i in t.token_ids}}
+    text_of = {i: model.token_text(i) for i in {i for t in read for i in t.token_ids}}
     return pl.DataFrame(
         {
             "text": range(len(read)),
             "is_held_out": [int(content_hash([seed, t.text_id])[:8], 16) < held_out_share * 16**8 for t in read],
             "text_id": [t.text_id for t in read],
             "token_ids": [t.token_ids for t in read],
-            "tokens": [[words[i] for i in t.token_ids] for t in read],
+            "tokens": [[text_of[i] for i in t.token_ids] for t in read],
         }
     )
 

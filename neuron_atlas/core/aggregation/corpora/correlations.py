@@ -56,7 +56,7 @@ class Correlations:
         if self.is_exact:
             self._products += x @ x.T
             return
-        rng = np.random.default_rng([self._seed, self._n_tokens])  # anew for every block: nothing else to remember
+        rng = np.random.default_rng([self._seed, self._n_tokens])  # seeded for every block: no generator state to save
         draws = rng.integers(0, 2, (x.shape[1], self._products.shape[1]))
         signs = (2 * draws - 1).astype(np.float32)
         self._products += x @ signs

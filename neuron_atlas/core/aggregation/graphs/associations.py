@@ -61,7 +61,7 @@ def cooccurrence(
 ) -> pl.DataFrame:
     """Table `cooccurrence`: for every neuron of a layer the `top` others by Jaccard index, then by shared prompts.
 
-    `pairs` are all of `pair_sums` in which the layer stands on either side. With n_a, n_b the prompts that show each and n_ab
+    `pairs` are all of `pair_sums` in which the layer is on either side. With n_a, n_b the prompts that show each and n_ab
     those that show both: jaccard = n_ab / (n_a + n_b - n_ab) and pmi = ln(n_ab * N / (n_a * n_b)) over all N prompts. `present`
     holds n_own (prompts) per neuron. Both measures are lower bounds where a prompt had more neurons than pairs are counted for
     (see `graph_stats.PAIR_LIMIT`).

@@ -20,7 +20,7 @@ KINDS = ("embedding", "logit", "neuron")
 """Kinds of ends in the order of their names."""
 
 EDGE_BYTES = 500
-"""What an edge of one prompt set takes while it is added, with room to spare (350 measured)."""
+"""Memory per edge of one prompt set while it is added: 350 bytes measured, rounded up."""
 
 _Side = Literal["source", "target"]
 

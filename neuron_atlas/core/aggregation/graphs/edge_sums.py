@@ -113,7 +113,7 @@ def _named(sums: pl.DataFrame, ends: pl.DataFrame, n_ends: int) -> pl.DataFrame:
 
 
 def _ranges(counts: NDArray[np.int64], most: int) -> list[int]:
-    """Bounds of consecutive ranges of at most `most` together; one that holds more by itself stands alone."""
+    """Bounds of consecutive ranges of at most `most` together; an end with more edges is a range of its own."""
     bounds, held = [0], 0
     for end, count in enumerate(counts.tolist()):
         if held and held + count > most:
@@ -207,7 +207,7 @@ def _located(
         some = edges.select(pl.col("prompt_id").cast(prompts).to_physical(), "source", "target", "weight").collect()
     except pl.exceptions.InvalidOperationError as error:
         raise DamagedData(f"an edge belongs to no traced prompt of this set: {error}") from error
-    if not some["prompt_id"].is_sorted():  # prompts are told apart by where one ends and the next begins
+    if not some["prompt_id"].is_sorted():  # prompts are separated by where one ends and the next begins
         some = some.sort("prompt_id", maintain_order=True)
     prompt = some["prompt_id"].to_numpy()
     begin, size = start[prompt], np.diff(start)[prompt]

@@ -48,7 +48,7 @@ def sum_graphs(
     traced = graphs.filter(pl.col("reason").is_null()).sort("prompt_id")
     tokens = _tokens(traced)
     counted = tokens.filter(~pl.col("token_id").is_in(sorted(special_ids)))
-    nodes = _known(raw["nodes"], traced)
+    nodes = _traced_nodes(raw["nodes"], traced)
     instances = nodes.filter(pl.col("kind") == "neuron").with_columns(
         activation=unsigned_zero(pl.col("activation")),
         polarity=pl.when(pl.col("activation") < 0).then(-1).otherwise(1).cast(pl.Int8),
@@ -92,12 +92,12 @@ def _tokens(traced: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _known(nodes: pl.LazyFrame, traced: pl.DataFrame) -> pl.DataFrame:
+def _traced_nodes(nodes: pl.LazyFrame, traced: pl.DataFrame) -> pl.DataFrame:
     """The nodes, with prompt_id as an enumeration of the traced prompts, sorted by (prompt_id, node)."""
-    known = pl.Enum(traced["prompt_id"])
+    prompts = pl.Enum(traced["prompt_id"])
     wanted = [c for c in NODES.schema if c not in ("influence", "bias", "error")]
     try:
-        return nodes.select(wanted).with_columns(pl.col("prompt_id").cast(known)).sort("prompt_id", "node").collect()
+        return nodes.select(wanted).with_columns(pl.col("prompt_id").cast(prompts)).sort("prompt_id", "node").collect()
     except pl.exceptions.InvalidOperationError as error:
         raise DamagedData(f"a node belongs to no traced prompt of this set: {error}") from error
 

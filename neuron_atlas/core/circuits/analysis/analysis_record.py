@@ -166,8 +166,8 @@ class Donor(RecordPart):
 class Concept(RecordPart):
     """A concept searched for in the tokens that modules write: the module found (none where no module is eligible), how many of
     the `rivals` it writes more than the concept's tokens, on average (0: the concept comes first), and by how much it writes the
-    tokens above the rivals' mean (`margin`, logits). `rivals` are as many other tokens as the concept was told from; 0 for the
-    whole vocabulary."""
+    tokens above the rivals' mean (`margin`, logits). `rivals` is the number of tokens that the concept was compared with; 0 for
+    the whole vocabulary."""
 
     name: str
     tokens: tuple[str, ...]

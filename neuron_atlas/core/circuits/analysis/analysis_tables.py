@@ -31,7 +31,7 @@ def _frame(table: Table, rows: Iterable[Row]) -> pl.DataFrame:
 
 
 def _summary(record: AnalysisRecord) -> Iterator[Row]:
-    told = None if isinstance(record.synthesis, Absent) else record.synthesis
+    account = None if isinstance(record.synthesis, Absent) else record.synthesis
     yield {
         "analysis": record.key,
         "prompt_id": record.prompt_id,
@@ -45,8 +45,8 @@ def _summary(record: AnalysisRecord) -> Iterator[Row]:
         "saving": record.saving,
         "donor": record.donor.text if record.donor else None,
         "donor_answer": record.donor.answer if record.donor else None,
-        "narrative": told.narrative if told else None,
-        "language_model": told.language_model if told else None,
+        "narrative": account.narrative if account else None,
+        "language_model": account.language_model if account else None,
         "code_version": record.code_version,
     }
 

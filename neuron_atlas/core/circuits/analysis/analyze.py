@@ -14,7 +14,6 @@ from typing import Protocol
 
 import polars as pl
 
-from neuron_atlas.core.attribution.effects.answer_relevance import answer_relevance
 from neuron_atlas.core.attribution.trace import trace_prompt
 from neuron_atlas.core.attribution.traceable_model import TraceableModel
 from neuron_atlas.core.circuits.analysis.analysis_record import (
@@ -22,15 +21,10 @@ from neuron_atlas.core.circuits.analysis.analysis_record import (
     Absent,
     AnalysisRecord,
     Answer,
-    Answers,
-    ComparedAnswer,
-    Discriminator,
     Flow,
     Settings,
-    SharedInstance,
-    SpecificInstance,
 )
-from neuron_atlas.core.circuits.analysis.compare_answers import compare_answers
+from neuron_atlas.core.circuits.analysis.compare_answers import compare_prompt_answers
 from neuron_atlas.core.circuits.analysis.interventions.module_interventions import (
     donor_prompt,
     swap_modules,
@@ -112,10 +106,10 @@ def analyze(
     tokens that modules write (see `modules/concepts.py`). Raises `BadInput` for a prompt that cannot be traced, a graph of
     another model, or a donor of another length.
     """
-    options, tell = options or AnalyzeOptions(), progress or _silent
-    graph = subject if isinstance(subject, AttributionGraph) else _traced(model, subject, tracing, tell)
+    options, report = options or AnalyzeOptions(), progress or _silent
+    graph = subject if isinstance(subject, AttributionGraph) else _traced(model, subject, tracing, report)
     notes = _check_origin(model, graph)
-    tell("finding modules")
+    report("finding modules")
     modules = _modules(model, graph, options)
     flows = module_flows(graph, modules.members)
     found_labels, without = labels(graph) if labels else (InstanceLabels(), "")
@@ -125,19 +119,21 @@ def analyze(
             "without the model, neither the tokens that modules write nor the effects of ablating them are measured"
         )
     logits = module_logits(model, graph, modules.members) if model else {}
-    tell("testing modules")
+    report("testing modules")
     effects = zero_modules(model, graph, modules, n_random_sets=options.random_sets, seed=options.seed) if model else {}
     described = describe_modules(
         graph, modules, flows, logits=logits, effects=effects, labels=found_labels, model=model
     )
-    tell("comparing answers")
-    compared = _compared(model, graph, modules, options, tracing or TraceOptions())
+    report("comparing answers")
+    compared = compare_prompt_answers(
+        model, graph, modules, n_answers=options.compared_answers, tracing=tracing or TraceOptions()
+    )
     swapped = None
     if donor is not None:
         if model is None:
             raise BadInput("a donor needs the model as well as the graph; give both")
-        tell("swapping modules")
-        other = _traced(model, donor_prompt(graph.prompt, donor), tracing, tell)
+        report("swapping modules")
+        other = _traced(model, donor_prompt(graph.prompt, donor), tracing, report)
         swapped = swap_modules(
             model,
             graph,
@@ -151,7 +147,7 @@ def analyze(
     flow_parts = tuple(Flow(**row) for row in flows.iter_rows(named=True))
     account = Absent(reason="no language model was asked")
     if language_model is not None:
-        tell(f"asking {language_model.name}")
+        report(f"asking {language_model.name}")
         account = ask_for_account(
             language_model,
             prompt=graph.prompt.text,
@@ -181,11 +177,11 @@ def analyze(
         model_revision=summary.model_revision,
         rules=summary.rules,
         goal=summary.goal,
-        goal_value=_known(summary.goal_value),
+        goal_value=_finite_or_none(summary.goal_value),
         position=summary.position,
         tokens=summary.tokens,
         answers=answers,
-        scores={name: _known(value) for name, value in graph.scores.items()},
+        scores={name: _finite_or_none(value) for name, value in graph.scores.items()},
         n_neurons=modules.members.height,
         n_links=graph.edges.height,
         settings=Settings(**asdict(options)),
@@ -215,8 +211,8 @@ def request_key(
     """The sha256 of everything that shapes an analysis but labels: equal keys, equal records."""
     given = donor_prompt(prompt, donor).prompt_id if donor is not None else None
     wanted = {name: asdict(one) for name, one in (concepts or {}).items()}
-    told = language_model.name if language_model else None
-    shape = [prompt.prompt_id, model_revision, asdict(options), asdict(tracing), given, wanted, told]
+    writer = language_model.name if language_model else None
+    shape = [prompt.prompt_id, model_revision, asdict(options), asdict(tracing), given, wanted, writer]
     return content_hash([FORMAT, version("neuron_atlas"), *shape])
 
 
@@ -225,11 +221,11 @@ def _silent(_stage: str) -> None:
 
 
 def _traced(
-    model: AnalyzableModel | None, subject: str | Prompt, tracing: TraceOptions | None, tell: Callable[[str], None]
+    model: AnalyzableModel | None, subject: str | Prompt, tracing: TraceOptions | None, report: Callable[[str], None]
 ) -> AttributionGraph:
     if model is None:
         raise BadInput("analyzing a prompt needs a model; give one, or a graph instead of the prompt")
-    tell("tracing")
+    report("tracing")
     prompt = Prompt(subject) if isinstance(subject, str) else subject
     return trace_prompt(model, prompt, options=tracing or TraceOptions())
 
@@ -281,41 +277,5 @@ def _answer_start(model: AnalyzableModel | None, prompt: Prompt) -> int | None:
     return next((at for at, (a, b) in enumerate(zip(whole, bare, strict=False)) if a != b), len(bare))
 
 
-def _compared(
-    model: AnalyzableModel | None,
-    graph: AttributionGraph,
-    modules: GraphModules,
-    options: AnalyzeOptions,
-    tracing: TraceOptions,
-) -> Answers | Absent:
-    """The prompt's answers compared, or why they were not."""
-    named = len(graph.prompt.contrast or graph.prompt.target_tokens)
-    if model is None:
-        return Absent(reason="comparing answers needs the model")
-    if named < 2 and options.compared_answers < 2:
-        return Absent(reason="fewer than two answers were asked for")
-    prompt = graph.prompt if named >= 2 else replace(graph.prompt, target_tokens=())
-    rules = graph.summary.rules.split("/")[0]
-    found = answer_relevance(
-        model, prompt, k=options.compared_answers, rules=tracing.rules if rules == "unknown" else rules
-    )
-    if found.token_ids != graph.summary.token_ids[: graph.summary.position + 1]:
-        return Absent(reason="the prompt is encoded to other tokens than those of the graph")
-    result = compare_answers(found, tau=tracing.tau)
-    at = ["layer", "neuron", "position"]
-    of = modules.members.select(*at, "module")
-
-    def rows(frame: pl.DataFrame) -> list[dict[str, object]]:
-        named = frame.join(of, on=at, how="left", maintain_order="left")
-        return named.with_columns(neuron=pl.format("L{}/N{}", "layer", "neuron")).drop("layer").rows(named=True)
-
-    return Answers(
-        answers=tuple(ComparedAnswer(**row) for row in result.answers.drop("answer").iter_rows(named=True)),
-        shared=tuple(SharedInstance.model_validate(row) for row in rows(result.shared.drop("least"))),
-        specific=tuple(SpecificInstance.model_validate(row) for row in rows(result.specific)),
-        discriminators=tuple(Discriminator.model_validate(row) for row in rows(result.discriminators)),
-    )
-
-
-def _known(value: float) -> float | None:
+def _finite_or_none(value: float) -> float | None:
     return value if math.isfinite(value) else None

@@ -13,13 +13,24 @@ D above zero favours A, below zero B; `is_opposed` marks instances that raise on
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from neuron_atlas.core.attribution.effects.answer_relevance import AnswerRelevance
+from neuron_atlas.core.attribution.effects.answer_relevance import AnswerRelevance, answer_relevance
+from neuron_atlas.core.attribution.traceable_model import TraceableModel
+from neuron_atlas.core.circuits.analysis.analysis_record import (
+    Absent,
+    Answers,
+    ComparedAnswer,
+    Discriminator,
+    SharedInstance,
+    SpecificInstance,
+)
+from neuron_atlas.core.circuits.analysis.modules.graph_modules import GraphModules
+from neuron_atlas.core.records import AttributionGraph, TraceOptions
 from neuron_atlas.errors import BadInput
 
 
@@ -91,6 +102,42 @@ def compare_answers(
         discriminators=pl.concat(
             [_discriminators(found, relevance, counts, pair, tau=tau, most=most_discriminators) for pair in pairs]
         ),
+    )
+
+
+def compare_prompt_answers(
+    model: TraceableModel | None,
+    graph: AttributionGraph,
+    modules: GraphModules,
+    *,
+    n_answers: int,
+    tracing: TraceOptions,
+) -> Answers | Absent:
+    """The answers of a graph's prompt compared as they are stored, or why they were not: those that the prompt names, or the
+    `n_answers` likeliest where it names fewer than two."""
+    named = len(graph.prompt.contrast or graph.prompt.target_tokens)
+    if model is None:
+        return Absent(reason="comparing answers needs the model")
+    if named < 2 and n_answers < 2:
+        return Absent(reason="fewer than two answers were asked for")
+    prompt = graph.prompt if named >= 2 else replace(graph.prompt, target_tokens=())
+    rules = graph.summary.rules.split("/")[0]
+    found = answer_relevance(model, prompt, k=n_answers, rules=tracing.rules if rules == "unknown" else rules)
+    if found.token_ids != graph.summary.token_ids[: graph.summary.position + 1]:
+        return Absent(reason="the prompt is encoded to other tokens than those of the graph")
+    result = compare_answers(found, tau=tracing.tau)
+    at = ["layer", "neuron", "position"]
+    of = modules.members.select(*at, "module")
+
+    def rows(frame: pl.DataFrame) -> list[dict[str, object]]:
+        named = frame.join(of, on=at, how="left", maintain_order="left")
+        return named.with_columns(neuron=pl.format("L{}/N{}", "layer", "neuron")).drop("layer").rows(named=True)
+
+    return Answers(
+        answers=tuple(ComparedAnswer(**row) for row in result.answers.drop("answer").iter_rows(named=True)),
+        shared=tuple(SharedInstance.model_validate(row) for row in rows(result.shared.drop("least"))),
+        specific=tuple(SpecificInstance.model_validate(row) for row in rows(result.specific)),
+        discriminators=tuple(Discriminator.model_validate(row) for row in rows(result.discriminators)),
     )
 
 

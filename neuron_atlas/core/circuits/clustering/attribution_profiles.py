@@ -60,7 +60,7 @@ class Profiles:
     prompts: list[str]
 
     def likeness(self, times: _Ints | None = None, *, min_count: int = 2) -> pl.DataFrame:
-        """Pairs that at least `min_count` prompts show together, when prompt i stands `times[i]` times (once).
+        """Pairs that at least `min_count` prompts show together, when prompt i counts `times[i]` times (once).
 
         Columns a, b (units), n (prompts), input, output (likeness of the sides, -1..1), likeness (0..1), by pair.
         """

@@ -34,7 +34,7 @@ class PromptDraws:
 
     `edges` has the ends of every edge in key order. The arrays hold one entry per edge and prompt, sorted by edge; entries of
     edge i begin at `first[i]`. `prompt` numbers prompts from 0; `sums` [entries, 4] are instances and the sums of weight,
-    |weight| and |flow|. `sets` has one row per prompt and prompt set it stands in: columns prompt (number), prompt_set.
+    |weight| and |flow|. `sets` has one row per prompt and prompt set it is in: columns prompt (number), prompt_set.
     """
 
     edges: pl.DataFrame
@@ -53,7 +53,7 @@ class PromptDraws:
         return self.weighted(times)
 
     def weighted(self, times: _Ints) -> pl.DataFrame:
-        """The edges when prompt i stands `times[i]` times: columns of `neuron_edges` but weight_std, edges that are left only."""
+        """The edges when prompt i counts `times[i]` times: columns of `neuron_edges` but weight_std, only edges that occur."""
         if not len(self.first):
             return self.edges.with_columns(pl.lit(0.0).alias(c) for c in _NUMBERS)
         weight = times[self.prompt].astype(np.float64)
@@ -75,7 +75,7 @@ _NUMBERS = ("n", "n_prompts", "weight_mean", "weight_abs_mean", "flow_abs_mean")
 def prompt_draws(graphs: Tables, *, max_edges: int = MAX_EDGES) -> PromptDraws | None:
     """Prepare redrawing prompts from the tables of `raw_graphs`; None with more than `max_edges` edges or without the tables.
 
-    A prompt of several prompt sets is drawn in each; its nodes and edges may stand once or once for each set.
+    A prompt of several prompt sets is drawn in each; its nodes and edges may be given once or once for each set.
     """
     if not {"graphs", "nodes", "edges"} <= set(graphs):
         return None

@@ -24,7 +24,7 @@ STABLE = 0.7
 """A module with at least this stability counts as stable."""
 
 ENOUGH = 5
-"""Instances from which on an edge's own spread tells what is typical."""
+"""An edge with at least this many instances counts when the typical spread is computed."""
 
 PRIOR = 2
 """Instances of typical spread that every edge borrows."""

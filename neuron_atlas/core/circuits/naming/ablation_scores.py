@@ -130,8 +130,8 @@ def _differences(
     """How much further the wanted tokens fall without the module than without each random set, in logits [sets]."""
     edits = [_switched_off(own), *(_switched_off(one) for one in others)]
     logits = model.logits(trial.token_ids, edits=[(), *edits], position=trial.position).astype(np.float64)
-    heard = logits[:, wanted].mean(axis=1) - logits.mean(axis=1)
-    falls = heard[0] - heard[1:]
+    relative = logits[:, wanted].mean(axis=1) - logits.mean(axis=1)
+    falls = relative[0] - relative[1:]
     return falls[0] - falls[1:]
 
 

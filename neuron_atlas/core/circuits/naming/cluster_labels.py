@@ -54,10 +54,10 @@ def label_clusters(
     modules = table_or_empty(tables, "clusters").sort("level", "flow", "path", descending=[False, True, False])
     members = module_members(tables)
     tokens = module_tokens(tables, members)
-    known = module_evidence(tables, modules, members, tokens)
-    named = {("rules", RULES_VERSION): [(one, name_module(one)) for one in known]}
+    evidence_of_modules = module_evidence(tables, modules, members, tokens)
+    named = {("rules", RULES_VERSION): [(one, name_module(one)) for one in evidence_of_modules]}
     if language_model is not None:
-        asked = known[:ASKED]
+        asked = evidence_of_modules[:ASKED]
         version = f"{language_model.name} {PROMPT_VERSION}"
         named[labeler, version] = list(zip(asked, language_names(language_model, asked), strict=True))
     rows: list[pl.DataFrame] = []

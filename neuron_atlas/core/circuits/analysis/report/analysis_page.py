@@ -82,21 +82,21 @@ def concept_text(one: Concept) -> str:
     """The module found for a concept, as a sentence."""
     tokens = ", ".join(shown(token) for token in one.tokens)
     if one.module is None or one.rank is None:
-        return f"no module was found that could stand for {tokens}"
-    told = f"{one.rivals} rivals" if one.rivals else "all tokens"
+        return f"no module was found for {tokens}"
+    others = f"{one.rivals} rivals" if one.rivals else "all tokens"
     place = "above all of" if one.rank == 0 else f"below {number(one.rank)} of"
-    return f"module {one.module} writes {tokens} {place} {told}, {number(one.margin)} logits above their mean"
+    return f"module {one.module} writes {tokens} {place} {others}, {number(one.margin)} logits above their mean"
 
 
 def _account(record: AnalysisRecord) -> str:
     synthesis = record.synthesis
     if isinstance(synthesis, Absent):
         return paragraph(f"No account: {synthesis.reason}.", kind="absent")
-    told = [paragraph(f"Written by {synthesis.language_model} from the numbers below.", kind="soft")]
-    told += [paragraph(line) for line in synthesis.narrative.splitlines() if line.strip()]
-    told.append(table(("module", "name", "function"), [(m.module, m.name, m.function) for m in synthesis.modules]))
-    told += [paragraph(f"– {one}") for one in synthesis.insights]
-    return "".join(told)
+    parts = [paragraph(f"Written by {synthesis.language_model} from the numbers below.", kind="soft")]
+    parts += [paragraph(line) for line in synthesis.narrative.splitlines() if line.strip()]
+    parts.append(table(("module", "name", "function"), [(m.module, m.name, m.function) for m in synthesis.modules]))
+    parts += [paragraph(f"– {one}") for one in synthesis.insights]
+    return "".join(parts)
 
 
 def _card(record: AnalysisRecord, module: Module) -> str:

@@ -29,7 +29,7 @@ def page(title: str, html: Iterable[str]) -> str:
 
 
 def section(title: str, *html: str) -> str:
-    """A section under a heading; nothing where it holds nothing."""
+    """A section under a heading; empty where it has no content."""
     inside = "\n".join(part for part in html if part)
     return f"<section><h2>{escape(title)}</h2>\n{inside}</section>" if inside else ""
 
@@ -46,7 +46,7 @@ def facts(rows: Iterable[tuple[str, str]]) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]], *, caption: str = "") -> str:
-    """A table; numbers stand to the right with their sign kept, what is missing is a dash. Nothing without rows."""
+    """A table; numbers are aligned to the right, a missing value is a dash. Empty without rows."""
     body = "".join("<tr>" + "".join(_cell(value) for value in row) + "</tr>" for row in rows)
     if not body:
         return ""
@@ -56,7 +56,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]], *, caption: str
 
 
 def folded(summary: str, html: str) -> str:
-    """Something that opens when asked for."""
+    """Content that is folded until the reader opens it."""
     return f"<details><summary>{escape(summary)}</summary>{html}</details>" if html else ""
 
 
@@ -66,7 +66,7 @@ def number(value: float | None) -> str:
 
 
 def shown(token: str) -> str:
-    """A token as it can be read: its leading space as ␣, control characters in words."""
+    """A token as it can be read: its leading space as ␣, control characters as escapes."""
     text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in token)
     return "␣" + text[1:] if text.startswith(" ") and len(text) > 1 else text or "∅"
 
