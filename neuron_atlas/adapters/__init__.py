@@ -14,6 +14,7 @@
     postgres/          the PostgreSQL server, embedded or given
     sql/               SQL that DuckDB and PostgreSQL share
     files.py           atomic writes, checksums, folders
+    prompt_entry.py    a prompt as it is written in a prompt set or a study
     yaml_files.py      reading YAML that people write, with errors that name the place
     sqlite_files.py    opening a SQLite file that several processes use
 

@@ -7,7 +7,7 @@ are known.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypeVar, cast, get_args
+from typing import TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -47,13 +47,6 @@ def validate_content(path: Path, content: object, form: type[Form]) -> Form:
         where = ".".join(str(part) for part in first["loc"]) or "the file"
         known = _known_keys(form, first["loc"]) if first["type"] == "extra_forbidden" else ""
         raise BadInput(f"{path}: {where}: {first['msg']}{known} ({error.error_count()} problem(s) in all)") from error
-
-
-def strings_as_prompts(entries: object) -> object:
-    """A list of prompts in which a plain string stands for a mapping with `prompt` alone; anything else as it is."""
-    if not isinstance(entries, list):
-        return entries
-    return [{"prompt": entry} if isinstance(entry, str) else entry for entry in cast("list[object]", entries)]
 
 
 def _known_keys(form: type[BaseModel], place: tuple[int | str, ...]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, ConfigDict
 
-from neuron_atlas.adapters.yaml_files import parse_yaml, read_text, strings_as_prompts, validate_content
+from neuron_atlas.adapters.yaml_files import parse_yaml, read_text, validate_content
 from neuron_atlas.errors import BadInput
 
 
@@ -56,8 +56,3 @@ def test_what_cannot_be_read_is_named_with_the_reason(tmp_path: Path) -> None:
         read_text(file, max_bytes=5, advice=": split it")
     with pytest.raises(BadInput, match=r"tree\.yaml is not YAML"):
         parse_yaml(PATH, "name: [")
-
-
-def test_a_plain_string_is_a_prompt_of_its_own() -> None:
-    assert strings_as_prompts(["a", {"prompt": "b"}]) == [{"prompt": "a"}, {"prompt": "b"}]
-    assert strings_as_prompts("a") == "a"

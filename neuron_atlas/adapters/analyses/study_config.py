@@ -24,7 +24,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from neuron_atlas.adapters.yaml_files import parse_yaml, read_text, strings_as_prompts, validate_content
+from neuron_atlas.adapters.prompt_entry import PromptEntry, strings_as_prompts
+from neuron_atlas.adapters.yaml_files import parse_yaml, read_text, validate_content
 from neuron_atlas.core.circuits.analysis.analyze import AnalyzeOptions
 from neuron_atlas.core.circuits.analysis.modules.concepts import ConceptQuery
 from neuron_atlas.core.records import NAME, Prompt, TraceOptions
@@ -63,26 +64,17 @@ class _Concept(_Strict):
     at: str | None = None
 
 
-class _Task(_Strict):
+class _Task(PromptEntry):
     prompt: Annotated[str, Field(min_length=1)]
-    answer_prefix: str | None = None
-    target_tokens: tuple[str, ...] = ()
-    contrast: tuple[str, str] | None = None
-    position: int = -1
-    raw: bool = False
-    tags: dict[str, str] = Field(default_factory=dict)
     donor: str | None = None
     concepts: dict[str, str | _Concept] = Field(default_factory=dict)
 
     def to_task(self) -> StudyTask:
-        prompt = Prompt(
-            self.prompt, self.answer_prefix, self.target_tokens, self.contrast, self.position, self.raw, self.tags
-        )
         concepts = {
             name: ConceptQuery((one,)) if isinstance(one, str) else ConceptQuery(one.tokens, one.rivals, one.at)
             for name, one in self.concepts.items()
         }
-        return StudyTask(prompt, self.donor, concepts)
+        return StudyTask(self.to_prompt(), self.donor, concepts)
 
 
 class _Trace(_Strict):

@@ -17,7 +17,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from neuron_atlas.adapters.files import make_folder, write_atomically
-from neuron_atlas.adapters.yaml_files import parse_yaml, read_text, strings_as_prompts, validate_content
+from neuron_atlas.adapters.prompt_entry import PromptEntry, strings_as_prompts
+from neuron_atlas.adapters.yaml_files import parse_yaml, read_text, validate_content
 from neuron_atlas.core.records import NAME, Prompt, PromptSet
 from neuron_atlas.errors import BadInput, UnknownName
 
@@ -25,24 +26,6 @@ MAX_FILE_BYTES = 256 * 1024 * 1024
 PROMPTS_PER_SET = 1000
 """Prompts of one added set: a partition of this size is minutes of work, and Dagster stays well below its limits."""
 _SUFFIXES = (".yaml", ".yml", ".jsonl")
-
-
-class _PromptEntry(BaseModel):
-    """One prompt as written in a file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    prompt: str
-    answer_prefix: str | None = None
-    target_tokens: tuple[str, ...] = ()
-    contrast: tuple[str, str] | None = None
-    position: int = -1
-    raw: bool = False
-    tags: dict[str, str] = Field(default_factory=dict)
-
-    def to_prompt(self) -> Prompt:
-        fields = {name: value for name, value in self if name != "prompt"}
-        return Prompt(text=self.prompt, **fields)
 
 
 class _PromptFile(BaseModel):
@@ -53,13 +36,13 @@ class _PromptFile(BaseModel):
     name: Annotated[str, Field(pattern=NAME.pattern)]
     kind: Literal["domain", "baseline"] = "domain"
     description: str = ""
-    prompts: Annotated[tuple[_PromptEntry, ...], BeforeValidator(strings_as_prompts)] = Field(min_length=1)
+    prompts: Annotated[tuple[PromptEntry, ...], BeforeValidator(strings_as_prompts)] = Field(min_length=1)
 
 
 def prompt_entry(prompt: Prompt) -> dict[str, object]:
     """A prompt as it is written in a file; `read_prompt_file` gives it back."""
     fields = {"prompt" if name == "text" else name: value for name, value in asdict(prompt).items()}
-    written = _PromptEntry.model_validate(fields)
+    written = PromptEntry.model_validate(fields)
     return written.model_dump(mode="json", exclude_defaults=True)
 
 

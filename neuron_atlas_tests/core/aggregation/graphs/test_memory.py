@@ -78,7 +78,8 @@ from neuron_atlas.core.tables import tables_of
 folder, limit = Path(sys.argv[1]), int(sys.argv[2])
 before = held("VmRSS")
 sums = {table.name: table.empty().lazy() for table in tables_of("graph_stats")}
-stats = edge_statistics({**sums, "edge_sums": pl.scan_parquet(folder / "*.parquet")}, token_text={}, memory_bytes=limit)["edge_stats"]
+tables = {**sums, "edge_sums": pl.scan_parquet(folder / "*.parquet")}
+stats = edge_statistics(tables, token_text={}, memory_bytes=limit)["edge_stats"]
 print(json.dumps({"work": held("VmHWM") - before - stats.estimated_size(), "n": int(stats["n"].sum())}))
 """
 

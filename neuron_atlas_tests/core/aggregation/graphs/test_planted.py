@@ -88,7 +88,9 @@ def test_top_texts_peak_on_the_planted_tokens_in_the_planted_polarity(truth: Pla
 def test_graphs_associate_it_with_the_tokens_it_fires_on(
     truth: PlantedTruth, sums: dict[str, pl.LazyFrame], model: Any
 ) -> None:
-    active = edge_statistics(sums, token_text=model.token_text)["token_associations"].filter(pl.col("place") == "active")
+    active = edge_statistics(sums, token_text=model.token_text)["token_associations"].filter(
+        pl.col("place") == "active"
+    )
     for planted in truth.neurons:
         seen = of(active, planted.id)
         assert seen.height, planted.id
