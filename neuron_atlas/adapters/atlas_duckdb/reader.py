@@ -109,7 +109,7 @@ class Atlas:
             scores=rows("label_scores", "side, polarity DESC, labeler, metric"),
             upstream=self.edges(found, "upstream", limit=limit),
             downstream=self.edges(found, "downstream", limit=limit),
-            weight_edges=self._rows(statement("queries/weight_edges_of_neuron"), {**at, "limit": _limit(limit)}),
+            weight_edges=self._rows(statement("queries/neuron/weight_edges"), {**at, "limit": _limit(limit)}),
             exemplars=rows("exemplars", "corpus, polarity DESC, kind DESC, rank"),
             output_projections=rows("output_projections", "direction DESC, rank"),
             input_projections=rows("input_projections", "direction DESC, rank"),
@@ -118,9 +118,9 @@ class Atlas:
             profiles=rows("neuron_profiles", "polarity DESC"),
             der=rows("der_scores", "ALL"),
             activations=rows("activation_stats", "corpus"),
-            prompts=self._rows(statement("queries/prompts"), {**at, "limit": _limit(limit)}),
-            cluster=self._rows(statement("queries/cluster_of_neuron"), at),
-            profile_cluster=self._rows(statement("queries/profile_cluster_of_neuron"), at),
+            prompts=self._rows(statement("queries/neuron/prompts"), {**at, "limit": _limit(limit)}),
+            cluster=self._rows(statement("queries/neuron/cluster"), at),
+            profile_cluster=self._rows(statement("queries/neuron/profile_cluster"), at),
         )
 
     def edges(self, neuron: str | NeuronId, direction: Direction = "both", *, limit: int = 50) -> pl.DataFrame:
@@ -134,7 +134,7 @@ class Atlas:
             raise BadInput(f"unknown direction {direction!r}; expected upstream, downstream or both")
         found = self._existing(neuron)
         parameters = {"layer": found.layer, "neuron": found.neuron, "direction": direction, "limit": _limit(limit)}
-        return self._rows(statement("queries/edges_of_neuron"), parameters)
+        return self._rows(statement("queries/neuron/edges"), parameters)
 
     def always_on(self, share: float = 0.9) -> pl.DataFrame:
         """Neurons that are nodes of at least this share of all graphs, most frequent first: for `trace(exclude=...)`.
@@ -166,11 +166,11 @@ class Atlas:
 
     def summary(self) -> AtlasSummary:
         """How much the atlas holds, how many labels it has and how they score, and what is worth a first question."""
-        cluster, neuron = (self._rows(statement(f"queries/summary_top_{name}")) for name in ("cluster", "neuron"))
+        cluster, neuron = (self._rows(statement(f"queries/summary/top_{name}")) for name in ("cluster", "neuron"))
         return AtlasSummary(
-            counts=self._rows(statement("queries/summary_counts")),
-            labels=self._rows(statement("queries/summary_labels")),
-            scores=self._rows(statement("queries/summary_scores")),
+            counts=self._rows(statement("queries/summary/counts")),
+            labels=self._rows(statement("queries/summary/labels")),
+            scores=self._rows(statement("queries/summary/scores")),
             top_cluster=None if cluster.is_empty() else str(cluster["label"][0]),
             top_neuron=None if neuron.is_empty() else neuron.row(0),
         )
