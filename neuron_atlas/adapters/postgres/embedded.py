@@ -7,6 +7,7 @@ parent folder for reading by everyone; and lets every local user connect. Here:
 - `folder/data` is the cluster, `folder/log` the server's log. The server listens on a unix socket only, which only its
   owner (and root) may open. The socket lies in `folder/data`, or in a short private folder under the temporary directory
   when its path would exceed the ~100 bytes a socket's address may have.
+- A server belongs to a folder, not to a process id (serving.py): copied, moved and restored folders never meet another's server.
 - Every process that uses the server holds a shared lock on `folder/users` while it lives. The last one to leave stops the
   server. The kernel drops the locks of killed processes, so the count is never wrong; a server orphaned by a kill is found
   running by the next process. `keep_running=True` leaves it up until `stop_embedded`.
@@ -30,16 +31,22 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
-
 from neuron_atlas.adapters.postgres.programs import let_through, run_program, server_user
 from neuron_atlas.adapters.postgres.server import Server
+from neuron_atlas.adapters.postgres.serving import (
+    SOCKET_NAME,
+    is_served,
+    is_usable,
+    postmaster_lines,
+    server_pid,
+    serving_lock,
+    socket_folder_of,
+)
 from neuron_atlas.core.hashing import content_hash
 from neuron_atlas.errors import BadInput, DamagedData, PermanentError, TransientError
 
 MAJOR = "18"
 SUPERUSER = "postgres"
-SOCKET_NAME = ".s.PGSQL.5432"
 SOCKET_PATH_BYTES = 100  # 103 on macOS and 107 on Linux, with a little room
 SETTINGS = {
     "listen_addresses": "",
@@ -67,7 +74,7 @@ def start_embedded(folder: Path, *, keep_running: bool = False) -> Server:
     folder = _prepared(folder)
     with _exclusive(folder):
         _ensure_cluster(folder)
-        if _running_pid(folder) is None:
+        if not is_usable(folder):
             _start(folder)
         if keep_running:
             (folder / "keep").touch()
@@ -88,7 +95,7 @@ def stop_embedded(folder: Path) -> bool:
 
 def is_running(folder: Path) -> bool:
     """Whether a server of `folder` is up."""
-    return _running_pid(folder.expanduser().resolve()) is not None
+    return is_served(folder.expanduser().resolve())
 
 
 # ------------------------------------------------------------------------------------------------------ folder and its users
@@ -187,27 +194,38 @@ def _start(folder: Path) -> None:
             for path in (data, *data.rglob("*")):
                 os.chown(path, user.pw_uid, user.pw_gid, follow_symlinks=False)
         let_through(data, user)
-    _remove_stale_pid_file(data)
-    options = {**SETTINGS, "unix_socket_directories": str(_socket_folder(data))}
+    socket_folder = _socket_folder(data)
+    for stale in (data / "postmaster.pid", socket_folder / SOCKET_NAME, socket_folder / f"{SOCKET_NAME}.lock"):
+        stale.unlink(
+            missing_ok=True
+        )  # nobody serves this folder, and the process that they name may be anyone's by now
+    options = {**SETTINGS, "unix_socket_directories": str(socket_folder)}
     arguments = ["start", "--wait", "--timeout=60", "--pgdata", str(data), "--log", str(data / "server.log")]
     arguments += ["--options", " ".join(f"-c {name}={shlex.quote(value)}" for name, value in options.items())]
     failure = f"the embedded PostgreSQL of {folder} did not start"
     deadline = time.monotonic() + 10
-    while True:
-        try:
-            return run_program("pg_ctl", arguments, user=user, failure=failure, log=data / "server.log")
-        except PermanentError as error:
-            # after a kill its children need a moment to notice and to let go of its memory
-            if "still in use" not in str(error) or time.monotonic() > deadline:
-                raise
-            time.sleep(0.2)
+    with serving_lock(folder) as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)  # the server inherits it and holds it as long as one of its processes lives
+        while True:
+            try:
+                return run_program("pg_ctl", arguments, user=user, failure=failure, log=data / "server.log", keep=lock)
+            except PermanentError as error:
+                # after a kill its children need a moment to notice and to let go of its memory
+                if "still in use" not in str(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
 
 
 def _stop(folder: Path) -> bool:
-    data, pid = folder / "data", _running_pid(folder)
-    if pid is None:
+    data = folder / "data"
+    if not is_served(folder):
         return False
-    socket_folder = Path(_postmaster(data)[4].strip())
+    pid, socket_folder = server_pid(data), socket_folder_of(data)
+    if pid is None:
+        raise TransientError(
+            f"the PostgreSQL of {folder} runs in another container or on another machine; stop it there "
+            "(neuron-atlas stop), then try again"
+        )
     arguments = ["stop", "--wait", "--timeout=30", "--mode=fast", "--pgdata", str(data)]
     user = server_user(data)
     if user is not None:
@@ -215,15 +233,15 @@ def _stop(folder: Path) -> bool:
     try:
         run_program("pg_ctl", arguments, user=user, failure=f"the PostgreSQL of {folder} did not stop")
     except PermanentError:
-        if _running_pid(folder) is None:
+        if not is_served(folder):
             return True  # it ended by itself meanwhile
         os.kill(pid, signal.SIGQUIT)  # immediate shutdown: it recovers from its write-ahead log at the next start
         deadline = time.monotonic() + 10
-        while _running_pid(folder) is not None:
+        while is_served(folder):
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.05)
-    if socket_folder != data:
+    if socket_folder not in (None, data):
         shutil.rmtree(socket_folder, ignore_errors=True)
     return True
 
@@ -251,34 +269,9 @@ def _socket_folder(data: Path) -> Path:
     return short
 
 
-def _postmaster(data: Path) -> list[str]:
-    """The lines of postmaster.pid: pid, data folder, start time, port, socket folder, host, memory, status."""
-    try:
-        return (data / "postmaster.pid").read_text().splitlines()
-    except OSError:
-        return []
-
-
-def _running_pid(folder: Path) -> int | None:
-    """The server's process id while it lives. A pid file alone says nothing: after a crash or in a restarted container its
-    number may belong to a zombie or to another program."""
-    lines = _postmaster(folder / "data")
-    try:
-        process = psutil.Process(int(lines[0]))
-        alive = process.name().startswith("postgres") and process.status() != psutil.STATUS_ZOMBIE
-    except (IndexError, ValueError, psutil.NoSuchProcess):
-        return None
-    return process.pid if alive else None
-
-
-def _remove_stale_pid_file(data: Path) -> None:
-    """PostgreSQL itself overrules a stale pid file, except when its number is in use again by another program; it then
-    refuses to start for ever. The caller has found that no server runs and holds the folder's lock."""
-    (data / "postmaster.pid").unlink(missing_ok=True)
-
-
 def _server_of(folder: Path) -> Server:
-    lines = _postmaster(folder / "data")
-    if len(lines) < 5:
+    data = folder / "data"
+    lines, socket_folder = postmaster_lines(data), socket_folder_of(data)
+    if socket_folder is None:
         raise TransientError(f"the embedded PostgreSQL of {folder} stopped while starting; try again")
-    return Server(host=lines[4].strip(), port=int(lines[3]), user=SUPERUSER, database="postgres", is_embedded=True)
+    return Server(host=str(socket_folder), port=int(lines[3]), user=SUPERUSER, database="postgres", is_embedded=True)

@@ -45,12 +45,19 @@ def let_through(path: Path, user: pwd.struct_passwd) -> None:
 
 
 def run_program(
-    name: str, arguments: Sequence[str], *, user: pwd.struct_passwd | None, failure: str, log: Path | None = None
+    name: str,
+    arguments: Sequence[str],
+    *,
+    user: pwd.struct_passwd | None,
+    failure: str,
+    log: Path | None = None,
+    keep: int | None = None,
 ) -> None:
     """Run one program to its end. Raises `PermanentError` that begins with `failure` and ends with what the program (and
     the last lines of the server's `log`) said.
 
-    Its output goes to a file: a pipe would stay open in the server that pg_ctl leaves behind, and reading it would hang.
+    `keep` is an open file that the program, and a server that it starts, inherit. The output goes to a file: a pipe would stay
+    open in the server that pg_ctl leaves behind, and reading it would hang.
     """
     program = _folder() / name
     if user is not None:
@@ -60,6 +67,7 @@ def run_program(
             result = subprocess.run(
                 [program, *arguments],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False, cwd="/",
+                pass_fds=() if keep is None else (keep,),
                 env={"PATH": os.defpath, "LC_ALL": "C"},
                 user=None if user is None else user.pw_uid,
                 group=None if user is None else user.pw_gid,

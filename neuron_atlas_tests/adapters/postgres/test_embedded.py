@@ -17,7 +17,7 @@ import pytest
 
 from neuron_atlas.adapters.postgres import is_running, start_embedded, stop_embedded
 from neuron_atlas.adapters.postgres.embedded import SOCKET_PATH_BYTES
-from neuron_atlas.errors import BadInput, DamagedData
+from neuron_atlas.errors import BadInput, DamagedData, TransientError
 
 USER_OF_SERVER = """
 import sys
@@ -108,6 +108,80 @@ def test_a_pid_file_whose_number_another_program_has_now_is_overruled(folder: Pa
     assert not is_running(folder)
     with start_embedded(folder).connect() as connection:
         assert connection.execute("select 1").fetchone() == (1,)
+
+
+def copied(folder: Path, target: Path) -> Path:
+    """A copy as `cp -a` makes it, of a folder whose server runs."""
+    subprocess.run(["cp", "-a", str(folder), str(target)], check=True)
+    return target
+
+
+def test_a_copy_of_a_folder_in_use_gets_a_server_of_its_own(folder: Path, new_folder: Path) -> None:
+    with start_embedded(folder).connect() as connection:
+        connection.execute("create table if not exists which (name text)")
+        connection.execute("insert into which values ('original')")
+    with start_embedded(folder).connect(autocommit=True) as connection:
+        connection.execute("checkpoint")
+    copy = copied(folder, new_folder)
+    assert is_running(folder)
+    assert not is_running(copy)
+    with start_embedded(copy).connect() as connection:
+        assert connection.execute("select name from which").fetchall() == [("original",)]
+        connection.execute("update which set name = 'copy'")
+    assert pid_of(copy) != pid_of(folder)
+    assert stop_embedded(copy)
+    assert is_running(folder)
+    with start_embedded(folder).connect() as connection:
+        assert connection.execute("select name from which").fetchall() == [("original",)]
+        connection.execute("drop table which")
+
+
+def test_stopping_a_copy_that_never_ran_leaves_the_original_alone(folder: Path, new_folder: Path) -> None:
+    start_embedded(folder)
+    copy = copied(folder, new_folder)
+    assert not stop_embedded(copy)
+    assert is_running(folder)
+
+
+def test_a_folder_that_is_moved_while_its_server_runs_keeps_it(new_folder: Path) -> None:
+    start_embedded(new_folder)
+    pid = pid_of(new_folder)
+    moved = new_folder.with_name(f"{new_folder.name}-moved")
+    new_folder.rename(moved)
+    try:
+        server = start_embedded(moved)
+        assert pid_of(moved) == pid
+        with server.connect() as connection:
+            assert connection.execute("select 1").fetchone() == (1,)
+    finally:
+        assert stop_embedded(moved)
+    assert not is_running(moved)
+
+
+def test_a_pid_file_that_names_the_server_of_another_folder_is_overruled(folder: Path, new_folder: Path) -> None:
+    start_embedded(folder)
+    start_embedded(new_folder)
+    stop_embedded(new_folder)
+    shutil.copy(folder / "data" / "postmaster.pid", new_folder / "data" / "postmaster.pid")
+    assert not is_running(new_folder)
+    assert not stop_embedded(new_folder)
+    assert is_running(folder)
+    assert pid_of(folder) != (start_embedded(new_folder), pid_of(new_folder))[1]
+
+
+def test_a_server_whose_process_cannot_be_seen_is_used_but_not_stopped(folder: Path) -> None:
+    """As from another container that shares the folder: its process ids mean nothing here."""
+    server = start_embedded(folder)
+    pid_file = folder / "data" / "postmaster.pid"
+    lines = pid_file.read_text().splitlines()
+    pid_file.write_text("\n".join(["999999999", *lines[1:]]) + "\n")
+    try:
+        assert is_running(folder)
+        assert start_embedded(folder) == server
+        with pytest.raises(TransientError, match="another container"):
+            stop_embedded(folder)
+    finally:
+        pid_file.write_text("\n".join(lines) + "\n")
 
 
 def test_threads_that_start_it_at_once_get_the_same_server(new_folder: Path) -> None:
