@@ -46,7 +46,7 @@ class Tokenizer(Protocol):
 
     def decode(self, token_ids: list[int], *, clean_up_tokenization_spaces: bool) -> str: ...
 
-    def convert_ids_to_tokens(self, ids: int) -> str: ...
+    def convert_ids_to_tokens(self, ids: int) -> str | None: ...
 
     def convert_tokens_to_ids(self, tokens: list[str]) -> list[int]: ...
 
@@ -139,14 +139,16 @@ class TokenReader:
         return ids
 
     def token_text(self, token_id: int) -> str:
-        """Readable text of one token, its leading space kept; the tokenizer's own spelling where it is no text by itself."""
+        """Readable text of one token, its leading space kept; the tokenizer's own spelling where it is no text by itself, and
+        `<id 412>` for an id that the tokenizer does not have (an embedding padded beyond it)."""
         if token_id not in self._texts:
             self._texts[token_id] = self._read(token_id)
         return self._texts[token_id]
 
     def token_candidates(self, text: str) -> list[tuple[int, bool]]:
         """First tokens that may stand for an answer, with whether each is all of it: as written, then with a leading space.
-        Raises `BadInput` for an answer outside the vocabulary."""
+        Raises `BadInput` for an answer outside the vocabulary or that is not valid Unicode."""
+        _check_unicode(text, "the answer")
         spellings = [text] if text[:1].isspace() else [text, f" {text}"]
         found: dict[int, bool] = {}
         for spelling in spellings:
@@ -174,10 +176,7 @@ class TokenReader:
             raise BadInput(
                 f"the prompt has {len(text)} characters, too many for a context of {self._max_positions} tokens"
             )
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise BadInput(f"the prompt is not valid Unicode: lone surrogate at character {error.start}") from error
+        _check_unicode(text, "the prompt")
         if not prompt.raw:
             bos = self._tokenizer.bos_token
             inner = text.removeprefix(bos) if bos and not self._tokenizer.chat_template else text
@@ -187,6 +186,8 @@ class TokenReader:
 
     def _read(self, token_id: int) -> str:
         raw = self._tokenizer.convert_ids_to_tokens(token_id)
+        if raw is None:
+            return f"<id {token_id}>"
         if token_id in self.special_ids:
             return raw
         once = self._tokenizer.decode([token_id], clean_up_tokenization_spaces=False)
@@ -221,6 +222,13 @@ def _is_general(config: Path) -> bool:
         return content["tokenizer_class"] == "PreTrainedTokenizerFast"
     except (OSError, ValueError, KeyError, TypeError):
         return False
+
+
+def _check_unicode(text: str, what: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise BadInput(f"{what} is not valid Unicode: lone surrogate at character {error.start}") from error
 
 
 def _joined(text: str, answer_prefix: str) -> str:

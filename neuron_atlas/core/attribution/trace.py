@@ -10,6 +10,7 @@ Importing this module does not import torch.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -21,7 +22,7 @@ from neuron_atlas.core.attribution.effects.sweep_plan import HardwareProfile
 from neuron_atlas.core.attribution.linearisation.rules import rule_set
 from neuron_atlas.core.attribution.select_nodes import check_selection
 from neuron_atlas.core.records import NeuronId, Prompt, Quarantined, TraceOptions
-from neuron_atlas.errors import BadInput
+from neuron_atlas.errors import BadInput, PermanentError
 
 if TYPE_CHECKING:
     from neuron_atlas.core.attribution.attribute import Encoded, TraceParameters
@@ -82,6 +83,10 @@ def trace_prompt(
     """The graph of one prompt. Raises `BadInput` for a prompt that cannot be traced, and as `trace_prompts` does."""
     (result,) = trace_prompts(model, [prompt], options=options, direction=direction)
     if isinstance(result, Quarantined):
+        if result.reason.startswith(UNEXPECTED):
+            raise PermanentError(
+                f"the prompt {prompt.text[:60]!r} cannot be traced: {result.reason}; the log has the traceback"
+            )
         raise BadInput(f"the prompt {prompt.text[:60]!r} cannot be traced: {result.reason}")
     return result
 
@@ -96,8 +101,10 @@ def trace_prompts(
 ) -> Iterator[TracedGraph | Quarantined]:
     """Trace prompts in order, one result each.
 
-    The same list gives the same bytes on the same CPU and thread count in float32; grouping depends on the list alone.
-    `progress(done, total)` is called after every group. Raises `BadInput` or `UnknownName` for options that make no sense.
+    A prompt that cannot be traced comes back quarantined with its reason, whatever went wrong; only an error that all of
+    several prompts share is raised. The same list gives the same bytes on the same CPU and thread count in float32; grouping
+    depends on the list alone. `progress(done, total)` is called after every group. Raises `BadInput` or `UnknownName` for
+    options that make no sense.
     """
     import torch
 
@@ -137,6 +144,8 @@ def _encode(model: TraceableModel, prompt: Prompt) -> Encoded | Quarantined:
         ids = tuple(model.encode(prompt))
     except BadInput as error:
         return Quarantined(prompt, str(error))
+    except Exception as error:  # noqa: BLE001 - one prompt never stops its set; the log has the traceback
+        return _unexpected(prompt, error)
     if not -len(ids) <= prompt.position < len(ids):
         return Quarantined(prompt, f"position {prompt.position} is outside the prompt's {len(ids)} tokens")
     return Encoded(prompt, ids, prompt.position % len(ids) + 1)
@@ -152,9 +161,9 @@ def _trace_group(
     try:
         built = iter(build_graphs(model, encoded, parameters)) if encoded else iter(())
         return [item if isinstance(item, Quarantined) else next(built) for item in group]
-    except (MemoryError, RuntimeError) as error:
+    except Exception as error:  # noqa: BLE001 - one prompt never stops its set; the log has the traceback
         if not is_out_of_memory(error):
-            raise
+            return _trace_apart(model, group, parameters, error)
     _release_memory()
     left -= 1
     if left == 0:
@@ -167,6 +176,34 @@ def _trace_group(
     smaller = replace(parameters, hardware=hardware, note=note)
     parts = [group[:half], group[half:]]
     return [result for part in parts if part for result in _trace_group(model, part, smaller, left=left)]
+
+
+def _trace_apart(
+    model: TraceableModel, group: Sequence[Encoded | Quarantined], parameters: TraceParameters, error: Exception
+) -> list[TracedGraph | Quarantined]:
+    """Each prompt of a group that failed by itself, so that the one at fault is quarantined alone.
+
+    Raises the error again when it is not the prompts' fault: two or more failed, every one in the same way.
+    """
+    encoded = [item for item in group if not isinstance(item, Quarantined)]
+    if len(encoded) == 1:
+        return [item if isinstance(item, Quarantined) else _unexpected(item.prompt, error) for item in group]
+    apart = [result for item in group for result in _trace_group(model, [item], parameters, left=TRIES)]
+    failed = [item.reason for item in apart if isinstance(item, Quarantined) and item.reason.startswith(UNEXPECTED)]
+    if len(failed) == len(encoded) and len(set(failed)) == 1:
+        raise error
+    return apart
+
+
+def _unexpected(prompt: Prompt, error: Exception) -> Quarantined:
+    """A prompt set aside for an error that nobody foresaw."""
+    logging.getLogger(__name__).error("prompt %s was quarantined", prompt.prompt_id, exc_info=error)
+    first_line = str(error).strip().partition("\n")[0][:200]
+    return Quarantined(prompt, f"{UNEXPECTED}{type(error).__name__}: {first_line}")
+
+
+UNEXPECTED = "an unexpected error: "
+"""How the reason of a prompt begins that failed in a way nobody foresaw."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -133,7 +133,9 @@ def test_a_number_that_is_not_finite_is_named_with_layer_and_place(model) -> Non
     assert first_non_finite(recording) is None
     recording.layers[1].activation[3, 7] = float("nan")
     recording.layers[2].activation[0, 0] = float("inf")
-    assert first_non_finite(recording) == "a number is not finite: MLP activation of layer 1, position 3, neuron 7 is nan"
+    assert (
+        first_non_finite(recording) == "a number is not finite: MLP activation of layer 1, position 3, neuron 7 is nan"
+    )
 
 
 def test_bfloat16_runs_and_stays_near_float32(model_folder) -> None:

@@ -98,6 +98,15 @@ def test_an_answer_outside_the_vocabulary_is_refused(plain: TokenReader) -> None
             plain.token_id(word)
 
 
+def test_an_answer_with_a_lone_surrogate_is_refused(plain: TokenReader) -> None:
+    with pytest.raises(BadInput, match="not valid Unicode: lone surrogate at character 1"):
+        plain.token_id("w\ud800")
+
+
+def test_an_id_that_the_tokenizer_does_not_have_is_named_by_its_number(plain: TokenReader) -> None:
+    assert plain.token_text(100_000) == "<id 100000>"
+
+
 def test_special_ids_are_those_the_tokenizer_flags(plain: TokenReader) -> None:
     assert plain.special_ids == {0, 1, 2, 3}
     assert plain.unknown_id == UNKNOWN

@@ -15,7 +15,7 @@ from neuron_atlas.adapters.subject_model.load import load_model
 from neuron_atlas.core.attribution.trace import trace, trace_prompts
 from neuron_atlas.core.records import AttributionGraph, Prompt, PromptSet, Quarantined, TraceOptions
 from neuron_atlas.core.tables import EDGES, NODES, TARGETS
-from neuron_atlas.errors import BadInput, UnknownName
+from neuron_atlas.errors import BadInput, PermanentError, UnknownName
 
 FACT = "the capital of the state containing Bend is"
 
@@ -282,12 +282,40 @@ def test_after_three_tries_without_memory_the_prompts_are_quarantined(model) -> 
     assert empty.reason == "the prompt is empty"
 
 
-def test_errors_that_are_not_about_memory_are_not_hidden(model) -> None:
+def test_an_error_that_every_prompt_shares_is_raised(model) -> None:
     def spoil(_recordings) -> None:
         raise RuntimeError("something else broke")
 
+    broken = Watched(model, spoil=spoil)
     with pytest.raises(RuntimeError, match="something else"):
-        list(trace_prompts(Watched(model, spoil=spoil), [Prompt("the capital")], options=TraceOptions()))
+        list(trace_prompts(broken, [Prompt("the capital"), Prompt("the state")], options=TraceOptions()))
+    with pytest.raises(PermanentError, match="RuntimeError: something else broke"):
+        trace(broken, "the capital")
+
+
+def test_an_error_that_one_prompt_causes_quarantines_it_alone(model, caplog: pytest.LogCaptureFixture) -> None:
+    poison = model.encode(Prompt("the state"))
+
+    def spoil(recordings) -> None:
+        if any(list(recording.token_ids) == poison for recording in recordings):
+            raise TypeError("a case that nobody thought of\nwith details")
+
+    prompts = [Prompt("the capital"), Prompt("the state"), Prompt("the city"), Prompt("")]
+    first, second, third, empty = trace_prompts(Watched(model, spoil=spoil), prompts, options=TraceOptions())
+    assert isinstance(first, AttributionGraph)
+    assert isinstance(third, AttributionGraph)
+    assert second.reason == "an unexpected error: TypeError: a case that nobody thought of"
+    assert empty.reason == "the prompt is empty"
+    assert "Traceback" in caplog.text
+    (alone,) = trace_prompts(Watched(model, spoil=spoil), [Prompt("the state")], options=TraceOptions())
+    assert alone == second
+
+
+def test_answers_with_lone_surrogates_quarantine_their_prompts(model) -> None:
+    prompts = [Prompt(FACT, target_tokens=("\ud800x",)), Prompt(FACT, contrast=(" Salem", "\udfff")), Prompt(FACT)]
+    first, second, third = trace_prompts(model, prompts, options=TraceOptions())
+    assert first.reason == second.reason == "the answer is not valid Unicode: lone surrogate at character 0"
+    assert isinstance(third, AttributionGraph)
 
 
 def test_bfloat16_gives_nearly_the_same_graph_and_tells_how_exact_it_is(graph: AttributionGraph) -> None:
