@@ -2,7 +2,6 @@
 
     graph.py           `neuron-atlas graph "PROMPT"`: trace a prompt, show the graph, save it
     validate.py        `neuron-atlas validate FILE...`: check graph files
-    exclusions.py      which neurons `graph` leaves out: named ones, and those that are part of nearly every graph
     graph_labels.py    the labels shown beside a graph's neurons, from the atlas
     special_tokens.py  which tokens of a saved graph are special
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,13 +11,13 @@ import polars as pl
 from rich.text import Text
 
 from neuron_atlas.adapters.graphs.graph_files import write_graph
-from neuron_atlas.cli.attribution.exclusions import excluded_neurons
 from neuron_atlas.cli.attribution.graph_labels import labels_by_neuron
 from neuron_atlas.cli.multi_word_options import MultiWordCommand
 from neuron_atlas.cli.printing import cell, json_option, out, print_facts, print_frame, print_json, progress
 from neuron_atlas.core.attribution.exchange.slugs import checked_slug, default_slug
 from neuron_atlas.core.attribution.view.highlights import strongest_links, strongest_neurons
 from neuron_atlas.core.records import AttributionGraph, Prompt, TraceOptions
+from neuron_atlas.errors import BadInput
 from neuron_atlas.settings import load_settings
 
 EXAMPLES = """Examples:
@@ -115,7 +116,7 @@ def graph(
         top_n=top_n,
         mass=mass,
         rules=rules or settings.rules,
-        exclude=excluded_neurons(
+        exclude=_excluded_neurons(
             exclude, always_on=skip_always_on, path=settings.atlas, model_id=model or settings.model
         ),
     )
@@ -224,3 +225,29 @@ def _show(found: AttributionGraph, neurons: pl.DataFrame, links: pl.DataFrame, *
 
 def _count(found: AttributionGraph) -> int:
     return found.nodes.filter(pl.col("kind") == "neuron").height
+
+
+def _excluded_neurons(named: Sequence[str], *, always_on: float | None, path: Path, model_id: str) -> tuple[str, ...]:
+    """Neurons to leave out, in text form: the named ones, and with a share `always_on` those that are nodes of at least so many of
+    the atlas's graphs. Raises `BadInput` where there is no atlas, or it is of another model."""
+    if always_on is None:
+        return tuple(dict.fromkeys(named))
+    if not path.exists():
+        raise BadInput(
+            f"--skip-always-on needs statistics of many graphs, but there is no atlas at {path} yet; build one with "
+            "`neuron-atlas materialize`, or name the neurons with --exclude"
+        )
+    from neuron_atlas.adapters.atlas_duckdb import open_atlas
+    from neuron_atlas.adapters.subject_model.config import find_folder
+    from neuron_atlas.adapters.subject_model.load import model_revision
+
+    revision = model_revision(find_folder(model_id))
+    with open_atlas(path) as atlas:
+        built_on = atlas.metadata.get("model_revision", "")
+        if built_on != revision:
+            raise BadInput(
+                f"the atlas at {path} was built on another model ({built_on[:12]}, not {revision[:12]}), so its statistics are "
+                "of other neurons. Build an atlas of this model, or name the neurons with --exclude"
+            )
+        found = atlas.always_on(always_on)["neuron_id"].to_list()
+    return tuple(dict.fromkeys((*named, *found)))
