@@ -16,7 +16,6 @@ import dagster as dg
 import polars as pl
 
 from neuron_atlas.core.records import Tables
-from neuron_atlas.defs.asset_registry import ASSET_REGISTRY
 from neuron_atlas.defs.assets import build_assets
 from neuron_atlas.defs.automation import build_automation
 from neuron_atlas.defs.checks.stored import build_stored_checks
@@ -62,6 +61,7 @@ def materialize(
     *,
     partition: str | Collection[str] | None = None,
     only_missing: bool = False,
+    verify: bool = False,
     fresh: bool = False,
     listener: Listener | None = None,
     settings: Settings | None = None,
@@ -71,8 +71,10 @@ def materialize(
 
     `selection` names assets, stages (attribution, aggregation, labeling, circuits, publication), `*`, or a Dagster selection such
     as `+atlas`. `partition` is a prompt set, corpus or layer, or several; only assets that have them run then.
-    `only_missing` leaves alone what a run would not change, judged by content. `fresh` drops the unfinished prompts of an
-    interrupted run instead of resuming it. `listener` is called with (step, number, of) when a step starts and when it has ended.
+    `only_missing` leaves alone what a run would not change, judged by content; stored partitions that are damaged are then set
+    aside and made again. Damage is looked for cheaply, or with `verify` by the checksum of everything stored. `fresh` drops
+    the unfinished prompts of an interrupted run instead of resuming it. `listener` is called with (step, number, of) when a step
+    starts and when it has ended.
 
     Raises the `AtlasError` of the first asset that failed; what was done before stays, and the same call continues from there.
     """
@@ -88,13 +90,15 @@ def materialize(
 
     with open_instance(settings) as instance:
         runner = InProcessRunner(definitions, resources.by_key(), partitions, instance, open_stored)
-        return runner.run(assets, partition=partition, only_missing=only_missing, fresh=fresh, listener=listener)
+        return runner.run(
+            assets, partition=partition, only_missing=only_missing, verify=verify, fresh=fresh, listener=listener
+        )
 
 
 def stored_tables(*assets: str, settings: Settings | None = None) -> Tables:
     """The tables of some assets as they are stored now, over all partitions that exist; an asset without any is left out.
 
-    An embedded Postgres is started.
+    An embedded Postgres is started when it holds one of them.
     """
     settings = settings or load_settings()
     r, partitions = Resources.from_settings(settings), read_partitions(settings)
@@ -103,5 +107,5 @@ def stored_tables(*assets: str, settings: Settings | None = None) -> Tables:
     for asset in assets:
         keys = [part.partition for part in stored.parts(asset) if stored.find(part) is not None]
         if keys:
-            tables |= stored.stores[ASSET_REGISTRY[asset].store].read(asset, keys)
+            tables |= stored.store(asset).read(asset, keys)
     return tables

@@ -83,7 +83,7 @@ def write_atomically(path: Path, content: bytes | str) -> None:
 def staged_folder(target: Path) -> Generator[Path]:
     """A folder to fill, renamed to `target` when the block succeeds and removed when it fails.
 
-    If `target` exists, it is replaced.
+    If `target` exists, it is moved aside first and removed after the switch.
     """
     staging = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
     make_folder(staging)
@@ -92,11 +92,19 @@ def staged_folder(target: Path) -> Generator[Path]:
         for file in staging.iterdir():
             fsync_file(file)
         fsync_folder(staging)
-        shutil.rmtree(target, ignore_errors=True)
+        replaced = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
+        if target.exists():
+            os.rename(target, replaced)
         os.rename(staging, target)
         fsync_folder(target.parent)
+        shutil.rmtree(replaced, ignore_errors=True)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def unused_path(folder: Path, name: str) -> Path:
+    """A path of that name, with a suffix where something is left there from before."""
+    return folder / name if not (folder / name).exists() else folder / f"{name}-{uuid.uuid4().hex[:8]}"
 
 
 def file_sha256(path: Path) -> str:

@@ -30,8 +30,14 @@ EXAMPLES = """Examples:
   neuron-atlas materialize raw_graphs --partition geography     one prompt set
   neuron-atlas materialize output_labels --layer 3 --force      one layer again
   neuron-atlas materialize '+clusters'                          clusters and all they need
+  neuron-atlas materialize --verify                             look for damage in everything stored
 """
 force_option = click.option("--force", is_flag=True, help="Run also what is up to date.")
+verify_option = click.option(
+    "--verify",
+    is_flag=True,
+    help="Check the checksum of everything stored; what is damaged is set aside and made again.",
+)
 fresh_option = click.option("--fresh", is_flag=True, help="Discard the unfinished prompts of an interrupted run.")
 partition_option = click.option("--partition", help="Only this prompt set, corpus or layer (L03).")
 
@@ -41,15 +47,22 @@ partition_option = click.option("--partition", help="Only this prompt set, corpu
 @partition_option
 @layer_option
 @force_option
+@verify_option
 @fresh_option
 @json_option
 def materialize(
-    assets: tuple[str, ...], partition: str | None, layers: LayerRanges | None, force: bool, fresh: bool, as_json: bool
+    assets: tuple[str, ...],
+    partition: str | None,
+    layers: LayerRanges | None,
+    force: bool,
+    verify: bool,
+    fresh: bool,
+    as_json: bool,
 ) -> None:
     """Build the atlas, or some ASSETS of it: names, stages (attribution, aggregation, labeling, circuits, publication) or a
     Dagster selection."""
     chosen = chosen_partitions(partition, layers)
-    run_stage(list(assets) or ["*"], partition=chosen, force=force, fresh=fresh, as_json=as_json)
+    run_stage(list(assets) or ["*"], partition=chosen, force=force, verify=verify, fresh=fresh, as_json=as_json)
 
 
 @click.command("build-db", epilog="Example: neuron-atlas build-db")
@@ -76,6 +89,7 @@ def run_stage(
     *,
     partition: str | Collection[str] | None = None,
     force: bool = False,
+    verify: bool = False,
     fresh: bool = False,
     as_json: bool,
     settings: Settings | None = None,
@@ -91,6 +105,8 @@ def run_stage(
 
         def listener(step: RunStep, number: int, of: int) -> None:
             started = step.state == "started"
+            for text in step.damage if started else ():
+                bar.console.print(f"damaged, is made again: {text}", style="yellow")
             bar.update(task, description=_name(step), completed=number - 1 if started else number, total=of)
             if not started and step.state == "done":
                 bar.console.print(f"{_name(step):<60} {step.seconds:6.1f} s", style="dim")
@@ -99,6 +115,7 @@ def run_stage(
             assets,
             partition=partition,
             only_missing=not force,
+            verify=verify,
             fresh=fresh,
             listener=listener,
             settings=settings,

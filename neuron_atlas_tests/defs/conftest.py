@@ -154,7 +154,7 @@ class Toy:
     def stored(self) -> StoredAssets:
         """All of it is in the lake, whatever the registry says."""
         store = LakeStore(self.lake)
-        return StoredAssets({"lake": store, "duckdb": store, "postgres": store}, self.partitions)
+        return StoredAssets(dict.fromkeys(("lake", "duckdb", "postgres"), lambda: store), self.partitions)
 
     def run(self, *assets: str, partition: str | None = None, only_missing: bool = False) -> list[RunStep]:
         resources = {"model": Text(text=self.model)}

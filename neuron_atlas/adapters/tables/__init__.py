@@ -1,6 +1,7 @@
 """Where the declared tables of assets are kept, a partition at a time, with a manifest of each.
 
-lake.py                  Parquet files below a folder
+lake.py                  Parquet files below a folder; publishing, reading, and finding damage
+manifest.py              what is written of a partition of the lake, and the files of one version
 partitioned_tables.py    what tables in a database have in common, whichever database it is
 duckdb_tables.py         the same in a DuckDB file
 postgres_tables.py       the same in PostgreSQL

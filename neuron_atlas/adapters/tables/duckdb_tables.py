@@ -19,7 +19,7 @@ from polars._typing import PolarsDataType
 from neuron_atlas.adapters.tables.partitioned_tables import PartitionedTables
 from neuron_atlas.core.tables import Column, Table
 from neuron_atlas.core.tables.storage import PARTITION, PartitionManifest
-from neuron_atlas.errors import AtlasError, BadInput, PermanentError, TransientError
+from neuron_atlas.errors import AtlasError, BadInput, DamagedData, PermanentError, TransientError
 
 SCHEMA = "stored"  # not the file's own name: DuckDB finds `x.t` ambiguous when catalog and schema are both called x
 TYPES: dict[PolarsDataType, str] = {
@@ -84,6 +84,11 @@ class DuckDBTables(PartitionedTables):
         query = f"select {chosen} from {self._qualified(name)} where list_contains(?, {PARTITION})"
         return self.connection.sql(query, params=[list(partitions)]).pl()
 
+    def count_rows(self, name: str, partition: str) -> int:
+        query = f"select count(*) from {self._qualified(name)} where {PARTITION} = ?"
+        ((count,),) = self.connection.execute(query, [partition]).fetchall()
+        return int(count)
+
     def ensure_manifests(self) -> None:
         self.connection.execute(f"create schema if not exists {_quoted(self.schema)}")
         self.connection.execute(
@@ -121,15 +126,17 @@ def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+REBUILD = "Run `neuron-atlas materialize`: it moves the file away and makes its tables again"
+
+
 def explained_error(error: duckdb.Error, path: Path) -> AtlasError:
-    """What DuckDB's error on a file means for the caller: wait (`TransientError`), move the file away (`BadInput`), or neither."""
+    """What DuckDB's error on a file means for the caller: wait (`TransientError`), make its tables again (`DamagedData`), move the
+    file away (`BadInput`), or none of these."""
     line = str(error).strip().splitlines()[0]
     if "Could not set lock" in line or "Conflicting lock" in line:
         return TransientError(f"{path} is in use by another process; wait for it to finish. {line}")
-    if (
-        "not a valid DuckDB database file" in line
-        or "serialization version" in line
-        or isinstance(error, duckdb.SerializationException)
-    ):
+    if "not a valid DuckDB database file" in line or "Corrupt database file" in line:
+        return DamagedData(f"{path} is damaged: {line}. {REBUILD}")
+    if "serialization version" in line or isinstance(error, duckdb.SerializationException):
         return BadInput(f"{path} is not a DuckDB file this version reads; move it away and materialize again. {line}")
     return PermanentError(f"DuckDB could not work on {path}: {line}")

@@ -22,6 +22,7 @@ from neuron_atlas.core.tables import Column, Table, tables_of
 from neuron_atlas.core.tables.storage import (
     PARTITION,
     AssetFrames,
+    CheckedFrames,
     PartitionManifest,
     check_frames,
     new_columns,
@@ -29,6 +30,7 @@ from neuron_atlas.core.tables.storage import (
     verified_frame,
     wanted_partitions,
 )
+from neuron_atlas.errors import DamagedData
 
 
 class PartitionedTables(ABC):
@@ -90,6 +92,29 @@ class PartitionedTables(ABC):
     def find(self, asset: str, partition: str | None) -> PartitionManifest | None:
         """What is stored of one partition, or None."""
         return next((m for m in self.partitions(asset) if m.partition == partition), None)
+
+    def damage(self, asset: str, partition: str | None, *, thorough: bool = False) -> str | None:
+        """What is wrong with a stored partition; None when nothing is, and when nothing is stored.
+
+        Rows are counted against the manifest; with `thorough` they are read and the hash of their content is compared.
+        """
+        try:
+            manifest = self.find(asset, partition)
+            if manifest is None:
+                return None
+            for table in tables_of(asset):
+                name, expected = stored_name(asset, table), manifest.rows.get(table.name, 0)
+                found = self.count_rows(name, partition or "") if self.columns(name) else 0
+                if found != expected:
+                    return f"{self._shown(name)} has {found} rows of {partition or 'all'}; its manifest says {expected}"
+            if (
+                thorough
+                and CheckedFrames(asset, self.read(asset, [partition or ""])).content_hash != manifest.content_hash
+            ):
+                return f"the rows of {asset} {partition or ''} are not those that were stored".replace("  ", " ")
+        except DamagedData as error:
+            return str(error)
+        return None
 
     def drop(self, asset: str, partition: str | None) -> bool:
         """Forget one partition; False when it was not there."""
@@ -159,6 +184,10 @@ class PartitionedTables(ABC):
     @abstractmethod
     def select_rows(self, name: str, columns: Sequence[Column], partitions: Sequence[str]) -> pl.DataFrame:
         """These columns of the rows of some partitions, in any order of rows."""
+
+    @abstractmethod
+    def count_rows(self, name: str, partition: str) -> int:
+        """How many rows of a partition a table holds."""
 
     @abstractmethod
     def ensure_manifests(self) -> None:

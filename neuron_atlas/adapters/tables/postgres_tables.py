@@ -66,6 +66,13 @@ class PostgresTables(PartitionedTables):
         rows = ((partition, *row) for row in escaped(frame).iter_rows())
         copy_rows(self.connection, self._qualified(name), {PARTITION: "text", **self.types_of(table)}, rows)
 
+    def count_rows(self, name: str, partition: str) -> int:
+        query = sql.SQL("select count(*) from {} where {} = %s").format(
+            self._qualified(name), sql.Identifier(PARTITION)
+        )
+        ((count,),) = self.connection.execute(query, [partition]).fetchall()
+        return int(count)
+
     def select_rows(self, name: str, columns: Sequence[Column], partitions: Sequence[str]) -> pl.DataFrame:
         query = sql.SQL("select {} from {} where {} = any(%s)").format(
             sql.SQL(", ").join(sql.Identifier(column.name) for column in columns),

@@ -8,6 +8,7 @@ everything it reads has been stored.
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -31,6 +32,8 @@ class RunStep:
     state: Literal["started", "done", "current"]
     seconds: float = 0.0
     run_id: str | None = None
+    damage: tuple[str, ...] = ()
+    """What was found damaged and set aside before the step."""
 
 
 Listener: TypeAlias = Callable[[RunStep, int, int], None]
@@ -53,6 +56,7 @@ class InProcessRunner:
         *,
         partition: str | Collection[str] | None,
         only_missing: bool,
+        verify: bool = False,
         fresh: bool,
         listener: Listener | None,
     ) -> list[RunStep]:
@@ -64,17 +68,22 @@ class InProcessRunner:
         tell = listener or (lambda step, number, of: None)
         steps: list[RunStep] = []
         for number, parts in enumerate(plan, start=1):
+            damage = self._set_aside_damaged(parts, thorough=verify) if only_missing else ()
             to_run = self._outdated(parts) if only_missing else parts
             if not to_run:
                 step = RunStep(parts, "current")
             else:
-                tell(RunStep(to_run, "started"), number, len(plan))
+                tell(RunStep(to_run, "started", damage=damage), number, len(plan))
                 began = time.monotonic()
                 run_id = self._run(to_run, fresh=fresh)
-                step = RunStep(to_run, "done", time.monotonic() - began, run_id)
+                step = RunStep(to_run, "done", time.monotonic() - began, run_id, damage)
             steps.append(step)
             tell(step, number, len(plan))
         return steps
+
+    def _set_aside_damaged(self, parts: tuple[AssetPartition, ...], *, thorough: bool) -> tuple[str, ...]:
+        stored = self.open_stored()
+        return tuple(text for part in parts if (text := stored.set_aside_damaged(part, thorough=thorough)) is not None)
 
     def _outdated(self, parts: tuple[AssetPartition, ...]) -> tuple[AssetPartition, ...]:
         """The asset partitions that have to run: out of date themselves, or reading one that runs in the same step."""
@@ -93,6 +102,7 @@ class InProcessRunner:
         if fresh and any(part.asset == "raw_graphs" for part in parts):
             config["resources"] = {"tracing": {"config": {"fresh": True}}}
         job = self.definitions.resolve_implicit_global_asset_job_def()
+        run_id = str(uuid.uuid4())
         try:
             result = job.execute_in_process(
                 run_config=config,
@@ -101,7 +111,11 @@ class InProcessRunner:
                 asset_selection=[dg.AssetKey(part.asset) for part in parts],
                 tags={PROCESS_TAG: process_tag()},
                 raise_on_error=True,
+                run_id=run_id,
             )
+        except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError) as interruption:
+            self._cancel(run_id)
+            raise KeyboardInterrupt from interruption
         except dg.Failure as failure:
             if isinstance(failure.__cause__, AtlasError):
                 raise failure.__cause__ from failure
@@ -113,6 +127,12 @@ class InProcessRunner:
             message = _without_class_name(given_up[0].cause.message)
             raise TransientError(f"{message} (tried {MAX_RETRIES + 1} times)") from error
         return result.run_id
+
+    def _cancel(self, run_id: str) -> None:
+        """Say of an interrupted run that it was cancelled: Dagster itself takes a signal that no one asked it for as a failure."""
+        run = self.instance.get_run_by_id(run_id)
+        if run is not None and run.status != dg.DagsterRunStatus.CANCELED:
+            self.instance.report_run_canceled(run, message="interrupted; the same command continues from here")
 
 
 def _without_class_name(message: str) -> str:

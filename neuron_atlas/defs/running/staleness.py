@@ -6,7 +6,7 @@ An asset partition is up to date when the provenance that a run would have now e
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import dagster as dg
@@ -31,11 +31,19 @@ class AssetPartition:
 
 
 class StoredAssets:
-    """What the stores of one atlas hold, by asset and partition."""
+    """What the stores of one atlas hold, by asset and partition. A store is opened when something in it is first asked for."""
 
-    def __init__(self, stores: Mapping[StoreName, Store], partitions: Partitions) -> None:
-        self.stores = dict(stores)
+    def __init__(self, openers: Mapping[StoreName, Callable[[], Store]], partitions: Partitions) -> None:
+        self._openers = dict(openers)
+        self._opened: dict[StoreName, Store] = {}
         self.partitions = partitions
+
+    def store(self, asset: str) -> Store:
+        """The store of an asset, opened."""
+        name = ASSET_REGISTRY[asset].store
+        if name not in self._opened:
+            self._opened[name] = self._openers[name]()
+        return self._opened[name]
 
     def parts(self, asset: str) -> list[AssetPartition]:
         """Every partition of an asset, stored or not, in order."""
@@ -43,11 +51,18 @@ class StoredAssets:
 
     def find(self, part: AssetPartition) -> StoredPartition | None:
         """What is stored of an asset partition, or None."""
-        return self.stores[ASSET_REGISTRY[part.asset].store].find(part.asset, part.partition)
+        return self.store(part.asset).find(part.asset, part.partition)
 
     def missing(self, asset: str) -> list[AssetPartition]:
         """The partitions of an asset that are not stored."""
         return [part for part in self.parts(asset) if self.find(part) is None]
+
+    def set_aside_damaged(self, part: AssetPartition, *, thorough: bool = False) -> str | None:
+        """Take an asset partition out of its store if it is damaged, so that a run makes it again; returns what was wrong and where
+        it went, or None."""
+        store = self.store(part.asset)
+        damage = store.damage(part.asset, part.partition, thorough=thorough)
+        return None if damage is None else f"{part}: {damage} ({store.set_aside(part.asset, part.partition)})"
 
     def is_current(
         self, part: AssetPartition, definition: dg.AssetsDefinition, resources: Mapping[str, object]
@@ -94,11 +109,11 @@ def open_stored_assets(
     published: PublishedResource,
     partitions: Partitions,
 ) -> StoredAssets:
-    """The stores of one atlas, opened; an embedded Postgres is started."""
-    stores: dict[StoreName, Store] = {
-        "lake": LakeStore(lake.open()),
-        "duckdb": DuckDBStore(duckdb),
-        "postgres": PostgresStore(postgres.server()),
-        "published": published.store(),
+    """The stores of one atlas. An embedded Postgres is started when one of its assets is first asked for."""
+    openers: dict[StoreName, Callable[[], Store]] = {
+        "lake": lambda: LakeStore(lake.open()),
+        "duckdb": lambda: DuckDBStore(duckdb),
+        "postgres": lambda: PostgresStore(postgres.server()),
+        "published": published.store,
     }
-    return StoredAssets(stores, partitions)
+    return StoredAssets(openers, partitions)

@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from dagster_duckdb import DuckDBResource
 
-from neuron_atlas.adapters.files import make_folder, write_atomically
-from neuron_atlas.adapters.tables.lake import Lake, Manifest
+from neuron_atlas.adapters.files import file_sha256, make_folder, unused_path, write_atomically
+from neuron_atlas.adapters.tables.lake import Lake
+from neuron_atlas.adapters.tables.manifest import Manifest
 from neuron_atlas.core.records import Tables
 from neuron_atlas.core.tables import tables_of
 from neuron_atlas.core.tables.storage import AssetFrames, PartitionManifest
-from neuron_atlas.errors import BadInput, DamagedData, Incomplete
+from neuron_atlas.errors import BadInput, DamagedData, Incomplete, TransientError
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -63,6 +64,14 @@ class Store(Protocol):
         """What is stored of one partition, or None."""
         ...
 
+    def damage(self, asset: str, partition: str | None, *, thorough: bool = False) -> str | None:
+        """What is wrong with a stored partition, or None; looked for cheaply, or `thorough`ly by the hash of its content."""
+        ...
+
+    def set_aside(self, asset: str, partition: str | None) -> str:
+        """Take a damaged partition out of the store, so that a run makes it again; returns what became of it."""
+        ...
+
 
 class LakeStore:
     """Parquet files below a folder, see adapters/tables/lake.py."""
@@ -82,10 +91,15 @@ class LakeStore:
         manifest = self.lake.manifest(asset, partition)
         return None if manifest is None else self._stored(manifest)
 
+    def damage(self, asset: str, partition: str | None, *, thorough: bool = False) -> str | None:
+        return self.lake.damage(asset, partition, thorough=thorough)
+
+    def set_aside(self, asset: str, partition: str | None) -> str:
+        return f"moved to {self.lake.set_aside(asset, partition)}"
+
     def _stored(self, manifest: Manifest) -> StoredPartition:
         rows = {name: table.rows for name, table in manifest.tables.items()}
-        folder = self.lake.folder(manifest.asset, manifest.partition) / manifest.content_hash
-        return StoredPartition(manifest.content_hash, rows, str(folder), manifest.provenance)
+        return StoredPartition(manifest.content_hash, rows, str(self.lake.version(manifest)), manifest.provenance)
 
 
 class DatabaseStore(ABC):
@@ -113,6 +127,13 @@ class DatabaseStore(ABC):
         found = self.run(lambda tables: tables.find(asset, partition), read_only=True)
         return None if found is None else self._stored(found)
 
+    def damage(self, asset: str, partition: str | None, *, thorough: bool = False) -> str | None:
+        return self.run(lambda tables: tables.damage(asset, partition, thorough=thorough), read_only=True)
+
+    def set_aside(self, asset: str, partition: str | None) -> str:
+        self.run(lambda tables: tables.drop(asset, partition))
+        return f"removed from {self.location}"
+
     def _stored(self, manifest: PartitionManifest) -> StoredPartition:
         provenance = {name: str(entry) for name, entry in manifest.provenance.items()}
         return StoredPartition(manifest.content_hash, manifest.rows, self.location, provenance)
@@ -129,6 +150,24 @@ class DuckDBStore(DatabaseStore):
     def find(self, asset: str, partition: str | None) -> StoredPartition | None:
         return super().find(asset, partition) if self.path.exists() else None
 
+    def damage(self, asset: str, partition: str | None, *, thorough: bool = False) -> str | None:
+        if not self.path.exists():
+            return None
+        try:
+            return super().damage(asset, partition, thorough=thorough)
+        except DamagedData as error:
+            return str(error)
+
+    def set_aside(self, asset: str, partition: str | None) -> str:
+        """Where the file itself is damaged it is moved away whole, with every asset in it."""
+        try:
+            return super().set_aside(asset, partition)
+        except DamagedData:
+            target = unused_path(self.path.parent, f"{self.path.name}.damaged")
+            self.path.rename(target)
+            self.path.with_name(f"{self.path.name}.wal").unlink(missing_ok=True)
+            return f"moved to {target}"
+
     def run(self, work: Callable[[PartitionedTables], T], *, read_only: bool = False) -> T:
         """Raises `Incomplete` when the file is to be read and is not there, else as `_open`."""
         from neuron_atlas.adapters.tables.duckdb_tables import DuckDBTables
@@ -143,8 +182,8 @@ class DuckDBStore(DatabaseStore):
     def _open(self) -> Iterator[DuckDBPyConnection]:
         """A connection for one piece of work, which reaches nothing outside the file and is closed whatever happens.
 
-        Raises `TransientError` when another process keeps the file in use, `BadInput` when it is not a DuckDB file of a version
-        that this one reads.
+        Raises `TransientError` when another process keeps the file in use, `DamagedData` when it is no DuckDB file (any more),
+        `BadInput` when it is one of a version that this one does not read.
         """
         import duckdb
 
@@ -152,7 +191,7 @@ class DuckDBStore(DatabaseStore):
 
         connection: DuckDBPyConnection | None = None
         try:
-            connection = self.resource.get_connection().__enter__()
+            connection = self._connect()
             connection.execute("set enable_external_access = false")
             yield connection
         except duckdb.Error as error:
@@ -160,6 +199,22 @@ class DuckDBStore(DatabaseStore):
         finally:
             if connection is not None:
                 connection.close()
+
+    def _connect(self) -> DuckDBPyConnection:
+        """The open file. The resource waits for a process that has it in use, but as long, for minutes, for a damaged file to
+        recover: so it is asked only where waiting can help.
+        """
+        import duckdb
+
+        from neuron_atlas.adapters.tables.duckdb_tables import explained_error
+
+        try:  # with the settings of the resource: DuckDB refuses two connections of one process that differ in them
+            config = {"custom_user_agent": "dagster", **self.resource.connection_config}
+            return duckdb.connect(self.resource.database, config=config)
+        except duckdb.IOException as error:
+            if not isinstance(explained_error(error, self.path), TransientError):
+                raise
+            return self.resource.get_connection().__enter__()
 
 
 class PostgresStore(DatabaseStore):
@@ -184,9 +239,31 @@ class PublishedRecords:
 
     def record(self, asset: str, stored: StoredPartition) -> None:
         """Remember what was published; replaces the former record in one step."""
-        write_atomically(
-            make_folder(self.folder) / f"{asset}.json", json.dumps(asdict(stored), indent=1, sort_keys=True)
-        )
+        fields = {**asdict(stored), FILE: _fingerprint(Path(stored.location))}
+        write_atomically(make_folder(self.folder) / f"{asset}.json", json.dumps(fields, indent=1, sort_keys=True))
+
+    def damage(self, asset: str, partition: str | None, *, thorough: bool = False) -> str | None:
+        """A published file is held against the size, time, inode and checksum that it was recorded with."""
+        try:
+            stored = self.find(asset, partition)
+            if stored is None:
+                return None
+            recorded = json.loads((self.folder / f"{asset}.json").read_text()).get(FILE)
+        except DamagedData as error:
+            return str(error)
+        path = Path(stored.location)
+        if recorded is None or (not thorough and _stat_of(path) == recorded["stat"]):
+            return None
+        if file_sha256(path) != recorded["sha256"]:
+            return f"{path} is damaged: it is not the file that was published. Make it again: neuron-atlas materialize {asset}"
+        return None
+
+    def set_aside(self, asset: str, partition: str | None) -> str:
+        """Move the record away; the file that it is of is replaced in one step when it is made again."""
+        record = self.folder / f"{asset}.json"
+        target = unused_path(self.folder, f"{asset}.damaged")
+        record.rename(target)
+        return f"its record moved to {target}"
 
     def write(
         self, asset: str, partition: str | None, frames: AssetFrames, provenance: Mapping[str, str]
@@ -202,10 +279,26 @@ class PublishedRecords:
             return None
         try:
             fields: dict[str, Any] = json.loads(path.read_text())
+            fields.pop(FILE, None)
             return StoredPartition(**{FORMER_FIELDS.get(name, name): value for name, value in fields.items()})
         except (ValueError, TypeError, AttributeError) as error:
-            raise DamagedData(f"{path} cannot be read: {error}. Remove it and materialize {asset} again") from error
+            raise DamagedData(
+                f"{path} cannot be read: {error}. Make it again: neuron-atlas materialize {asset}"
+            ) from error
 
 
 FORMER_FIELDS = {"place": "location", "recipe": "provenance"}
 """What version 0.1 called fields of a published record."""
+
+FILE = "file"
+"""The key of a published record under which the published file is described."""
+
+
+def _fingerprint(path: Path) -> dict[str, object] | None:
+    """The checksum of a published file, and what tells cheaply that it is as it was; None for what is no file."""
+    return {"sha256": file_sha256(path), "stat": _stat_of(path)} if path.is_file() else None
+
+
+def _stat_of(path: Path) -> list[int]:
+    stat = path.stat()
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ino]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import multiprocessing
 import os
+import shutil
 import signal
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -150,3 +152,147 @@ def test_the_claim_of_a_killed_worker_is_free(tmp_path: Path) -> None:
     process.join()
     with Lake(tmp_path).claim(ASSET, "a"):
         pass
+
+
+def test_equal_content_is_left_where_it_is(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    first = lake.publish(ASSET, "a", labels("1"), provenance={"code": "1"})
+    (file,) = tmp_path.glob("cluster_labels/a/*/*.parquet")
+    inode = file.stat().st_ino
+    second = lake.publish(ASSET, "a", labels("1"), provenance={"code": "2"})
+    assert file.stat().st_ino == inode
+    assert second == dataclasses.replace(first, provenance={"code": "2"})
+
+
+def test_a_kill_while_equal_content_is_published_loses_nothing(tmp_path: Path) -> None:
+    Lake(tmp_path).publish(ASSET, "a", labels("new"))
+    for at in range(6):
+        process = multiprocessing.get_context("spawn").Process(target=_publish_and_die, args=(tmp_path, at))
+        process.start()
+        process.join()
+        assert published(Lake(tmp_path), "a") == ["new"]
+
+
+def test_damaged_content_is_published_again_beside_the_damaged_files(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    first = lake.publish(ASSET, "a", labels("1"))
+    flip_bit(tmp_path)
+    second = lake.publish(ASSET, "a", labels("1"))
+    assert lake.version(first) != lake.version(second)
+    assert published(Lake(tmp_path), "a") == ["1"]
+
+
+def test_a_version_that_was_replaced_stays_for_its_readers_and_goes_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = Lake(tmp_path)
+    for path in ("1", "2", "3"):
+        lake.publish(ASSET, "a", labels(path))
+    assert len(versions(tmp_path)) == 3
+    monkeypatch.setattr(lake_module, "READER_SECONDS", -1.0)
+    kept = lake.publish(ASSET, "a", labels("4"))
+    assert versions(tmp_path) == [kept.version]
+
+
+def test_readers_beside_a_writer_never_fail(tmp_path: Path) -> None:
+    """300 publishes of changing and equal content, while another process reads all the time."""
+    lake = Lake(tmp_path)
+    lake.publish(ASSET, "a", labels("0"))
+    context = multiprocessing.get_context("spawn")
+    stop, failures = context.Event(), context.Queue()
+    reader = context.Process(target=_read_until, args=(tmp_path, stop, failures))
+    reader.start()
+    for n in range(300):
+        lake.publish(ASSET, "a", labels(str(n // 3 % 2)))
+    stop.set()
+    reader.join()
+    n_reads = failures.get()
+    assert n_reads > 10
+    assert failures.empty(), failures.get()
+
+
+def _read_until(root: Path, stop, failures) -> None:
+    reads, wrong = 0, []
+    while not stop.is_set():
+        try:
+            assert published(Lake(root), "a") in (["0"], ["1"])
+        except Exception as error:  # noqa: BLE001 - whatever it is, the test shows it
+            wrong.append(repr(error))
+        reads += 1
+    failures.put(reads)
+    for text in wrong:
+        failures.put(text)
+
+
+def test_of_two_writers_one_wins_and_the_manifest_names_what_is_there(tmp_path: Path) -> None:
+    """Two processes publish 60 times each, without a pause; every manifest on the way is whole."""
+    context = multiprocessing.get_context("spawn")
+    writers = [context.Process(target=_publish_often, args=(tmp_path, name, 60)) for name in ("x", "y")]
+    for writer in writers:
+        writer.start()
+    while any(writer.is_alive() for writer in writers):
+        if Lake(tmp_path).manifest(ASSET, "a") is not None:
+            assert published(Lake(tmp_path), "a")[0][0] in "xy"
+    assert [writer.exitcode for writer in writers] == [0, 0]
+    assert published(Lake(tmp_path), "a")[0] in ("x59", "y59")
+
+
+def _publish_often(root: Path, name: str, times: int) -> None:
+    for n in range(times):
+        Lake(root).publish(ASSET, "a", labels(f"{name}{n}"))
+
+
+def test_damage_is_found_cheaply_where_a_file_was_touched_and_thoroughly_everywhere(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    lake.publish(ASSET, "a", labels("1"))
+    assert lake.damage(ASSET, "a") is None
+    (file,) = tmp_path.glob("cluster_labels/a/*/*.parquet")
+    stat = file.stat()
+    flip_bit(tmp_path)
+    found = Lake(tmp_path).damage(ASSET, "a")
+    assert found is not None
+    assert "Make it again: neuron-atlas materialize cluster_labels --partition a" in found
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # as silent as a disk's own fault
+    assert Lake(tmp_path).damage(ASSET, "a") is None
+    assert Lake(tmp_path).damage(ASSET, "a", thorough=True) is not None
+
+
+def test_a_copied_lake_counts_as_sound(tmp_path: Path) -> None:
+    Lake(tmp_path / "one").publish(ASSET, "a", labels("1"))
+    shutil.copytree(tmp_path / "one", tmp_path / "two", copy_function=shutil.copy)  # other inodes and times
+    assert Lake(tmp_path / "two").damage(ASSET, "a") is None
+    assert published(Lake(tmp_path / "two"), "a") == ["1"]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"asset": 1}', "\x00\xff"])
+def test_a_torn_manifest_is_damage_that_publishing_heals(tmp_path: Path, content: str) -> None:
+    lake = Lake(tmp_path)
+    lake.publish(ASSET, "a", labels("1"))
+    (tmp_path / ASSET / "a" / "manifest.json").write_text(content)
+    assert "manifest.json cannot be read" in (lake.damage(ASSET, "a") or "")
+    with pytest.raises(DamagedData, match="neuron-atlas materialize cluster_labels --partition a"):
+        lake.scan(ASSET, ["a"])
+    lake.publish(ASSET, "a", labels("1"))
+    assert published(lake, "a") == ["1"]
+
+
+def test_a_damaged_partition_is_set_aside_whole(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    lake.publish(ASSET, "a", labels("1"))
+    flip_bit(tmp_path)
+    where = lake.set_aside(ASSET, "a")
+    assert where.parent == tmp_path / ".damaged"
+    assert (where / "manifest.json").exists()
+    assert lake.manifest(ASSET, "a") is None
+    assert lake.partitions(ASSET) == []
+
+
+def flip_bit(root: Path) -> None:
+    (file,) = root.glob("cluster_labels/a/*/*.parquet")
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+def versions(root: Path) -> list[str]:
+    return sorted(folder.name for folder in (root / ASSET / "a").iterdir() if folder.is_dir())

@@ -10,7 +10,7 @@ import pytest
 from dagster_duckdb import DuckDBResource
 
 from neuron_atlas.defs.storage.stores import DuckDBStore
-from neuron_atlas.errors import BadInput, Incomplete, PermanentError, TransientError, UserError
+from neuron_atlas.errors import DamagedData, Incomplete, PermanentError, TransientError, UserError
 
 HOLDER = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('open', flush=True); sys.stdin.read()"
 
@@ -44,7 +44,7 @@ def test_a_file_in_use_by_another_process_is_transient(tmp_path: Path) -> None:
 
 def test_a_file_that_is_not_duckdbs_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.duckdb").write_text("not a database" * 1000)
-    with pytest.raises(BadInput, match="not a DuckDB file"):
+    with pytest.raises(DamagedData, match="neuron-atlas materialize"):
         execute(tmp_path / "x.duckdb", "select 1")
 
 

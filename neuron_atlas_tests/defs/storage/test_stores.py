@@ -179,5 +179,5 @@ def test_what_is_published_is_no_table_store(tmp_path: Path):
     with pytest.raises(BadInput):
         published.read("atlas", [None])
     (tmp_path / "atlas.json").write_text("{")
-    with pytest.raises(DamagedData, match="materialize atlas again"):
+    with pytest.raises(DamagedData, match="Make it again: neuron-atlas materialize atlas"):
         published.find("atlas", None)
