@@ -21,12 +21,14 @@ again later (a server does not answer, a partition is in use), 130 interrupted.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from importlib import import_module
 from keyword import iskeyword
 
 import click
 
+from neuron_atlas.cli.interruption import interruptible
 from neuron_atlas.errors import AtlasError, TransientError, UserError
 
 _COMMANDS: dict[str, tuple[str, str]] = {
@@ -83,6 +85,16 @@ class _Commands(click.Group):
             formatter.write_dl([(name, line) for name, (_, line) in _COMMANDS.items()])
 
     def invoke(self, ctx: click.Context) -> object:
+        with interruptible() as last_signal:
+            try:
+                return self._invoke(ctx)
+            except (KeyboardInterrupt, click.Abort):
+                number = last_signal() or signal.SIGINT
+                advice = "; what is finished is kept: run the same command again to continue" if _goes_on(ctx) else ""
+                click.echo(f"neuron-atlas: interrupted by {signal.Signals(number).name}{advice}", err=True)
+                ctx.exit(128 + number)
+
+    def _invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
         except AtlasError as error:
@@ -93,10 +105,15 @@ class _Commands(click.Group):
             ctx.exit(0)
 
 
+def _goes_on(ctx: click.Context) -> bool:
+    """Whether the interrupted command continues where it was when it is run again."""
+    return ctx.invoked_subcommand in ("materialize", "build-db", "aggregate", "label", "cluster", "analyze")
+
+
 @click.group(cls=_Commands, epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="neuron_atlas")
 def main() -> None:
     """A searchable atlas of a language model's MLP neurons: what each does, what triggers it, how they are wired.
 
-    Exit codes: 0 done, 1 failed, 2 a mistake to correct, 75 try again later, 130 interrupted.
+    Exit codes: 0 done, 1 failed, 2 a mistake to correct, 75 try again later, 130 interrupted (143 by SIGTERM, 129 by SIGHUP).
     """

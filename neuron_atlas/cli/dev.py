@@ -7,9 +7,11 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import click
+import psutil
 
 from neuron_atlas.cli.printing import out
 from neuron_atlas.settings import load_settings
@@ -30,10 +32,47 @@ def dev(port: int, host: str) -> None:
     command = [sys.executable, "-m", "dagster", "dev", "-m", "neuron_atlas.definitions", "-h", host, "-p", str(port)]
     # A background shell starts its jobs with SIGINT ignored, and Dagster would ignore SIGTERM as well then.
     process = subprocess.Popen(command, env=environment, cwd=Path.cwd(), preexec_fn=_default_signals)
+    sys.exit(_wait(process))
+
+
+STOP_SECONDS = 10
+"""How long the webserver, the daemon and the code server have to end by themselves."""
+
+
+def _wait(process: subprocess.Popen[bytes]) -> int:
+    """Wait for Dagster to end; a signal to this process ends it and every process that it started. Returns the exit code."""
+    received: list[int] = []
+    started: list[psutil.Process] = []
+
+    def stop_all(number: int, _: object) -> None:
+        if not received and process.poll() is None:
+            dagster = psutil.Process(process.pid)
+            started.extend([dagster, *dagster.children(recursive=True)])
+            if number != signal.SIGINT or not _is_in_foreground():
+                process.send_signal(signal.SIGINT)  # it passes the signal on and waits for its servers
+        received.append(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop_all)
+    while process.poll() is None and not received:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=0.5)
+    if not received:
+        return process.returncode
+    _, left = psutil.wait_procs(started, timeout=STOP_SECONDS)
+    for one in left:
+        with suppress(psutil.NoSuchProcess):
+            one.kill()
+    process.wait()
+    return 128 + received[0]
+
+
+def _is_in_foreground() -> bool:
+    """Whether a terminal's Ctrl-C went to every process of the group already."""
     try:
-        sys.exit(process.wait())
-    except KeyboardInterrupt:
-        sys.exit(process.wait())
+        return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
+    except (OSError, ValueError):
+        return False
 
 
 def _default_signals() -> None:
