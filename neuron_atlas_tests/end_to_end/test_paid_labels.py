@@ -44,7 +44,7 @@ def test_a_budget_holds_and_what_did_not_come_is_asked_for_again(run: Run, copie
     }  # fmt: skip
     short = run(*LABEL, "--budget", "0.5", **settings)
     assert short.returncode == 3, short.stderr[-3000:]
-    assert "go on with a larger --budget" in short.stderr
+    assert "continue with a larger --budget" in short.stderr
     assert spent(copied) <= 0.5
     assert 0 < len(server.books.paid) < asked(copied)
 
