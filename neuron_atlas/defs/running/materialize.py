@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -21,7 +21,8 @@ from neuron_atlas.defs.instance import PROCESS_TAG, process_tag
 from neuron_atlas.defs.partitions import Partitions
 from neuron_atlas.defs.running.run_plan import plan_steps
 from neuron_atlas.defs.running.staleness import AssetPartition, StoredAssets
-from neuron_atlas.errors import AtlasError, PermanentError, TransientError
+from neuron_atlas.defs.storage.provenance import resource_fingerprints
+from neuron_atlas.errors import AtlasError, BadInput, PermanentError, TransientError, UserError
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,9 @@ class RunStep:
 
 Listener: TypeAlias = Callable[[RunStep, int, int], None]
 """Called as (step, number of the step from 1, number of steps), when a step starts and when it has ended."""
+
+INPUT_RESOURCES = frozenset({"prompt_sets", "corpora"})
+"""Resources that read files which people write."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,7 @@ class InProcessRunner:
         Raises the first error as the asset raised it, and ends there: what is done stays done.
         """
         plan = list(plan_steps(assets, self.partitions, partition=partition))
+        self._check_inputs(part for parts in plan for part in parts)
         tell = listener or (lambda step, number, of: None)
         steps: list[RunStep] = []
         for number, parts in enumerate(plan, start=1):
@@ -80,6 +85,22 @@ class InProcessRunner:
             steps.append(step)
             tell(step, number, len(plan))
         return steps
+
+    def _check_inputs(self, parts: Iterable[AssetPartition]) -> None:
+        """Read every prompt set and corpus of the plan before the first step runs, instead of one by one as their steps come.
+
+        Raises `BadInput` that names every file that cannot be read as what it should be.
+        """
+        faults: dict[str, None] = {}
+        for part in parts:
+            required = self.definitions.resolve_assets_def(dg.AssetKey(part.asset)).required_resource_keys
+            for key in required & INPUT_RESOURCES:
+                try:
+                    resource_fingerprints(self.resources, [key], part.partition)
+                except UserError as fault:
+                    faults[str(fault)] = None
+        if faults:
+            raise BadInput("; ".join(faults))
 
     def _set_aside_damaged(self, parts: tuple[AssetPartition, ...], *, thorough: bool) -> tuple[str, ...]:
         stored = self.open_stored()

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
 
+from neuron_atlas import demo
+from neuron_atlas.definitions import materialize
+from neuron_atlas.defs.running.materialize import RunStep
 from neuron_atlas.defs.running.staleness import AssetPartition
-from neuron_atlas.errors import DamagedData, Incomplete, PermanentError, TransientError
+from neuron_atlas.errors import BadInput, DamagedData, Incomplete, PermanentError, TransientError
+from neuron_atlas.settings import Settings
 
 Toy = Any
 
@@ -132,3 +137,19 @@ def test_a_layer_whose_neighbours_are_missing_does_not_start(toy: Toy):
     with pytest.raises(Incomplete, match=r"output_labels L0[12] has not been materialized"):
         toy.run("output_labels", partition="L00")
     assert "output_labels@L00" not in toy.calls
+
+
+def test_every_bad_prompt_set_is_named_before_anything_runs(tmp_path: Path) -> None:
+    settings = Settings(
+        home=tmp_path / "home", prompts=tmp_path / "prompts", corpora=demo.CORPUS_DIR, model=str(demo.MODEL_DIR)
+    )
+    (tmp_path / "prompts").mkdir()
+    (tmp_path / "prompts" / "good.yaml").write_text("{name: good, prompts: [the capital of Oregon is]}")
+    (tmp_path / "prompts" / "later.yaml").write_text("{name: later, prompts: []}")
+    (tmp_path / "prompts" / "other.jsonl").write_text("{")
+    started: list[RunStep] = []
+    with pytest.raises(BadInput) as raised:
+        materialize("raw_graphs", settings=settings, listener=lambda step, number, of: started.append(step))
+    assert "later.yaml" in str(raised.value)
+    assert "other.jsonl" in str(raised.value)
+    assert started == []
