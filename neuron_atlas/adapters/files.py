@@ -11,8 +11,9 @@ import hashlib
 import io
 import os
 import shutil
+import stat
 import uuid
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,6 +46,24 @@ def make_folder(folder: Path) -> Path:
             f"the folder {folder} is not writable. Change its permissions or set NEURON_ATLAS_HOME to another"
         )
     return folder
+
+
+def make_private(folder: Path, names: Iterable[str]) -> None:
+    """Close a folder, and what stands in it under these names (patterns), to other users: 0700 and 0600.
+
+    Root's folders stay open for passing through, which the embedded PostgreSQL needs: it runs as another user then. What belongs to
+    somebody else is left as it is.
+    """
+    passing = stat.S_IXGRP | stat.S_IXOTH if os.geteuid() == 0 else 0
+    for path in (folder, *(found for name in names for found in folder.glob(name))):
+        try:
+            mode = path.lstat().st_mode
+            if stat.S_ISDIR(mode):
+                path.chmod(stat.S_IRWXU | (stat.S_IMODE(mode) & passing))
+            elif stat.S_ISREG(mode):
+                path.chmod(stat.S_IRUSR | stat.S_IWUSR)
+        except (PermissionError, FileNotFoundError):
+            continue
 
 
 def fsync_file(path: Path) -> None:

@@ -22,6 +22,7 @@ def open_sqlite(path: Path, *, any_thread: bool = False) -> sqlite3.Connection:
     """A connection to the file, made when missing, without implicit transactions (see `write_transaction`). With `any_thread` the
     caller locks. Raises `sqlite3.DatabaseError` for what is not a database."""
     make_folder(path.parent)
+    path.touch(mode=0o600)
     connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=not any_thread)
     connection.execute("PRAGMA journal_mode = WAL")
     return connection

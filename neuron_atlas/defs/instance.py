@@ -18,11 +18,13 @@ from pathlib import Path
 import dagster as dg
 from filelock import FileLock
 
-from neuron_atlas.adapters.files import make_folder, write_atomically
+from neuron_atlas.adapters.files import make_folder, make_private, write_atomically
 from neuron_atlas.settings import Settings
 
 PROCESS_TAG = "neuron_atlas/process"
 """On every run: host, process id and its start time, by which a run whose process is gone is recognised."""
+PRIVATE = ("lake", "dagster", "postgres", "published", "analyses", "embedder", "*.duckdb", "*.duckdb.*", "*.sqlite*")
+"""What stands in the home: closed to other users, like the home itself."""
 
 
 @contextmanager
@@ -30,6 +32,8 @@ def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
     """The instance, ready for use."""
     home = make_folder(instance_home(settings))
     with ExitStack() as opened:
+        make_private(settings.root, PRIVATE)
+        opened.callback(make_private, settings.root, PRIVATE)  # what was made meanwhile as well
         with FileLock(home / "neuron_atlas.lock"):
             if not (home / "dagster.yaml").exists():
                 write_atomically(home / "dagster.yaml", instance_config())

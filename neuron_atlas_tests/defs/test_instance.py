@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import stat
 from pathlib import Path
 
 import dagster as dg
 import pytest
 import yaml
 
+from neuron_atlas.adapters.sqlite_files import open_sqlite
 from neuron_atlas.defs.instance import (
     PROCESS_TAG,
     fail_dead_runs,
@@ -127,3 +130,26 @@ def _job() -> dg.JobDefinition:
         work()
 
     return job
+
+
+def test_the_home_and_what_stands_in_it_are_closed_to_other_users_also_when_they_exist(settings: Settings):
+    root = settings.root
+    (root / "lake").mkdir(parents=True, mode=0o755)
+    root.chmod(0o755)
+    (root / "notes").mkdir(mode=0o755)  # somebody's own
+    for name in ("tables.duckdb", "ledger.sqlite", "ledger.sqlite-wal"):
+        (root / name).touch(mode=0o644)
+    with open_instance(settings):
+        (root / "neuron_atlas.duckdb").touch(mode=0o644)
+        open_sqlite(root / "labels.sqlite").close()
+        assert _mode(root / "labels.sqlite") == 0o600
+    passing = 0o011 if os.geteuid() == 0 else 0  # root's embedded PostgreSQL runs as another user
+    for name in (".", "lake", "dagster"):
+        assert _mode(root / name) & ~passing == 0o700
+    for name in ("tables.duckdb", "ledger.sqlite", "ledger.sqlite-wal", "neuron_atlas.duckdb", "labels.sqlite"):
+        assert _mode(root / name) == 0o600
+    assert _mode(root / "notes") == 0o755
+
+
+def _mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
