@@ -15,6 +15,7 @@ from collections.abc import Collection, Sequence
 import dagster as dg
 import polars as pl
 
+from neuron_atlas.adapters.disk_faults import disk_faults_explained
 from neuron_atlas.core.records import Tables
 from neuron_atlas.defs.assets import build_assets
 from neuron_atlas.defs.automation import build_automation
@@ -88,7 +89,7 @@ def materialize(
     def open_stored() -> StoredAssets:
         return open_stored_assets(r.lake, r.duckdb, r.postgres, r.published, partitions)
 
-    with open_instance(settings) as instance:
+    with disk_faults_explained(settings.root), open_instance(settings) as instance:
         runner = InProcessRunner(definitions, resources.by_key(), partitions, instance, open_stored)
         return runner.run(
             assets, partition=partition, only_missing=only_missing, verify=verify, fresh=fresh, listener=listener

@@ -13,6 +13,7 @@
     neuron_db/         the search database in PostgreSQL
     postgres/          the PostgreSQL server, embedded or given
     sql/               SQL that DuckDB and PostgreSQL share
+    disk_faults.py     a full or failing disk in one message, whichever library met it
     files.py           atomic writes, checksums, folders
     prompt_entry.py    a prompt as it is written in a prompt set or a study
     yaml_files.py      reading YAML that people write, with errors that name the place

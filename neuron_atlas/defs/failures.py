@@ -13,7 +13,9 @@ from contextlib import contextmanager
 
 import dagster as dg
 
+from neuron_atlas.adapters.disk_faults import disk_faults_explained
 from neuron_atlas.errors import AtlasError, TransientError
+from neuron_atlas.settings import load_settings
 
 MAX_RETRIES = 3
 RETRY_SECONDS = 2.0
@@ -23,7 +25,8 @@ RETRY_SECONDS = 2.0
 def dagster_failures() -> Iterator[None]:
     """Translate what is raised inside: transient errors ask for a retry, our others become `dagster.Failure`."""
     try:
-        yield
+        with disk_faults_explained(load_settings().root):
+            yield
     except TransientError as error:
         raise dg.RetryRequested(max_retries=MAX_RETRIES, seconds_to_wait=RETRY_SECONDS) from error
     except AtlasError as error:
