@@ -11,6 +11,9 @@ of an MLP's down projection, written `L18/N6721`.
     graph = na.trace(model, "The capital of the state containing Dallas is")
     atlas = na.open_atlas(".neuron_atlas/neuron_atlas.duckdb")
 
+Inside: `core` computes, `adapters` read and write, `defs` tells Dagster, `cli` is the command line, `demo` makes the bundled model;
+`definitions.py` is what Dagster loads, `settings.py` every setting, `errors.py` every error. docs/architecture.md is the map.
+
 Importing this module imports neither torch nor Dagster; the functions below do when they need them.
 """
 

@@ -1,4 +1,4 @@
-"""Every setting, typed, read from the environment or `.env`; only `cli`, `definitions`, `defs` and `serve` import this module.
+"""Every setting, typed, read from the environment or `.env`; only `cli`, `definitions` and `defs` import this module.
 
 Names are `NEURON_ATLAS_*`, except those that are common already: `PG_*` for a Postgres server, `OPENAI_*` and `LABELER_MODEL`
 for a language model. Without any of them everything runs on the bundled demo model with an embedded Postgres.
@@ -64,7 +64,10 @@ class Settings(BaseSettings):
         lt=1,
         description="A neuron is kept in a graph when its |relevance| is at least this share of the goal's |value|.",
     )
-    rules: str = Field("relp", description="Linearisation rule set by which the model is traced.")
+    rules: str = Field(
+        "relp",
+        description="Linearisation rule set by which the model is traced: relp or gate-frozen (others: `neuron-atlas graph --rules`).",
+    )
     min_edge_count: int = Field(
         2, ge=1, description="Smallest number of prompts in which an edge was seen for clustering to use it."
     )

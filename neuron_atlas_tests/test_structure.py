@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import shutil
 import subprocess
 import sys
@@ -73,3 +74,17 @@ def _lint(folder: Path) -> subprocess.CompletedProcess[str]:
 
 def _not_python(folder: str, names: list[str]) -> set[str]:
     return {name for name in names if (Path(folder) / name).is_file() and not name.endswith(".py")}
+
+
+def test_every_package_lists_its_files_and_names_none_that_is_not_there() -> None:
+    everywhere = {file.name for top in ("neuron_atlas", "neuron_atlas_tests") for file in (ROOT / top).rglob("*.py")}
+    wrong: dict[str, list[str]] = {}
+    for init in (ROOT / "neuron_atlas").rglob("__init__.py"):
+        if init.parent == ROOT / "neuron_atlas" or "demo" in init.parts:
+            continue  # the front page of the package, and the demo's generator, describe more than files
+        text = ast.get_docstring(ast.parse(init.read_text())) or ""
+        files = {file.name for file in init.parent.glob("*.py")} - {"__init__.py"}
+        named = set(re.findall(r"(?<![\w/])(\w+\.py)\b", text))
+        if faults := (files - named) | (named - everywhere):
+            wrong[str(init.parent.relative_to(ROOT))] = sorted(faults)
+    assert wrong == {}

@@ -10,7 +10,7 @@ import errno
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,7 +23,7 @@ _NUMBER = re.compile(r"(?:os error|errno) (\d+)", re.IGNORECASE)
 
 
 @contextmanager
-def disk_faults_explained(folder: Path) -> Iterator[None]:
+def disk_faults_explained(folder: Path) -> Generator[None]:
     """Raise a fault of the disk as one `PermanentError` that names the path and what to do; other errors pass unchanged.
 
     `folder` is where the block writes, for libraries that do not say it.

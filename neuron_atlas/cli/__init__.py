@@ -4,18 +4,20 @@
     materialize.py          `materialize`, `build-db`, and running the assets of a stage, for all commands that do
     prompts.py              `prompts list` and `prompts add`
     dev.py                  `dev` and `stop`
+    interruption.py         Ctrl-C, SIGTERM and SIGHUP
     open_stores.py          opens the atlas file and the search database of the settings
     layer_option.py         the option `--layer`
     multi_word_options.py   options that take several words
     printing.py             tables, JSON, highlighted tokens; the options `--json` and `--limit`
 
 A new command is a file in the folder of its stage with a click command of the same name, and a line in `_COMMANDS` below.
-Results go to stdout, progress and notes to stderr; `--json` prints for machines; every `--help` ends with an example.
+Results go to stdout, progress and notes to stderr; `--json` prints for machines; every `--help` has an example.
 
 Not here: what is computed (`core`), reading and writing files and databases, SQL (`adapters`), running assets (`defs/running`).
 
 Exit codes: 0 done, 1 failed for good (damaged data, a failed check), 2 a mistake to correct (wrong name, option or file), 75 try
-again later (a server does not answer, a partition is in use), 130 interrupted.
+again later (a server does not answer, a partition is in use), 130 interrupted (143 by SIGTERM, 129 by SIGHUP), 3 `label` left
+neurons out when its budget ended.
 """
 
 from __future__ import annotations
@@ -115,5 +117,6 @@ def _goes_on(ctx: click.Context) -> bool:
 def main() -> None:
     """A searchable atlas of a language model's MLP neurons: what each does, what triggers it, how they are wired.
 
-    Exit codes: 0 done, 1 failed, 2 a mistake to correct, 75 try again later, 130 interrupted (143 by SIGTERM, 129 by SIGHUP).
+    Exit codes: 0 done, 1 failed, 2 a mistake to correct, 75 try again later, 130 interrupted (143 by
+    SIGTERM, 129 by SIGHUP); `label` ends with 3 when the budget left neurons out.
     """

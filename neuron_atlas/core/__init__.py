@@ -1,4 +1,5 @@
-"""What is computed: values in, values out. No files, network, clock, environment or Dagster.
+"""What is computed: values in, values out. No network, clock, environment or Dagster, and no files but those that a person asks an
+object to write or read: `TracedGraph.save`, and `save` and `load` of `NeuronView`.
 
     attribution/ aggregation/ labeling/ circuits/ publication/   the five stages, in their order
     tables/             the declaration of every table, and how its rows are checked and hashed

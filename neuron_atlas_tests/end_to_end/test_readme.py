@@ -15,7 +15,7 @@ from neuron_atlas_tests.end_to_end.conftest import Run
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 SLOW = {"make atlas", "make test", "make check", "make dev"}
-"""Proved elsewhere: by the gate that runs this test, and by test_dagster.py."""
+"""Proved elsewhere: by the gate that runs this test, and by cli/test_dev.py."""
 
 
 def blocks(language: str) -> list[str]:

@@ -11,6 +11,7 @@
     label_search.py       labels by meaning, words or both (`Atlas.labels`)
     neuron_facts.py       what filters and views need to know (`Atlas.known`)
     edge_statistics.py    edge statistics of an atlas or a similar file, for clustering
+    instance_labels.py   what the atlas says of the neurons of a graph
     label_set.py          the labels of a file, for a search database or an export
 
 In the file are all tables of `core/tables` (the sums of single prompt sets left out, and the raw graphs' nodes and edges under the

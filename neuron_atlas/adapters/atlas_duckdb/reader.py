@@ -206,8 +206,10 @@ class Atlas:
             near = self._rows(
                 "SELECT neuron_id FROM neurons WHERE layer = $layer ORDER BY abs(neuron - $neuron), neuron LIMIT 5", at
             )["neuron_id"].to_list()
-            layers = self._rows("SELECT DISTINCT 'L' || layer || '/N…' FROM neurons ORDER BY 1").to_series().to_list()
-            raise UnknownName("neuron", str(wanted), near or layers, hint="These are the nearest it has.")
+            if not near:
+                (first, last), *_ = self._rows("SELECT min(layer), max(layer) FROM neurons").iter_rows()
+                raise UnknownName("neuron", str(wanted), (), hint=f"The atlas has layers {first}..{last}.")
+            raise UnknownName("neuron", str(wanted), near, hint="These are the nearest it has.")
         return wanted
 
     def _rows(self, sql: str, parameters: Parameters | None = None) -> pl.DataFrame:

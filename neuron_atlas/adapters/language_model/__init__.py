@@ -12,7 +12,7 @@
     redaction.py       the key kept out of logs and messages
 
 Both clients fulfil `core.ports.LanguageModel`. Not here: what is requested and how a reply is read (labels:
-`core/labeling/labelers/prompt.py`; clusters: `core/circuits/naming/language_model.py`), or settings (`defs/resources`). The
+`core/labeling/labelers/prompt.py`; clusters: `core/circuits/naming/name_by_language_model.py`), or settings (`defs/resources`). The
 server's address comes from the configuration alone; a redirect is refused.
 """
 

@@ -11,9 +11,9 @@ import polars as pl
 
 from neuron_atlas.cli.layer_option import layer_option
 from neuron_atlas.cli.open_stores import default_label_set, open_atlas, open_search_database
-from neuron_atlas.cli.printing import json_option, limit_option, out, print_frame, print_json, progress
+from neuron_atlas.cli.printing import json_option, out, print_frame, print_json, progress
 from neuron_atlas.core.layer_ranges import LayerRanges
-from neuron_atlas.core.publication.search.search_query import LabelConditions, Mode
+from neuron_atlas.core.publication.search.search_query import MAX_LIMIT, LabelConditions, Mode
 from neuron_atlas.errors import BadInput
 
 EXAMPLES = """Examples:
@@ -54,7 +54,7 @@ EXAMPLES = """Examples:
     type=click.Path(path_type=Path, dir_okay=False),
     help="Search this atlas file instead of the database; needs no server.",
 )
-@limit_option
+@click.option("--limit", type=click.IntRange(1, MAX_LIMIT), default=20, show_default=True, help="Most hits.")
 @json_option
 def search(
     text: str | None,

@@ -5,8 +5,8 @@
     view/       `na.NeuronView`: a conversation with the model, its neurons watched through a filter and steered
     top_k.py    the instances of largest |value| among very many, block by block
 
-Used by the command line (`cli/publication`) and by notebooks. There is no HTTP API yet: a resource of one would go into
-`neuron_atlas/serve/api/` and call what is here.
+Used by the command line (`cli/publication`) and by notebooks. There is no HTTP API yet (docs/architecture.md says where one goes).
+Building the atlas itself is in `adapters/atlas_duckdb/build.py`.
 
 Does not belong here: files and SQL (`adapters/atlas_duckdb`, `adapters/neuron_db`, `adapters/sql`), when the atlas is built
 (`defs/assets/publication.py`), printing (`cli/publication`).

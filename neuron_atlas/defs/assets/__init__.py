@@ -1,4 +1,10 @@
-"""The asset graph, a file per group: attribution, aggregation, labeling, circuits, publication.
+"""The asset graph, a file per group.
+
+    attribution.py   raw_graphs, faithfulness
+    aggregation.py   graph_stats, edge_stats, activation_stats, projections, der_scores
+    labeling.py      output_labels, input_labels, label_scores
+    circuits.py      clusters, profile_clusters, cluster_labels, analyses
+    publication.py   atlas, neuron_db
 
 An asset opens its resources, calls one function of the core and returns its tables. Its docstring is its description in the Dagster
 UI. Not here: computing (core), storing (defs/io_managers.py), checking (defs/checks).

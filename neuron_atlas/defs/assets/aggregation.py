@@ -87,9 +87,10 @@ def aggregation_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
     ) -> Frames:
         """How every neuron behaves on plain text: quantiles, histogram, density, and the texts on which it fires most.
 
-        One pass of the model over the corpus. `exemplars` also keeps random texts and near misses, and sets some aside
-        (`is_held_out`) before any labeler sees them: labels are scored on those. A pass that is interrupted resumes from where it
-        was last saved, at most a minute earlier.
+        One pass of the model over the corpus, and a second over the exemplars' texts where memory is short. `exemplars` also keeps
+        random texts and near misses, and holds some out (`is_held_out`) before any labeler sees them: labels are scored on those.
+        `correlated_neurons` says which neurons fire together, `projection_agreement` how far projections may be believed. A
+        pass that is interrupted resumes from where it was last saved, at most a minute earlier.
         """
         from neuron_atlas.adapters.datasets.corpus_pass_file import PassFile
         from neuron_atlas.core.aggregation.corpora.activation_stats import activation_stats as read_activations

@@ -44,8 +44,8 @@ def attribution_assets(partitions: Partitions) -> list[dg.AssetsDefinition]:
         """Attribution graphs of one prompt set: which neurons produced the answer to each prompt, and through which others.
 
         Every prompt is run once through the model. A backward pass through the linearised model, from the traced logits, then gives
-        each neuron's effect on the answer and the exact direct effect between any two kept neurons. Nothing is
-        estimated: in every graph the effects add up (check `graphs_conserve`). A prompt that cannot be traced is
+        each neuron's effect on the answer and the exact direct effect between any two kept neurons. The rules
+        are linear, so that the effects add up in every graph (check `graphs_conserve`). A prompt that cannot be traced is
         quarantined, with the reason in table `graphs`, and does not fail the set. Finished prompts are kept when a run is killed.
         """
         from neuron_atlas.core.attribution.trace import trace_prompts

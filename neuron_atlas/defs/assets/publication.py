@@ -67,7 +67,8 @@ def publication_assets() -> list[dg.AssetsDefinition]:
         published: PublishedResource,
         **assets: Tables,
     ) -> PublishedContent:
-        """The atlas: one read-only DuckDB file with every table, a summary row per neuron, and search by words and by meaning.
+        """The atlas: one read-only DuckDB file with every table except the sums of single prompt sets, a summary row per neuron,
+        and search by words and by meaning.
 
         Open it with `neuron_atlas.open_atlas`, `neuron-atlas query`, or DuckDB itself.
         """

@@ -134,7 +134,7 @@ def recall() -> dg.AssetChecksDefinition:
             )
         message = f"mean {report.recall:.3f}, worst {report.worst:.3f} of {report.n} queries, k = {report.k}"
         if not report.is_good:
-            message += ". Until then searches use an exact scan; materialize neuron_db again to rebuild the index"
+            message += ". Searches use an exact scan until the index is rebuilt: materialize neuron_db again"
         return dg.AssetCheckResult(
             passed=report.is_good,
             description=message,

@@ -8,8 +8,10 @@ from typing import Literal
 
 from pydantic import Field
 
+from neuron_atlas.core.attribution.linearisation.rules import RULE_SETS, rule_set
 from neuron_atlas.core.records import TraceOptions
 from neuron_atlas.defs.storage.provenance import FingerprintedResource
+from neuron_atlas.errors import BadInput
 from neuron_atlas.settings import setting_description
 
 
@@ -27,7 +29,17 @@ class TracingResource(FingerprintedResource):
         return json.dumps(asdict(self.options()), sort_keys=True)
 
     def options(self) -> TraceOptions:
-        """The options of a graph."""
+        """The options of a graph.
+
+        Raises `UnknownName` for a rule set that does not exist, `BadInput` for one that is not linear: its effects do not add up,
+        so that every graph would be refused before it is stored.
+        """
+        if not rule_set(self.rules).is_linear:
+            linear = ", ".join(name for name, rules in RULE_SETS.items() if rules.is_linear)
+            raise BadInput(
+                f"raw_graphs needs linear rules ({linear}), under which effects add up; NEURON_ATLAS_RULES is {self.rules!r}. "
+                "Graphs of single prompts take it: neuron-atlas graph --rules"
+            )
         return TraceOptions(k=self.k, tau=self.tau, rules=self.rules)
 
 

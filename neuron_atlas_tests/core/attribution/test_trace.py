@@ -112,7 +112,7 @@ def test_direct_is_the_weight_of_the_edges_on_the_logits(model) -> None:
 
 
 def test_the_last_layers_relevance_is_all_direct_and_embeddings_hold_the_goal(graph: AttributionGraph) -> None:
-    """The whole identity, with every neuron a node, is held in test_sweep.py."""
+    """The whole identity, with every neuron a node, is held in effects/test_direct_effects.py."""
     last = graph.nodes.filter(kind="neuron", layer=5)
     np.testing.assert_allclose(last["direct"], last["relevance"], rtol=1e-4)
     assert graph.nodes.filter(kind="embedding")["relevance"].sum() == pytest.approx(graph.summary.goal_value, rel=1e-4)

@@ -8,7 +8,7 @@
     any other (lorsa, unknown …)                             part of its targets' `error`; the note counts them
 
 A document is taken whole or refused whole, with one line that says why. What it does not state is computed from its links
-(`estimates.py`), and the note says so.
+(`missing_values.py`), and the note says so.
 """
 
 from __future__ import annotations
