@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from neuron_atlas.adapters.files import file_sha256, staged_folder, write_parquet
 from neuron_atlas.core.tables.storage import CheckedFrames
 from neuron_atlas.errors import DamagedData
+
+_PLAIN = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 WHOLE = "all"
 """The partition name of an asset without partitions."""
@@ -57,12 +60,22 @@ def read_manifest(folder: Path) -> Manifest | None:
     try:
         fields = json.loads(path.read_text())
         fields["tables"] = {name: TableFile(**table) for name, table in fields["tables"].items()}
-        return Manifest(**fields)
+        manifest = Manifest(**fields)
+        if not _is_of(manifest, folder):
+            raise ValueError(f"it is of {manifest.asset}/{manifest.partition}, version {manifest.version!r}")
+        return manifest
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         command = rerun_command(folder.parent.name, folder.name)
         raise DamagedData(f"{path} cannot be read: {error}. Make it again: {command}") from error
+
+
+def _is_of(manifest: Manifest, folder: Path) -> bool:
+    """Whether a manifest is of this folder, and names nothing outside it."""
+    names = (manifest.content_hash, manifest.version or manifest.content_hash, *manifest.tables)
+    is_here = (manifest.asset, manifest.partition) == (folder.parent.name, folder.name)
+    return is_here and all(isinstance(name, str) and _PLAIN.fullmatch(name) for name in names)
 
 
 def rerun_command(asset: str, partition: str) -> str:

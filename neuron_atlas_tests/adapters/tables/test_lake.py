@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import multiprocessing
 import os
 import shutil
@@ -262,6 +263,29 @@ def test_a_copied_lake_counts_as_sound(tmp_path: Path) -> None:
     shutil.copytree(tmp_path / "one", tmp_path / "two", copy_function=shutil.copy)  # other inodes and times
     assert Lake(tmp_path / "two").damage(ASSET, "a") is None
     assert published(Lake(tmp_path / "two"), "a") == ["1"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("version", "../../elsewhere"),
+        ("version", 3),
+        ("asset", "graph_stats"),
+        ("partition", "b"),
+        ("content_hash", ".."),
+    ],
+)
+def test_a_manifest_of_something_else_or_that_leads_outside_is_damage(
+    tmp_path: Path, field: str, value: object
+) -> None:
+    lake = Lake(tmp_path)
+    lake.publish(ASSET, "a", labels("1"))
+    file = tmp_path / ASSET / "a" / "manifest.json"
+    file.write_text(
+        json.dumps({**json.loads(file.read_text()), field: value, "version": value if field == "version" else ""})
+    )
+    with pytest.raises(DamagedData, match="cannot be read"):
+        lake.scan(ASSET, ["a"])
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"asset": 1}', "\x00\xff"])
