@@ -66,7 +66,7 @@ class Settings(BaseSettings):
     )
     rules: str = Field(
         "relp",
-        description="Linearisation rule set by which the model is traced: relp or gate-frozen (others: `neuron-atlas graph --rules`).",
+        description="Linearisation rule set by which the model is traced: relp or gate-frozen (`graph --rules` takes others).",
     )
     min_edge_count: int = Field(
         2, ge=1, description="Smallest number of prompts in which an edge was seen for clustering to use it."

@@ -250,8 +250,11 @@ def _socket_folder(data: Path) -> Path:
     """The cluster's own folder, or a private one with a short name when a socket's address could not hold that path."""
     if len(os.fsencode(data / SOCKET_NAME)) <= SOCKET_PATH_BYTES:
         return data
-    owner = data.stat().st_uid
-    short = Path(tempfile.gettempdir(), f"neuron-atlas-{content_hash([str(data), owner])[:10]}")
+    found = (
+        data.stat()
+    )  # of the folder itself: a moved one keeps its socket, and another at the old place gets one of its own
+    owner = found.st_uid
+    short = Path(tempfile.gettempdir(), f"neuron-atlas-{content_hash([found.st_dev, found.st_ino, owner])[:10]}")
     try:
         short.mkdir(mode=0o700)
         os.chown(short, owner, -1)

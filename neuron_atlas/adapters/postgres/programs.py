@@ -24,7 +24,12 @@ def server_user(data: Path) -> pwd.struct_passwd | None:
         return None
     owner = data.stat().st_uid
     if owner != 0:
-        return pwd.getpwuid(owner)
+        try:
+            return pwd.getpwuid(owner)
+        except KeyError:
+            raise BadInput(
+                f"{data} belongs to user {owner}, who does not exist here; give it to one that does, e.g. chown -R postgres {data}"
+            ) from None
     for name in UNPRIVILEGED:
         try:
             return pwd.getpwnam(name)

@@ -26,7 +26,7 @@ SOCKET_NAME = ".s.PGSQL.5432"
 def postmaster_lines(data: Path) -> list[str]:
     """The lines of postmaster.pid: pid, data folder, start time, port, socket folder, host, memory, status."""
     try:
-        return (data / "postmaster.pid").read_text().splitlines()
+        return (data / "postmaster.pid").read_text(errors="replace").splitlines()
     except OSError:
         return []
 
@@ -65,12 +65,12 @@ def is_usable(folder: Path) -> bool:
     """
     data, deadline = folder / "data", time.monotonic() + 10
     while is_served(folder):
-        if server_pid(data) is not None or _answers(data):
+        if _answers(data):
             return True
         if time.monotonic() > deadline:
             raise TransientError(
                 f"the PostgreSQL of {folder} is held by processes that do not answer, perhaps in another container that "
-                "shares this folder; stop them, or use a folder of its own (NEURON_ATLAS_HOME)"
+                "shares this folder; stop them (neuron-atlas stop), or use a folder of its own (NEURON_ATLAS_HOME)"
             )
         time.sleep(0.05)
     return False

@@ -16,7 +16,7 @@ import polars as pl
 from duckdb import DuckDBPyConnection
 from polars._typing import PolarsDataType
 
-from neuron_atlas.adapters.tables.partitioned_tables import PartitionedTables
+from neuron_atlas.adapters.tables.partitioned_tables import PartitionedTables, manifest_of_row
 from neuron_atlas.core.tables import Column, Table
 from neuron_atlas.core.tables.storage import PARTITION, PartitionManifest
 from neuron_atlas.errors import AtlasError, BadInput, DamagedData, PermanentError, TransientError
@@ -67,6 +67,9 @@ class DuckDBTables(PartitionedTables):
         kind = self.column_type(column.dtype)
         self.connection.execute(f"alter table {self._qualified(name)} add column {_quoted(column.name)} {kind}")
 
+    def drop_table(self, name: str) -> None:
+        self.connection.execute(f"drop table if exists {self._qualified(name)}")
+
     def delete_rows(self, name: str, partition: str) -> None:
         self.connection.execute(f"delete from {self._qualified(name)} where {PARTITION} = ?", [partition])
 
@@ -102,7 +105,7 @@ class DuckDBTables(PartitionedTables):
             f"select partition_key, rows, content_hash, provenance from {self._qualified('manifests')} where asset = ?",
             [asset],
         ).fetchall()
-        return [PartitionManifest(asset, p or None, json.loads(n), h, json.loads(made)) for p, n, h, made in rows]
+        return [manifest_of_row(asset, *row) for row in rows]
 
     def write_manifest(self, manifest: PartitionManifest) -> None:
         self.delete_manifest(manifest.asset, manifest.partition)
@@ -111,6 +114,9 @@ class DuckDBTables(PartitionedTables):
             f"insert into {self._qualified('manifests')} values (?, ?, ?, ?, ?)",
             [manifest.asset, manifest.partition or "", rows, manifest.content_hash, provenance],
         )
+
+    def delete_manifests(self, asset: str) -> None:
+        self.connection.execute(f"delete from {self._qualified('manifests')} where asset = ?", [asset])
 
     def delete_manifest(self, asset: str, partition: str | None) -> None:
         self.connection.execute(
@@ -126,6 +132,13 @@ def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+DAMAGE = (
+    "not a valid DuckDB database file",
+    "Corrupt database file",
+    "Could not read enough bytes",
+    "Failed to load metadata",
+)
+"""What DuckDB says of files that were cut short or overwritten."""
 REBUILD = "Run `neuron-atlas materialize`: it moves the file away and makes its tables again"
 
 
@@ -135,7 +148,7 @@ def explained_error(error: duckdb.Error, path: Path) -> AtlasError:
     line = str(error).strip().splitlines()[0]
     if "Could not set lock" in line or "Conflicting lock" in line:
         return TransientError(f"{path} is in use by another process; wait for it to finish. {line}")
-    if "not a valid DuckDB database file" in line or "Corrupt database file" in line:
+    if any(sign in line for sign in DAMAGE):
         return DamagedData(f"{path} is damaged: {line}. {REBUILD}")
     if "serialization version" in line or isinstance(error, duckdb.SerializationException):
         return BadInput(f"{path} is not a DuckDB file this version reads; move it away and materialize again. {line}")

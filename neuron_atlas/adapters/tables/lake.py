@@ -180,10 +180,15 @@ class Lake:
             return str(error)
         return None
 
-    def set_aside(self, asset: str, partition: str | None = None) -> Path:
-        """Move a damaged partition to `<root>/.damaged`, so that none is published; returns where it is now."""
+    def set_aside(self, asset: str, partition: str | None = None) -> Path | None:
+        """Move a damaged partition to `<root>/.damaged`, so that none is published; returns where it is now.
+
+        None when it is not damaged (any more): another process may have made it again meanwhile.
+        """
         folder = self.folder(asset, partition)
         with self._publishing(asset, partition):
+            if self.damage(asset, partition, thorough=True) is None:
+                return None
             target = unused_path(make_folder(self.root / ".damaged"), f"{asset}@{partition or WHOLE}")
             os.rename(folder, target)
             fsync_folder(folder.parent)

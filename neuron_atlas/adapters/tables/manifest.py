@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
+
+from pydantic import TypeAdapter
 
 from neuron_atlas.adapters.files import file_sha256, staged_folder, write_parquet
 from neuron_atlas.core.tables.storage import CheckedFrames
@@ -58,29 +59,29 @@ def read_manifest(folder: Path) -> Manifest | None:
     """The manifest of a partition's folder, or None. Raises `DamagedData` with the command that makes the partition again."""
     path = folder / "manifest.json"
     try:
-        fields = json.loads(path.read_text())
-        fields["tables"] = {name: TableFile(**table) for name, table in fields["tables"].items()}
-        manifest = Manifest(**fields)
+        manifest = TypeAdapter(Manifest).validate_json(path.read_bytes(), strict=True)
         if not _is_of(manifest, folder):
             raise ValueError(f"it is of {manifest.asset}/{manifest.partition}, version {manifest.version!r}")
         return manifest
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError) as error:
         command = rerun_command(folder.parent.name, folder.name)
-        raise DamagedData(f"{path} cannot be read: {error}. Make it again: {command}") from error
+        raise DamagedData(f"{path} cannot be read: {str(error).splitlines()[0]}. Make it again: {command}") from error
 
 
 def _is_of(manifest: Manifest, folder: Path) -> bool:
     """Whether a manifest is of this folder, and names nothing outside it."""
     names = (manifest.content_hash, manifest.version or manifest.content_hash, *manifest.tables)
     is_here = (manifest.asset, manifest.partition) == (folder.parent.name, folder.name)
-    return is_here and all(isinstance(name, str) and _PLAIN.fullmatch(name) for name in names)
+    return is_here and all(_PLAIN.fullmatch(name) for name in names)
 
 
 def rerun_command(asset: str, partition: str) -> str:
     """The command that makes a partition again."""
-    return f"neuron-atlas materialize {asset}" + ("" if partition == WHOLE else f" --partition {partition}")
+    return (
+        f"neuron-atlas materialize {asset}" + ("" if partition == WHOLE else f" --partition {partition}") + " --verify"
+    )
 
 
 def write_version(folder: Path, frames: CheckedFrames) -> dict[str, TableFile]:

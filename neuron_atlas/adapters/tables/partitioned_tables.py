@@ -10,12 +10,14 @@ When a declaration has gained optional columns since a table was made, they are 
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import polars as pl
 from polars._typing import PolarsDataType
+from pydantic import TypeAdapter
 
 from neuron_atlas.core.records import Frames
 from neuron_atlas.core.tables import Column, Table, tables_of
@@ -118,13 +120,25 @@ class PartitionedTables(ABC):
 
     def drop(self, asset: str, partition: str | None) -> bool:
         """Forget one partition; False when it was not there."""
-        if self.find(asset, partition) is None:
-            return False
+        try:
+            if self.find(asset, partition) is None:
+                return False
+        except DamagedData:
+            pass  # a manifest that cannot be read goes as well
         with self.transaction():
             for table in tables_of(asset):
-                self.delete_rows(stored_name(asset, table), partition or "")
+                if self.columns(stored_name(asset, table)):
+                    self.delete_rows(stored_name(asset, table), partition or "")
             self.delete_manifest(asset, partition)
         return True
+
+    def drop_tables(self, asset: str) -> None:
+        """Drop every table of an asset with all its partitions, whatever state they are in."""
+        with self.transaction():
+            for table in tables_of(asset):
+                self.drop_table(stored_name(asset, table))
+            if self.columns("manifests"):
+                self.delete_manifests(asset)
 
     def column_type(self, dtype: pl.DataType) -> str:
         """The database's type for a declared one, e.g. `SMALLINT`, `text[]`."""
@@ -174,6 +188,10 @@ class PartitionedTables(ABC):
         """Add an optional column."""
 
     @abstractmethod
+    def drop_table(self, name: str) -> None:
+        """Drop a table if it exists."""
+
+    @abstractmethod
     def delete_rows(self, name: str, partition: str) -> None:
         """Delete a partition's rows."""
 
@@ -202,5 +220,25 @@ class PartitionedTables(ABC):
         """Store a manifest, in the place of the partition's former one."""
 
     @abstractmethod
+    def delete_manifests(self, asset: str) -> None:
+        """Delete the manifests of all partitions of an asset."""
+
+    @abstractmethod
     def delete_manifest(self, asset: str, partition: str | None) -> None:
         """Delete a partition's manifest."""
+
+
+def manifest_of_row(
+    asset: str, partition: str, rows: object, content_hash: object, provenance: object
+) -> PartitionManifest:
+    """A manifest from its row; JSON may come as text or parsed. Raises `DamagedData` for what is no manifest."""
+    try:
+        counts, made = (json.loads(value) if isinstance(value, str) else value for value in (rows, provenance))
+        fields = {"asset": asset, "partition": partition or None, "rows": counts, "content_hash": content_hash}
+        text = json.dumps({**fields, "provenance": made})
+        return TypeAdapter(PartitionManifest).validate_json(text, strict=True)
+    except (ValueError, RecursionError) as error:
+        raise DamagedData(
+            f"the manifest of {asset} {partition} cannot be read: {str(error).splitlines()[0]}. Make it again: neuron-atlas "
+            f"materialize {asset}"
+        ) from error

@@ -14,7 +14,7 @@ from polars._typing import PolarsDataType
 from psycopg import sql
 
 from neuron_atlas.adapters.postgres import Connection, copy_rows, escaped, unescaped
-from neuron_atlas.adapters.tables.partitioned_tables import PartitionedTables
+from neuron_atlas.adapters.tables.partitioned_tables import PartitionedTables, manifest_of_row
 from neuron_atlas.core.tables import Column, Table
 from neuron_atlas.core.tables.storage import PARTITION, PartitionManifest
 
@@ -58,6 +58,9 @@ class PostgresTables(PartitionedTables):
         statement = sql.SQL("alter table {} add column {}")
         self.connection.execute(statement.format(self._qualified(name), self._definition(column)))
 
+    def drop_table(self, name: str) -> None:
+        self.connection.execute(sql.SQL("drop table if exists {} cascade").format(self._qualified(name)))
+
     def delete_rows(self, name: str, partition: str) -> None:
         statement = sql.SQL("delete from {} where {} = %s")
         self.connection.execute(statement.format(self._qualified(name), sql.Identifier(PARTITION)), [partition])
@@ -98,7 +101,7 @@ class PostgresTables(PartitionedTables):
     def read_manifests(self, asset: str) -> list[PartitionManifest]:
         query = sql.SQL("select partition_key, rows, content_hash, provenance from {} where asset = %s")
         rows = self.connection.execute(query.format(self._qualified("manifests")), [asset]).fetchall()
-        return [PartitionManifest(asset, p or None, counts, digest, made) for p, counts, digest, made in rows]
+        return [manifest_of_row(asset, *row) for row in rows]
 
     def write_manifest(self, manifest: PartitionManifest) -> None:
         statement = sql.SQL(
@@ -109,6 +112,11 @@ class PostgresTables(PartitionedTables):
         self.connection.execute(
             statement.format(self._qualified("manifests")),
             [manifest.asset, manifest.partition or "", rows, manifest.content_hash, provenance],
+        )
+
+    def delete_manifests(self, asset: str) -> None:
+        self.connection.execute(
+            sql.SQL("delete from {} where asset = %s").format(self._qualified("manifests")), [asset]
         )
 
     def delete_manifest(self, asset: str, partition: str | None) -> None:

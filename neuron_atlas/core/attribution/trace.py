@@ -22,7 +22,7 @@ from neuron_atlas.core.attribution.effects.sweep_plan import HardwareProfile
 from neuron_atlas.core.attribution.linearisation.rules import rule_set
 from neuron_atlas.core.attribution.select_nodes import check_selection
 from neuron_atlas.core.records import NeuronId, Prompt, Quarantined, TraceOptions
-from neuron_atlas.errors import BadInput, PermanentError
+from neuron_atlas.errors import BadInput, PermanentError, UserError
 
 if TYPE_CHECKING:
     from neuron_atlas.core.attribution.attribute import Encoded, TraceParameters
@@ -101,10 +101,9 @@ def trace_prompts(
 ) -> Iterator[TracedGraph | Quarantined]:
     """Trace prompts in order, one result each.
 
-    A prompt that cannot be traced comes back quarantined with its reason, whatever went wrong; only an error that all of
-    several prompts share is raised. The same list gives the same bytes on the same CPU and thread count in float32; grouping
-    depends on the list alone. `progress(done, total)` is called after every group. Raises `BadInput` or `UnknownName` for
-    options that make no sense.
+    A prompt that cannot be traced comes back quarantined with its reason, whatever went wrong. The same list gives the same
+    bytes on the same CPU and thread count in float32; grouping depends on the list alone. `progress(done, total)` is called
+    after every group. Raises `BadInput` or `UnknownName` for options that make no sense.
     """
     import torch
 
@@ -161,6 +160,8 @@ def _trace_group(
     try:
         built = iter(build_graphs(model, encoded, parameters)) if encoded else iter(())
         return [item if isinstance(item, Quarantined) else next(built) for item in group]
+    except UserError:
+        raise  # an option that makes no sense, for whichever prompt
     except Exception as error:  # noqa: BLE001 - one prompt never stops its set; the log has the traceback
         if not is_out_of_memory(error):
             return _trace_apart(model, group, parameters, error)
@@ -181,18 +182,11 @@ def _trace_group(
 def _trace_apart(
     model: TraceableModel, group: Sequence[Encoded | Quarantined], parameters: TraceParameters, error: Exception
 ) -> list[TracedGraph | Quarantined]:
-    """Each prompt of a group that failed by itself, so that the one at fault is quarantined alone.
-
-    Raises the error again when it is not the prompts' fault: two or more failed, every one in the same way.
-    """
+    """Each prompt of a group that failed by itself, so that the one at fault is quarantined alone."""
     encoded = [item for item in group if not isinstance(item, Quarantined)]
     if len(encoded) == 1:
         return [item if isinstance(item, Quarantined) else _unexpected(item.prompt, error) for item in group]
-    apart = [result for item in group for result in _trace_group(model, [item], parameters, left=TRIES)]
-    failed = [item.reason for item in apart if isinstance(item, Quarantined) and item.reason.startswith(UNEXPECTED)]
-    if len(failed) == len(encoded) and len(set(failed)) == 1:
-        raise error
-    return apart
+    return [result for item in group for result in _trace_group(model, [item], parameters, left=TRIES)]
 
 
 def _unexpected(prompt: Prompt, error: Exception) -> Quarantined:

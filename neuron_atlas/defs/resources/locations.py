@@ -126,4 +126,4 @@ class PublishedResource(dg.ConfigurableResource[object]):
 
     def store(self) -> PublishedRecords:
         """The records."""
-        return PublishedRecords(Path(self.folder), is_there=lambda asset: asset != "atlas" or Path(self.atlas).exists())
+        return PublishedRecords(Path(self.folder), {"atlas": Path(self.atlas)})

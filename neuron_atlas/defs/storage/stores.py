@@ -16,9 +16,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from dagster_duckdb import DuckDBResource
+from pydantic import TypeAdapter, ValidationError
 
 from neuron_atlas.adapters.files import file_sha256, make_folder, unused_path, write_atomically
 from neuron_atlas.adapters.tables.lake import Lake
@@ -26,7 +27,7 @@ from neuron_atlas.adapters.tables.manifest import Manifest
 from neuron_atlas.core.records import Tables
 from neuron_atlas.core.tables import tables_of
 from neuron_atlas.core.tables.storage import AssetFrames, PartitionManifest
-from neuron_atlas.errors import BadInput, DamagedData, Incomplete, TransientError
+from neuron_atlas.errors import BadInput, DamagedData, Incomplete, PermanentError, TransientError
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -95,7 +96,8 @@ class LakeStore:
         return self.lake.damage(asset, partition, thorough=thorough)
 
     def set_aside(self, asset: str, partition: str | None) -> str:
-        return f"moved to {self.lake.set_aside(asset, partition)}"
+        target = self.lake.set_aside(asset, partition)
+        return "made again by another process" if target is None else f"moved to {target}"
 
     def _stored(self, manifest: Manifest) -> StoredPartition:
         rows = {name: table.rows for name, table in manifest.tables.items()}
@@ -128,11 +130,18 @@ class DatabaseStore(ABC):
         return None if found is None else self._stored(found)
 
     def damage(self, asset: str, partition: str | None, *, thorough: bool = False) -> str | None:
-        return self.run(lambda tables: tables.damage(asset, partition, thorough=thorough), read_only=True)
+        try:
+            return self.run(lambda tables: tables.damage(asset, partition, thorough=thorough), read_only=True)
+        except PermanentError as error:  # what the database itself cannot read
+            return str(error)
 
     def set_aside(self, asset: str, partition: str | None) -> str:
-        self.run(lambda tables: tables.drop(asset, partition))
-        return f"removed from {self.location}"
+        try:
+            self.run(lambda tables: tables.drop(asset, partition))
+            return f"removed from {self.location}"
+        except PermanentError:  # its rows cannot be deleted one by one
+            self.run(lambda tables: tables.drop_tables(asset))
+            return f"all tables of {asset} removed from {self.location}"
 
     def _stored(self, manifest: PartitionManifest) -> StoredPartition:
         provenance = {name: str(entry) for name, entry in manifest.provenance.items()}
@@ -153,19 +162,18 @@ class DuckDBStore(DatabaseStore):
     def damage(self, asset: str, partition: str | None, *, thorough: bool = False) -> str | None:
         if not self.path.exists():
             return None
-        try:
-            return super().damage(asset, partition, thorough=thorough)
-        except DamagedData as error:
-            return str(error)
+        return super().damage(asset, partition, thorough=thorough)
 
     def set_aside(self, asset: str, partition: str | None) -> str:
         """Where the file itself is damaged it is moved away whole, with every asset in it."""
         try:
             return super().set_aside(asset, partition)
-        except DamagedData:
+        except PermanentError:
             target = unused_path(self.path.parent, f"{self.path.name}.damaged")
+            log = self.path.with_name(f"{self.path.name}.wal")
+            if log.exists():
+                log.rename(target.with_name(f"{target.name}.wal"))
             self.path.rename(target)
-            self.path.with_name(f"{self.path.name}.wal").unlink(missing_ok=True)
             return f"moved to {target}"
 
     def run(self, work: Callable[[PartitionedTables], T], *, read_only: bool = False) -> T:
@@ -231,32 +239,38 @@ class PostgresStore(DatabaseStore):
 
 
 class PublishedRecords:
-    """Records of what was published elsewhere: `<folder>/<asset>.json`, valid while `is_there(asset)`."""
+    """Records of what was published elsewhere: `<folder>/<asset>.json`.
 
-    def __init__(self, folder: Path, is_there: Callable[[str], bool]) -> None:
+    `files` names the file that an asset publishes, where it is one: its record counts only while the file is there. Paths are
+    those of this home, not those of the home that a record was copied or moved from.
+    """
+
+    def __init__(self, folder: Path, files: Mapping[str, Path]) -> None:
         self.folder = folder
-        self.is_there = is_there
+        self.files = dict(files)
 
     def record(self, asset: str, stored: StoredPartition) -> None:
         """Remember what was published; replaces the former record in one step."""
-        fields = {**asdict(stored), FILE: _fingerprint(Path(stored.location))}
+        file = self.files.get(asset)
+        fields = {**asdict(stored), FILE: None if file is None else _fingerprint(file)}
         write_atomically(make_folder(self.folder) / f"{asset}.json", json.dumps(fields, indent=1, sort_keys=True))
 
     def damage(self, asset: str, partition: str | None, *, thorough: bool = False) -> str | None:
         """A published file is held against the size, time, inode and checksum that it was recorded with."""
         try:
-            stored = self.find(asset, partition)
-            if stored is None:
+            if self.find(asset, partition) is None or asset not in self.files:
                 return None
-            recorded = json.loads((self.folder / f"{asset}.json").read_text()).get(FILE)
+            recorded = self._read(asset).get(FILE)
         except DamagedData as error:
             return str(error)
-        path = Path(stored.location)
-        if recorded is None or (not thorough and _stat_of(path) == recorded["stat"]):
+        path = self.files[asset]
+        if not isinstance(recorded, dict) or (not thorough and _stat_of(path) == recorded.get("stat")):
             return None
-        if file_sha256(path) != recorded["sha256"]:
-            return f"{path} is damaged: it is not the file that was published. Make it again: neuron-atlas materialize {asset}"
-        return None
+        try:
+            is_sound = file_sha256(path) == recorded.get("sha256")
+        except OSError as error:
+            return f"{path} cannot be read: {error.strerror}. {_again(asset)}"
+        return None if is_sound else f"{path} is damaged: it is not the file that was published. {_again(asset)}"
 
     def set_aside(self, asset: str, partition: str | None) -> str:
         """Move the record away; the file that it is of is replaced in one step when it is made again."""
@@ -274,17 +288,32 @@ class PublishedRecords:
         raise BadInput(f"{asset} is published, not stored as tables; open it with neuron_atlas.open_{asset}")
 
     def find(self, asset: str, partition: str | None) -> StoredPartition | None:
-        path = self.folder / f"{asset}.json"
-        if not path.exists() or not self.is_there(asset):
+        file = self.files.get(asset)
+        if not (self.folder / f"{asset}.json").exists() or (file is not None and not file.exists()):
             return None
+        fields = {FORMER_FIELDS.get(name, name): value for name, value in self._read(asset).items() if name != FILE}
+        if file is not None:
+            fields["location"] = str(file)
         try:
-            fields: dict[str, Any] = json.loads(path.read_text())
-            fields.pop(FILE, None)
-            return StoredPartition(**{FORMER_FIELDS.get(name, name): value for name, value in fields.items()})
-        except (ValueError, TypeError, AttributeError) as error:
+            return TypeAdapter(StoredPartition).validate_json(json.dumps(fields), strict=True)
+        except ValidationError as error:
             raise DamagedData(
-                f"{path} cannot be read: {error}. Make it again: neuron-atlas materialize {asset}"
+                f"the record of {asset} is damaged: {error.errors()[0]['msg']}. {_again(asset)}"
             ) from error
+
+    def _read(self, asset: str) -> dict[str, Any]:
+        path = self.folder / f"{asset}.json"
+        try:
+            fields: object = json.loads(path.read_text())
+        except (OSError, ValueError, RecursionError) as error:
+            raise DamagedData(f"{path} cannot be read: {error}. {_again(asset)}") from error
+        if not isinstance(fields, dict):
+            raise DamagedData(f"{path} cannot be read: it is no JSON object. {_again(asset)}")
+        return cast("dict[str, Any]", fields)
+
+
+def _again(asset: str) -> str:
+    return f"Make it again: neuron-atlas materialize {asset} --verify"
 
 
 FORMER_FIELDS = {"place": "location", "recipe": "provenance"}
@@ -300,5 +329,9 @@ def _fingerprint(path: Path) -> dict[str, object] | None:
 
 
 def _stat_of(path: Path) -> list[int]:
-    stat = path.stat()
+    """Empty where there is no such file."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return []
     return [stat.st_size, stat.st_mtime_ns, stat.st_ino]

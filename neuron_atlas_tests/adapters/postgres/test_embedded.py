@@ -184,6 +184,24 @@ def test_a_server_whose_process_cannot_be_seen_is_used_but_not_stopped(folder: P
         pid_file.write_text("\n".join(lines) + "\n")
 
 
+def test_a_new_folder_at_the_place_of_a_moved_one_shares_nothing_with_it(outside: Path) -> None:
+    """Paths so long that the sockets lie elsewhere."""
+    folder = outside / ("long" * 30)
+    moved = outside / ("moved" * 25)
+    with start_embedded(folder, keep_running=True).connect() as connection:
+        connection.execute("create table mine (n int)")
+    folder.rename(moved)
+    try:
+        with start_embedded(folder).connect() as connection:
+            assert connection.execute("select to_regclass('mine')").fetchone() == (None,)
+        assert stop_embedded(folder)
+        with start_embedded(moved).connect() as connection:
+            assert connection.execute("select count(*) from mine").fetchone() == (0,)
+    finally:
+        stop_embedded(folder)
+        stop_embedded(moved)
+
+
 def test_threads_that_start_it_at_once_get_the_same_server(new_folder: Path) -> None:
     folder = new_folder
     found: list[str] = []

@@ -305,6 +305,7 @@ def test_a_damaged_partition_is_set_aside_whole(tmp_path: Path) -> None:
     lake.publish(ASSET, "a", labels("1"))
     flip_bit(tmp_path)
     where = lake.set_aside(ASSET, "a")
+    assert where is not None
     assert where.parent == tmp_path / ".damaged"
     assert (where / "manifest.json").exists()
     assert lake.manifest(ASSET, "a") is None
@@ -320,3 +321,16 @@ def flip_bit(root: Path) -> None:
 
 def versions(root: Path) -> list[str]:
     return sorted(folder.name for folder in (root / ASSET / "a").iterdir() if folder.is_dir())
+
+
+def test_what_another_process_has_healed_is_not_set_aside(tmp_path: Path) -> None:
+    one, two = Lake(tmp_path), Lake(tmp_path)
+    one.publish(ASSET, "a", labels("1"))
+    flip_bit(tmp_path)
+    assert one.damage(ASSET, "a") is not None
+    assert two.damage(ASSET, "a") is not None
+    assert one.set_aside(ASSET, "a") is not None
+    assert two.set_aside(ASSET, "a") is None  # nothing is there
+    one.publish(ASSET, "a", labels("1"))
+    assert two.set_aside(ASSET, "a") is None
+    assert published(Lake(tmp_path), "a") == ["1"]

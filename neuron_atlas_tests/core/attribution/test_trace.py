@@ -282,15 +282,21 @@ def test_after_three_tries_without_memory_the_prompts_are_quarantined(model) -> 
     assert empty.reason == "the prompt is empty"
 
 
-def test_an_error_that_every_prompt_shares_is_raised(model) -> None:
+def test_an_error_that_every_prompt_shares_quarantines_each_and_the_log_has_it(model, caplog) -> None:
     def spoil(_recordings) -> None:
         raise RuntimeError("something else broke")
 
     broken = Watched(model, spoil=spoil)
-    with pytest.raises(RuntimeError, match="something else"):
-        list(trace_prompts(broken, [Prompt("the capital"), Prompt("the state")], options=TraceOptions()))
+    results = list(trace_prompts(broken, [Prompt("the capital"), Prompt("the state")], options=TraceOptions()))
+    assert [result.reason for result in results] == ["an unexpected error: RuntimeError: something else broke"] * 2
+    assert "Traceback" in caplog.text
     with pytest.raises(PermanentError, match="RuntimeError: something else broke"):
         trace(broken, "the capital")
+
+
+def test_a_neuron_to_exclude_that_the_model_lacks_is_refused(model) -> None:
+    with pytest.raises(BadInput, match="L99/N1"):
+        trace(model, FACT, exclude=["L99/N1"])
 
 
 def test_an_error_that_one_prompt_causes_quarantines_it_alone(model, caplog: pytest.LogCaptureFixture) -> None:

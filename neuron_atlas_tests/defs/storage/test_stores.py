@@ -157,7 +157,7 @@ def test_duckdb_is_closed_after_a_failed_write(tmp_path: Path):
 
 def test_what_was_published_counts_only_while_it_is_there(tmp_path: Path):
     file = tmp_path / "atlas.duckdb"
-    published = PublishedRecords(tmp_path / "published", is_there=lambda asset: file.exists())
+    published = PublishedRecords(tmp_path / "published", {"atlas": file})
     stored = StoredPartition("abc", {"neurons": 3}, str(file), {"code": "1"})
     file.touch()
     published.record("atlas", stored)
@@ -170,12 +170,12 @@ def test_records_of_version_0_1_are_read(tmp_path: Path):
     """They called the location `place` and the provenance `recipe`."""
     record = {"content_hash": "abc", "rows": {"neurons": 3}, "place": "x.duckdb", "recipe": {"code": "1"}}
     (tmp_path / "atlas.json").write_text(json.dumps(record))
-    published = PublishedRecords(tmp_path, is_there=lambda asset: True)
+    published = PublishedRecords(tmp_path, {})
     assert published.find("atlas", None) == StoredPartition("abc", {"neurons": 3}, "x.duckdb", {"code": "1"})
 
 
 def test_what_is_published_is_no_table_store(tmp_path: Path):
-    published = PublishedRecords(tmp_path, is_there=lambda asset: True)
+    published = PublishedRecords(tmp_path, {})
     with pytest.raises(BadInput):
         published.read("atlas", [None])
     (tmp_path / "atlas.json").write_text("{")
