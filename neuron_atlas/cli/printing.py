@@ -18,7 +18,15 @@ from rich.text import Text
 PIPE_WIDTH = 140
 """Width of a table, in characters, where there is no terminal."""
 
-out = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
+
+class _Output(Console):
+    """A console whose reader may leave, as `| head` does: that is no failure of ours (rich would end with 1)."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
+out = _Output(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 progress = Console(stderr=True, highlight=False)
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
