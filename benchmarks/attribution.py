@@ -41,8 +41,8 @@ from neuron_atlas.core.attribution.effects.graph_scores import Inflow, score_gra
 from neuron_atlas.core.attribution.effects.relevance import relevance_to_goals
 from neuron_atlas.core.attribution.effects.total_effects import total_effects
 from neuron_atlas.core.attribution.linearisation.freeze import FrozenModel, freeze
+from neuron_atlas.core.attribution.linearisation.goal import LinearGoal, choose_goal, linearise_goal
 from neuron_atlas.core.attribution.linearisation.rules import rule_set
-from neuron_atlas.core.attribution.linearisation.targets import LinearGoal, choose_goal, linearise_goal
 from neuron_atlas.core.attribution.select_nodes import Nodes, select_nodes
 from neuron_atlas.core.attribution.trace import trace_prompts
 from neuron_atlas.core.records import ModelSpec, Prompt, TraceOptions

@@ -10,8 +10,8 @@ whole pipeline runs on a fresh machine without a download.
     tokenizer.py           the word-level tokenizer
     accuracy.py            how often a model answers the questions correctly
     model_card.py          writes the model card
-    prompt_sets.py         writes `prompts/` and `corpus/`
-    studies.py             writes `studies/`
+    write_prompt_sets.py         writes `prompts/` and `corpus/`
+    write_studies.py             writes `studies/`
 
 Not here: loading a model (`adapters/subject_model`), models for tests (`neuron_atlas_tests`). This file only says where the shipped
 files are; importing it imports nothing heavy.

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from neuron_atlas.demo import MODEL_DIR, PROMPTS_DIR, prompt_sets, world
+from neuron_atlas.demo import MODEL_DIR, PROMPTS_DIR, world
+from neuron_atlas.demo import write_prompt_sets as prompt_sets
 from neuron_atlas.demo.accuracy import TaskAccuracy, measure_accuracy
 from neuron_atlas.demo.tokenizer import BOS_ID, UNK_ID, build_tokenizer
 

@@ -10,8 +10,8 @@
     neuron_search.py      neurons by words (`Atlas.search`)
     label_search.py       labels by meaning, words or both (`Atlas.labels`)
     neuron_facts.py       what filters and views need to know (`Atlas.known`)
-    edge_statistics.py    edge statistics of an atlas or a similar file, for clustering
-    instance_labels.py   what the atlas says of the neurons of a graph
+    read_edge_statistics.py    edge statistics of an atlas or a similar file, for clustering
+    graph_neuron_labels.py   what the atlas says of the neurons of a graph
     label_set.py          the labels of a file, for a search database or an export
 
 In the file are all tables of `core/tables` (the sums of single prompt sets left out, and the raw graphs' nodes and edges under the
@@ -24,8 +24,8 @@ Does not belong here: the working tables of the Dagster assets (`adapters/tables
 """
 
 from neuron_atlas.adapters.atlas_duckdb.build import AtlasReport, build_atlas
-from neuron_atlas.adapters.atlas_duckdb.edge_statistics import read_edge_statistics
 from neuron_atlas.adapters.atlas_duckdb.neuron_card import NeuronCard
+from neuron_atlas.adapters.atlas_duckdb.read_edge_statistics import read_edge_statistics
 from neuron_atlas.adapters.atlas_duckdb.reader import Atlas, open_atlas, query_lines
 from neuron_atlas.adapters.atlas_duckdb.schema import table_hashes
 

@@ -31,7 +31,7 @@ from neuron_atlas.adapters.atlas_duckdb.schema import (
 )
 from neuron_atlas.adapters.atlas_duckdb.search_index import write_label_index, write_neuron_index
 from neuron_atlas.adapters.files import make_folder, replace_durably
-from neuron_atlas.core.labeling.evidence.precedence import best_scores, first_shown
+from neuron_atlas.core.labeling.evidence.shown_label import best_scores, first_shown
 from neuron_atlas.core.ports import Embedder
 from neuron_atlas.core.records import Tables
 from neuron_atlas.core.tables import GRAPHS, Table

@@ -21,7 +21,7 @@ import polars as pl
 
 from neuron_atlas.adapters.sqlite_files import open_sqlite, write_transaction
 from neuron_atlas.core.hashing import content_hash
-from neuron_atlas.core.labeling.evidence.label_record import Label
+from neuron_atlas.core.labeling.evidence.labeler_answer import Label
 from neuron_atlas.core.labeling.labelers.imported import ImportedLabel, as_label
 from neuron_atlas.core.records import SIDES, ModelSpec, NeuronId, Side
 from neuron_atlas.core.tables import INPUT_LABELS, OUTPUT_LABELS

@@ -5,8 +5,8 @@
     ledger_client.py   what both share: server, ledger, budget, spending
     ledger.py          `Ledger`: every paid call, its answer and cost; keeps the budget across processes
     estimate.py        what requests would cost, before the first is sent
-    server.py          where requests go, how often they are retried, prices
-    answers.py         what a completion says, what an error of a server means
+    server_settings.py          where requests go, how often they are retried, prices
+    read_completion.py         what a completion says, what an error of a server means
     dialect.py         which form of request a server understands
     cooldown.py        rate limits and the pauses between tries
     redaction.py       the key kept out of logs and messages
@@ -20,7 +20,7 @@ from neuron_atlas.adapters.language_model.batch import OpenAIBatchModel
 from neuron_atlas.adapters.language_model.ledger import Ledger, Spending
 from neuron_atlas.adapters.language_model.live import OpenAIModel
 from neuron_atlas.adapters.language_model.redaction import keep_out_of_logs
-from neuron_atlas.adapters.language_model.server import Prices, RetryPolicy, Server
+from neuron_atlas.adapters.language_model.server_settings import Prices, RetryPolicy, Server
 
 __all__ = [
     "Ledger",

@@ -22,7 +22,11 @@ from openai.types import Batch
 from openai.types.chat import ChatCompletion
 from pydantic import BaseModel, ValidationError
 
-from neuron_atlas.adapters.language_model.answers import (
+from neuron_atlas.adapters.language_model.cooldown import Cooldown, read_duration
+from neuron_atlas.adapters.language_model.dialect import Dialect
+from neuron_atlas.adapters.language_model.ledger import Answer, Ledger
+from neuron_atlas.adapters.language_model.ledger_client import ClientOptions, LedgerClient
+from neuron_atlas.adapters.language_model.read_completion import (
     REPEATABLE,
     NotAnAnswer,
     failure_reason,
@@ -31,12 +35,8 @@ from neuron_atlas.adapters.language_model.answers import (
     read_completion,
     short,
 )
-from neuron_atlas.adapters.language_model.cooldown import Cooldown, read_duration
-from neuron_atlas.adapters.language_model.dialect import Dialect
-from neuron_atlas.adapters.language_model.ledger import Answer, Ledger
-from neuron_atlas.adapters.language_model.ledger_client import ClientOptions, LedgerClient
 from neuron_atlas.adapters.language_model.redaction import redacted
-from neuron_atlas.adapters.language_model.server import Server, guessed_tokens
+from neuron_atlas.adapters.language_model.server_settings import Server, guessed_tokens
 from neuron_atlas.core.hashing import content_hash
 from neuron_atlas.core.llm_requests import LlmRequest, NoReply, Reply
 from neuron_atlas.errors import BadInput, Unreachable

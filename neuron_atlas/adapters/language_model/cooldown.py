@@ -8,7 +8,7 @@ import re
 import time
 from collections.abc import Mapping
 
-from neuron_atlas.adapters.language_model.server import RetryPolicy
+from neuron_atlas.adapters.language_model.server_settings import RetryPolicy
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}

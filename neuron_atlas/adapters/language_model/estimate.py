@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from neuron_atlas.adapters.language_model.ledger import Ledger
-from neuron_atlas.adapters.language_model.server import Prices, guessed_tokens
+from neuron_atlas.adapters.language_model.server_settings import Prices, guessed_tokens
 from neuron_atlas.core.llm_requests import LlmRequest
 
 USUAL_COMPLETION = 700

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TypedDict, Unpack
 
 from neuron_atlas.adapters.language_model.ledger import Answer, Ledger, Spending
-from neuron_atlas.adapters.language_model.server import Prices, RetryPolicy, Server
+from neuron_atlas.adapters.language_model.server_settings import Prices, RetryPolicy, Server
 from neuron_atlas.core.llm_requests import LlmRequest, NoReply, Reply
 
 

@@ -19,7 +19,11 @@ from typing import Protocol, Unpack, cast
 import openai
 from openai.types.chat import ChatCompletion
 
-from neuron_atlas.adapters.language_model.answers import (
+from neuron_atlas.adapters.language_model.cooldown import Cooldown
+from neuron_atlas.adapters.language_model.dialect import Dialect
+from neuron_atlas.adapters.language_model.ledger import Answer, Ledger
+from neuron_atlas.adapters.language_model.ledger_client import ClientOptions, LedgerClient
+from neuron_atlas.adapters.language_model.read_completion import (
     REPEATABLE,
     NotAnAnswer,
     failure_reason,
@@ -28,12 +32,8 @@ from neuron_atlas.adapters.language_model.answers import (
     read_completion,
     short,
 )
-from neuron_atlas.adapters.language_model.cooldown import Cooldown
-from neuron_atlas.adapters.language_model.dialect import Dialect
-from neuron_atlas.adapters.language_model.ledger import Answer, Ledger
-from neuron_atlas.adapters.language_model.ledger_client import ClientOptions, LedgerClient
 from neuron_atlas.adapters.language_model.redaction import redacted
-from neuron_atlas.adapters.language_model.server import Server, guessed_tokens
+from neuron_atlas.adapters.language_model.server_settings import Server, guessed_tokens
 from neuron_atlas.core.llm_requests import LlmRequest, NoReply, Reply
 
 Outcome = Reply | NoReply

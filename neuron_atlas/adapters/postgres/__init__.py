@@ -2,7 +2,7 @@
 
     embedded.py   `start_embedded`: starts, shares and stops the embedded server of a folder
     programs.py   runs initdb and pg_ctl of the installed wheel, as the right user
-    serving.py    whether a live server serves the data of this very folder
+    folder_ownership.py    whether a live server serves the data of this very folder
     server.py     `Server`: an address; connections, transactions, retries, readable errors; pgvector
     pool.py       a few connections that threads share
     rows.py       rows in bulk, and texts that PostgreSQL cannot hold as they are

@@ -7,7 +7,8 @@ parent folder for reading by everyone; and lets every local user connect. Here:
 - `folder/data` is the cluster, `folder/log` the server's log. The server listens on a unix socket only, which only its
   owner (and root) may open. The socket lies in `folder/data`, or in a short private folder under the temporary directory
   when its path would exceed the ~100 bytes a socket's address may have.
-- A server belongs to a folder, not to a process id (serving.py): copied, moved and restored folders never meet another's server.
+- A server belongs to a folder, not to a process id (folder_ownership.py): a copied, moved or restored
+  folder never meets another's server.
 - Every process that uses the server holds a shared lock on `folder/users` while it lives. The last one to leave stops the
   server. The kernel drops the locks of killed processes, so the count is never wrong; a server orphaned by a kill is found
   running by the next process. `keep_running=True` leaves it up until `stop_embedded`.
@@ -31,9 +32,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from neuron_atlas.adapters.postgres.programs import let_through, run_program, server_user
-from neuron_atlas.adapters.postgres.server import Server
-from neuron_atlas.adapters.postgres.serving import (
+from neuron_atlas.adapters.postgres.folder_ownership import (
     SOCKET_NAME,
     is_served,
     is_usable,
@@ -42,6 +41,8 @@ from neuron_atlas.adapters.postgres.serving import (
     serving_lock,
     socket_folder_of,
 )
+from neuron_atlas.adapters.postgres.programs import let_through, run_program, server_user
+from neuron_atlas.adapters.postgres.server import Server
 from neuron_atlas.core.hashing import content_hash
 from neuron_atlas.errors import BadInput, DamagedData, PermanentError, TransientError
 

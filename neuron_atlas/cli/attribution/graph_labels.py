@@ -27,7 +27,7 @@ def labels_by_side(path: Path, graph: AttributionGraph) -> tuple[InstanceLabels,
     if not path.exists():
         return InstanceLabels(), f"no labels: there is no atlas at {path} yet (neuron-atlas materialize builds it)"
     from neuron_atlas.adapters.atlas_duckdb import open_atlas
-    from neuron_atlas.adapters.atlas_duckdb.instance_labels import instance_labels
+    from neuron_atlas.adapters.atlas_duckdb.graph_neuron_labels import instance_labels
 
     try:
         with open_atlas(path) as atlas:

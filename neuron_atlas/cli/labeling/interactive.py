@@ -21,10 +21,10 @@ from neuron_atlas.cli.labeling.label_data import LabelData
 from neuron_atlas.cli.printing import cell, highlighted, out
 from neuron_atlas.core.labeling.evidence.evidence_record import InputEvidence
 from neuron_atlas.core.labeling.evidence.gather import GatheredEvidence
-from neuron_atlas.core.labeling.evidence.label_record import INPUT_TYPES, OUTPUT_TYPES, Label, Unlabeled
+from neuron_atlas.core.labeling.evidence.labeler_answer import INPUT_TYPES, OUTPUT_TYPES, Label, Unlabeled
 from neuron_atlas.core.labeling.evidence.render import render
+from neuron_atlas.core.labeling.hand_labeling_state import SessionState
 from neuron_atlas.core.labeling.labelers.language_model import label_request
-from neuron_atlas.core.labeling.session_state import SessionState
 from neuron_atlas.core.records import NeuronId, Side
 from neuron_atlas.errors import BadInput
 from neuron_atlas.settings import Settings

@@ -11,7 +11,7 @@ import polars as pl
 from neuron_atlas.cli.layer_option import layer_option, old_layers, with_old_options
 from neuron_atlas.cli.materialize import force_option, partition_option, run_stage
 from neuron_atlas.cli.printing import json_option, out
-from neuron_atlas.core.labeling.evidence.label_record import UNANSWERED
+from neuron_atlas.core.labeling.evidence.labeler_answer import UNANSWERED
 from neuron_atlas.core.layer_ranges import LayerRanges
 from neuron_atlas.core.records import SIDES, Side, layer_key
 from neuron_atlas.defs.resources.labeler import layer_pass

@@ -12,7 +12,7 @@ from neuron_atlas.core.labeling.evidence.evidence_record import polar_name
 from neuron_atlas.core.labeling.evidence.gather import GatheredEvidence, gather
 from neuron_atlas.core.labeling.evidence.labelable import labelable
 from neuron_atlas.core.labeling.given_labels import ids_by_text, join_given, with_token_ids
-from neuron_atlas.core.labeling.priority import labeling_order
+from neuron_atlas.core.labeling.labeling_order import labeling_order
 from neuron_atlas.core.records import SIDES, NeuronId, Side, Tables
 from neuron_atlas.definitions import Resources, stored_tables
 from neuron_atlas.errors import UnknownName

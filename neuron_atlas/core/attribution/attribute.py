@@ -17,9 +17,9 @@ from neuron_atlas.core.attribution.effects.graph_scores import Inflow
 from neuron_atlas.core.attribution.effects.relevance import SourceRelevance, relevance_to_goals
 from neuron_atlas.core.attribution.effects.sweep_plan import HardwareProfile
 from neuron_atlas.core.attribution.linearisation.freeze import FrozenModel, Recording, freeze
+from neuron_atlas.core.attribution.linearisation.goal import Goal, LinearGoal, linearise_goal
 from neuron_atlas.core.attribution.linearisation.replay import Part, has_constants, replay
 from neuron_atlas.core.attribution.linearisation.rules import RuleSet
-from neuron_atlas.core.attribution.linearisation.targets import Goal, LinearGoal, linearise_goal
 from neuron_atlas.core.attribution.select_nodes import Nodes, select_nodes
 from neuron_atlas.core.attribution.traceable_model import TraceableModel
 from neuron_atlas.core.records import Prompt, TraceOptions

@@ -32,7 +32,7 @@ def total_links(model: TraceableModel, graph: AttributionGraph, *, edge_tau: flo
     from neuron_atlas.core.attribution.effects.total_effects import total_effects
     from neuron_atlas.core.attribution.graph.build_graphs import edge_frame
     from neuron_atlas.core.attribution.linearisation.freeze import freeze
-    from neuron_atlas.core.attribution.linearisation.targets import Goal, linearise_goal
+    from neuron_atlas.core.attribution.linearisation.goal import Goal, linearise_goal
     from neuron_atlas.core.attribution.select_nodes import Nodes
 
     summary = graph.summary

@@ -2,10 +2,10 @@
 
     label_layer.py      one layer of one pass: evidence, labeler, rows of the table. Start here
     labeler.py          the port that every labeler fulfils
-    priority.py         in which order a layer's neurons are labeled, so that a budget is spent on the most useful
+    labeling_order.py         in which order a layer's neurons are labeled, so that a budget is spent on the most useful
     given_labels.py     labels by people and imported ones as rows, kept beside those made here
-    session_state.py    the state of labeling by hand
-    evidence/           what a labeler is shown, what it answers, and which label is shown of several (`precedence.py`)
+    hand_labeling_state.py    the state of labeling by hand
+    evidence/           what a labeler is shown, what it answers, and which label is shown of several (`shown_label.py`)
     labelers/           who labels: rules, language model, given labels only. A new labeler goes here
     scoring/            held-out scores, their nulls, and reports on a labeler
 

@@ -12,11 +12,11 @@ import polars as pl
 
 from neuron_atlas.core.labeling.evidence.evidence_record import polar_name
 from neuron_atlas.core.labeling.evidence.gather import GatheredEvidence, gather
-from neuron_atlas.core.labeling.evidence.label_record import INPUT_TYPES, OUTPUT_TYPES, Label, Unlabeled
+from neuron_atlas.core.labeling.evidence.labeler_answer import INPUT_TYPES, OUTPUT_TYPES, Label, Unlabeled
 from neuron_atlas.core.labeling.evidence.lexicon import Lexicon
 from neuron_atlas.core.labeling.given_labels import ids_by_text, join_given, with_token_ids
 from neuron_atlas.core.labeling.labeler import Labeler
-from neuron_atlas.core.labeling.priority import labeling_order
+from neuron_atlas.core.labeling.labeling_order import labeling_order
 from neuron_atlas.core.records import Frames, Side, Tables
 from neuron_atlas.core.tables import INPUT_LABELS, OUTPUT_LABELS
 from neuron_atlas.errors import PermanentError
@@ -44,8 +44,8 @@ def label_layer(
     `output_labels` of this and earlier layers and `input_labels` of earlier ones. `given` rows of this table, by people or
     imported, are kept beside the new ones and never overwritten; `prior` holds label tables of either side with what was
     imported about this layer, which labelers are shown as claims. `token_text` names tokens that no table spells out.
-    The labeler is shown the neurons in the order of `priority.py`, so that the most useful are labeled before money or time runs
-    out; with a `budget`, only so many, and the others get a row that says so. `progress` gets (done, total).
+    The labeler is shown the neurons in the order of `labeling_order.py`, so that the most useful are labeled before money or time
+    runs out; with a `budget`, only so many, and the others get a row that says so. `progress` gets (done, total).
     Raises `Incomplete` when a neighbour's row is missing, `PermanentError` when the labeler answers out of step.
     """
     gathered, lexicon = gather(side, layer, evidence=evidence, labels=labels, token_text=token_text, prior=prior)

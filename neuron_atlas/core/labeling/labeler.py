@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from neuron_atlas.core.labeling.evidence.evidence_record import Evidence
-from neuron_atlas.core.labeling.evidence.label_record import Label, Unlabeled
+from neuron_atlas.core.labeling.evidence.labeler_answer import Label, Unlabeled
 
 
 class Labeler(Protocol):

@@ -14,8 +14,8 @@ from neuron_atlas.defs.checks.before_storing import checks_of
 from neuron_atlas.defs.partitions import Partitions
 from neuron_atlas.defs.resources.datasets import PromptSetsResource
 from neuron_atlas.defs.resources.locations import GraphWorkResource
-from neuron_atlas.defs.resources.method_options import TracingResource
 from neuron_atlas.defs.resources.subject_model import ModelResource
+from neuron_atlas.defs.resources.tracing import TracingResource
 
 GROUP = "attribution"
 

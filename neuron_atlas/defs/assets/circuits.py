@@ -10,8 +10,8 @@ import dagster as dg
 from neuron_atlas.core.records import Frames, Tables
 from neuron_atlas.defs.asset_decorators import stored_asset
 from neuron_atlas.defs.checks.before_storing import checks_of
+from neuron_atlas.defs.resources.clustering import ClusteringResource
 from neuron_atlas.defs.resources.labeler import LabelerResource
-from neuron_atlas.defs.resources.method_options import ClusteringResource
 from neuron_atlas.defs.resources.subject_model import ModelResource
 
 GROUP = "circuits"

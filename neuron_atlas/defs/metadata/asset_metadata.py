@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 import dagster as dg
 import polars as pl
 
-from neuron_atlas.core.labeling.evidence.label_record import LEFT_OUT, UNANSWERED
+from neuron_atlas.core.labeling.evidence.labeler_answer import LEFT_OUT, UNANSWERED
 from neuron_atlas.core.tables.storage import AssetFrames
 from neuron_atlas.defs.metadata import statistics_plots
 from neuron_atlas.defs.metadata.drawing import bars, curves, histogram, markdown_table, scatter

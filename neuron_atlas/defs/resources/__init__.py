@@ -3,7 +3,8 @@
 atlas_resources.py   all of them, under the keys by which assets ask for them, with values from `Settings`
 subject_model.py     the model under study
 datasets.py          prompt sets, text corpora, analyses of single prompts
-method_options.py    how prompts are traced and neurons clustered
+tracing.py           how prompts are traced
+clustering.py        how neurons are clustered
 language_model.py    the language model of labelers
 labeler.py           who writes labels
 label_store.py       labels by people and from elsewhere

@@ -8,6 +8,7 @@ from typing import Self
 import dagster as dg
 from dagster_duckdb import DuckDBResource
 
+from neuron_atlas.defs.resources.clustering import ClusteringResource
 from neuron_atlas.defs.resources.datasets import AnalysesResource, CorporaResource, PromptSetsResource
 from neuron_atlas.defs.resources.embedder import EmbedderResource
 from neuron_atlas.defs.resources.label_store import LabelStoreResource
@@ -20,8 +21,8 @@ from neuron_atlas.defs.resources.locations import (
     PostgresResource,
     PublishedResource,
 )
-from neuron_atlas.defs.resources.method_options import ClusteringResource, TracingResource
 from neuron_atlas.defs.resources.subject_model import ModelResource
+from neuron_atlas.defs.resources.tracing import TracingResource
 from neuron_atlas.settings import Settings
 
 

@@ -11,7 +11,7 @@ import duckdb
 import pytest
 
 from neuron_atlas.adapters.atlas_duckdb import build_atlas
-from neuron_atlas.core.labeling.evidence.precedence import LABELERS, METRICS
+from neuron_atlas.core.labeling.evidence.shown_label import LABELERS, METRICS
 from neuron_atlas.core.publication.search.label_records import label_records
 from neuron_atlas.core.tables import EDGE_STATS, LABEL_SCORES, NEURON_PROFILES
 from neuron_atlas_tests.adapters.atlas_duckdb.conftest import hand_made, table_of

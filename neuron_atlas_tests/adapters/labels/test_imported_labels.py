@@ -12,7 +12,7 @@ import pytest
 
 from neuron_atlas.adapters.labels.label_files import read_labels
 from neuron_atlas.adapters.labels.label_store import ImportResult, LabelStore
-from neuron_atlas.core.labeling.evidence.label_record import Label
+from neuron_atlas.core.labeling.evidence.labeler_answer import Label
 from neuron_atlas.core.labeling.labelers.imported import ImportedLabel
 from neuron_atlas.core.records import ModelSpec, NeuronId
 from neuron_atlas.core.tables import OUTPUT_LABELS

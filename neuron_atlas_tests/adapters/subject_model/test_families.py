@@ -10,9 +10,9 @@ from torch.testing import assert_close
 from neuron_atlas.core.attribution.effects.direct_effects import direct_effects, node_vectors
 from neuron_atlas.core.attribution.effects.relevance import relevance_to_goals
 from neuron_atlas.core.attribution.linearisation.freeze import freeze
+from neuron_atlas.core.attribution.linearisation.goal import Goal, linearise_goal
 from neuron_atlas.core.attribution.linearisation.replay import replay
 from neuron_atlas.core.attribution.linearisation.rules import rule_set
-from neuron_atlas.core.attribution.linearisation.targets import Goal, linearise_goal
 from neuron_atlas.core.attribution.select_nodes import Nodes
 from neuron_atlas.core.attribution.trace import trace
 from neuron_atlas.core.records import Edit

@@ -11,9 +11,9 @@ import pytest
 from neuron_atlas.cli.labeling.interactive import label_by_hand
 from neuron_atlas.cli.labeling.label_data import LabelData
 from neuron_atlas.core.labeling.evidence.render import render
+from neuron_atlas.core.labeling.hand_labeling_state import SessionState
 from neuron_atlas.core.labeling.label_layer import label_layer
 from neuron_atlas.core.labeling.labelers.rules import RulesLabeler
-from neuron_atlas.core.labeling.session_state import SessionState
 from neuron_atlas.defs.resources.atlas_resources import Resources
 from neuron_atlas.errors import BadInput, ConfigurationChanged
 from neuron_atlas.settings import Settings

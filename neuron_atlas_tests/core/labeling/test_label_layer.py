@@ -10,12 +10,12 @@ import pytest
 
 from neuron_atlas.core.labeling.evidence.evidence_record import Evidence, InputEvidence, OutputEvidence
 from neuron_atlas.core.labeling.evidence.gather import gather
-from neuron_atlas.core.labeling.evidence.label_record import Label, Unlabeled
 from neuron_atlas.core.labeling.evidence.label_rows import label_ref, rows_of, stale_labels
-from neuron_atlas.core.labeling.evidence.precedence import best_labels
+from neuron_atlas.core.labeling.evidence.labeler_answer import Label, Unlabeled
 from neuron_atlas.core.labeling.evidence.render import render
+from neuron_atlas.core.labeling.evidence.shown_label import best_labels
 from neuron_atlas.core.labeling.label_layer import label_layer
-from neuron_atlas.core.labeling.priority import labeling_order
+from neuron_atlas.core.labeling.labeling_order import labeling_order
 from neuron_atlas.core.records import Frames, Side, Tables
 from neuron_atlas.core.tables import INPUT_LABELS, OUTPUT_LABELS
 from neuron_atlas.errors import Incomplete, PermanentError

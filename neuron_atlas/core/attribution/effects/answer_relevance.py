@@ -45,7 +45,7 @@ def answer_relevance(model: TraceableModel, prompt: Prompt, *, k: int = 5, rules
     import torch
 
     from neuron_atlas.core.attribution.linearisation.freeze import first_non_finite
-    from neuron_atlas.core.attribution.linearisation.targets import choose_goal
+    from neuron_atlas.core.attribution.linearisation.goal import choose_goal
 
     ids = list(model.encode(prompt))
     if not -len(ids) <= prompt.position < len(ids):

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from neuron_atlas.core.attribution.linearisation.goal import choose_goal
 from neuron_atlas.core.attribution.linearisation.rules import rule_set
-from neuron_atlas.core.attribution.linearisation.targets import choose_goal
 from neuron_atlas.core.attribution.traceable_model import EditableModel
 from neuron_atlas.core.ports import Array
 from neuron_atlas.core.records import Edit, Prompt

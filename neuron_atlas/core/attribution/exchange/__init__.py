@@ -1,7 +1,7 @@
 """Graphs as JSON that other people's tools read, and back.
 
     neuronpedia.py      a graph as Neuronpedia's attribution-graph JSON (schema 1.0.0, and what its viewer needs beyond it)
-    legacy.py           a graph in the older viewer's form
+    older_viewer.py           a graph in the older viewer's form
     graph_rows.py       a graph's frames as rows, floats in their shortest exact form
     node_ids.py         how a node is written: `E_464_1`, `3_77_1`, `33_42_2`, `2_-1_1`
     slugs.py            names for files: letters, digits, `_`, `.` and `-`

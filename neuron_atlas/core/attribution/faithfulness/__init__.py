@@ -24,7 +24,7 @@ run as in Jafari et al. 2025 (arXiv 2508.21258).
     ablation.py         ablate_one, ablate_subset, keep_top
     circuits.py         circuit, complement
     edges.py            edge, direct
-    prompt_averages.py  correlations and shares over many prompts, with their intervals
+    correlations_over_prompts.py  correlations and shares over many prompts, with their intervals
     table_rows.py       measurements as rows of table `faithfulness`
 
 Not here: interventions that people ask for (`core/circuits/analysis/interventions`), scores of labels (`core/labeling/scoring`).

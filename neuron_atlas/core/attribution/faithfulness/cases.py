@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from neuron_atlas.core.attribution.linearisation.freeze import first_non_finite
-from neuron_atlas.core.attribution.linearisation.targets import choose_goal
+from neuron_atlas.core.attribution.linearisation.goal import choose_goal
 from neuron_atlas.core.records import Prompt
 from neuron_atlas.errors import BadInput
 

@@ -17,8 +17,8 @@ import numpy as np
 import polars as pl
 import torch
 
+from neuron_atlas.core.attribution.faithfulness.correlations_over_prompts import EffectComparison
 from neuron_atlas.core.attribution.faithfulness.interventions import InterventionModel
-from neuron_atlas.core.attribution.faithfulness.prompt_averages import EffectComparison
 from neuron_atlas.core.attribution.linearisation.rules import RuleSet
 from neuron_atlas.core.attribution.select_nodes import Ints
 from neuron_atlas.core.attribution.trace import trace_prompts

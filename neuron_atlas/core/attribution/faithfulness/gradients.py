@@ -14,8 +14,8 @@ import torch
 
 from neuron_atlas.core.attribution.effects.relevance import relevance_to_goals
 from neuron_atlas.core.attribution.linearisation.freeze import FrozenModel, freeze
+from neuron_atlas.core.attribution.linearisation.goal import Goal, linearise_goal
 from neuron_atlas.core.attribution.linearisation.rules import RuleSet
-from neuron_atlas.core.attribution.linearisation.targets import Goal, linearise_goal
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 
 from neuron_atlas.core.attribution.faithfulness.cases import Run
+from neuron_atlas.core.attribution.faithfulness.correlations_over_prompts import EffectComparison
 from neuron_atlas.core.attribution.faithfulness.interventions import InterventionModel, Replacement, goals_under
-from neuron_atlas.core.attribution.faithfulness.prompt_averages import EffectComparison
 
 if TYPE_CHECKING:
     from torch import Tensor

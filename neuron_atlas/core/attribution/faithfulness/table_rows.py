@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from neuron_atlas.core.attribution.faithfulness.prompt_averages import (
+from neuron_atlas.core.attribution.faithfulness.correlations_over_prompts import (
     EffectComparison,
     Estimate,
     mean_of,

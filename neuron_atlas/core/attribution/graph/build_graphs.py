@@ -23,7 +23,7 @@ from neuron_atlas.core.attribution.attribute import (
 from neuron_atlas.core.attribution.effects.graph_scores import GraphScores, KeptEdges, relative_violation, score_graph
 from neuron_atlas.core.attribution.graph.traced_graph import TracedGraph
 from neuron_atlas.core.attribution.linearisation.freeze import first_non_finite
-from neuron_atlas.core.attribution.linearisation.targets import Goal, choose_goal
+from neuron_atlas.core.attribution.linearisation.goal import Goal, choose_goal
 from neuron_atlas.core.attribution.traceable_model import TraceableModel
 from neuron_atlas.core.records import GraphSummary, Quarantined
 from neuron_atlas.core.tables import EDGES, NODES, TARGETS, Table

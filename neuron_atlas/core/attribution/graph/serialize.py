@@ -6,8 +6,8 @@ import json
 from pathlib import PurePath
 from typing import Literal, TypeAlias
 
-from neuron_atlas.core.attribution.exchange.legacy import to_legacy
 from neuron_atlas.core.attribution.exchange.neuronpedia import to_neuronpedia
+from neuron_atlas.core.attribution.exchange.older_viewer import to_legacy
 from neuron_atlas.core.attribution.view import graph_page
 from neuron_atlas.core.records import NO_LABELS, AttributionGraph, NeuronLabels
 from neuron_atlas.errors import BadInput

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from neuron_atlas.core.attribution.exchange.legacy import to_legacy
 from neuron_atlas.core.attribution.exchange.neuronpedia import to_neuronpedia
+from neuron_atlas.core.attribution.exchange.older_viewer import to_legacy
 from neuron_atlas.core.attribution.graph.serialize import document_text
 from neuron_atlas.core.attribution.view import graph_cell, graph_page
 from neuron_atlas.core.json_types import JsonObject

@@ -3,7 +3,7 @@
     analyze.py                  all of it for one prompt or one graph. Start here
     compare.py                  two graphs with their modules, compared
     compare_answers.py          several answers of one prompt: shared neurons, neurons of one answer, neurons that distinguish two
-    language_model_account.py   a language model's account of the circuit, or why there is none
+    describe_circuit.py   a language model's account of the circuit, or why there is none
     analysis_record.py          the result as it is stored, a JSON document
     analysis_tables.py          results as the tables analyses, analysis_modules, analysis_members, analysis_flows
     modules/                    the modules of one graph: found, split, described; what they write; the flow between them

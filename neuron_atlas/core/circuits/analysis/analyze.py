@@ -25,12 +25,12 @@ from neuron_atlas.core.circuits.analysis.analysis_record import (
     Settings,
 )
 from neuron_atlas.core.circuits.analysis.compare_answers import compare_prompt_answers
+from neuron_atlas.core.circuits.analysis.describe_circuit import ask_for_account
 from neuron_atlas.core.circuits.analysis.interventions.module_interventions import (
     donor_prompt,
     swap_modules,
     zero_modules,
 )
-from neuron_atlas.core.circuits.analysis.language_model_account import ask_for_account
 from neuron_atlas.core.circuits.analysis.modules.concepts import ConceptQuery, find_concepts
 from neuron_atlas.core.circuits.analysis.modules.describe_modules import describe_modules, members_of
 from neuron_atlas.core.circuits.analysis.modules.graph_modules import GraphModules, View, cluster_graph

@@ -14,7 +14,7 @@ from neuron_atlas.core.circuits.naming.module_evidence import (
 )
 from neuron_atlas.core.circuits.naming.name_by_language_model import PROMPT_VERSION, language_names
 from neuron_atlas.core.circuits.naming.name_by_rules import ModuleName, name_module
-from neuron_atlas.core.labeling.evidence.precedence import first_shown
+from neuron_atlas.core.labeling.evidence.shown_label import first_shown
 from neuron_atlas.core.ports import LanguageModel, SubjectModel
 from neuron_atlas.core.records import Frames, Tables
 from neuron_atlas.core.tables import CLUSTER_LABELS

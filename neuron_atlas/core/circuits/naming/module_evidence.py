@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from neuron_atlas.core.circuits.clustering.flow_graph import neuron_edges
-from neuron_atlas.core.labeling.evidence.precedence import best_labels
+from neuron_atlas.core.labeling.evidence.shown_label import best_labels
 from neuron_atlas.core.records import Tables
 from neuron_atlas.core.tables import ASSETS
 

@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError
 
 from neuron_atlas.core.circuits.naming.module_evidence import ModuleEvidence, Share
 from neuron_atlas.core.circuits.naming.name_by_rules import ModuleName
-from neuron_atlas.core.labeling.evidence.label_record import (
+from neuron_atlas.core.labeling.evidence.labeler_answer import (
     MAX_LABEL_WORDS,
     Checked,
     LabelText,

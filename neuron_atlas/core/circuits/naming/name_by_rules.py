@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from neuron_atlas.core.circuits.naming.module_evidence import ModuleEvidence
-from neuron_atlas.core.labeling.evidence.label_record import enumerate_words, is_quotable
+from neuron_atlas.core.labeling.evidence.labeler_answer import enumerate_words, is_quotable
 
 MIN_THEME_SHARE = 0.25
 """The smallest share of a module's labeled members that must agree on a theme."""

@@ -10,9 +10,9 @@
     lexicon.py             what tokens have in common, found in the data
     word_classes.py        closed word classes of English
     neighbour_labels.py    the labels of other neurons that a layer reads
-    label_record.py        `Label` and `Unlabeled`: the answers, and what text may stand in them
+    labeler_answer.py        `Label` and `Unlabeled`: the answers, and what text may stand in them
     label_rows.py          rows of the label tables; refs of labels, and which labels are stale
-    precedence.py          which label is shown, and which score stands for it: the one order that every store uses
+    shown_label.py          which label is shown, and which score stands for it: the one order that every store uses
 
 Not here: how an answer is found (`labelers/`) or scored (`scoring/`).
 """

@@ -6,7 +6,7 @@ exactly what was shown. There are two kinds, one per pass: what a neuron *does* 
 this way, this rises" or "this makes it fire this way".
 
 The hash is taken over the records' JSON: adding, renaming or reordering a field changes it for every label. How evidence is
-collected from the tables is in `gather.py`; how it reads as text is in `render.py`; what is answered is in `label_record.py`.
+collected from the tables is in `gather.py`; how it reads as text is in `render.py`; what is answered is in `labeler_answer.py`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 from typing import Literal, TypeAlias
 
-from neuron_atlas.core.labeling.evidence.label_record import Checked, Polarity
+from neuron_atlas.core.labeling.evidence.labeler_answer import Checked, Polarity
 from neuron_atlas.core.records import Side
 
 MAX_LISTED = 10

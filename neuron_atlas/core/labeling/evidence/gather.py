@@ -29,8 +29,8 @@ from neuron_atlas.core.labeling.evidence.evidence_record import (
     polar_name,
 )
 from neuron_atlas.core.labeling.evidence.firing import Firing, read_firing
-from neuron_atlas.core.labeling.evidence.label_record import Polarity
 from neuron_atlas.core.labeling.evidence.labelable import labelable
+from neuron_atlas.core.labeling.evidence.labeler_answer import Polarity
 from neuron_atlas.core.labeling.evidence.layer_tables import PolarKey, Scored
 from neuron_atlas.core.labeling.evidence.lexicon import Lexicon, build_lexicon
 from neuron_atlas.core.labeling.evidence.neighbour_labels import NeighbourLabels

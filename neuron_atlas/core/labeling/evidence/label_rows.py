@@ -12,7 +12,7 @@ import polars as pl
 
 from neuron_atlas.core.hashing import content_hash
 from neuron_atlas.core.labeling.evidence.evidence_record import polar_name
-from neuron_atlas.core.labeling.evidence.precedence import best_labels
+from neuron_atlas.core.labeling.evidence.shown_label import best_labels
 from neuron_atlas.core.records import SIDES, Tables
 
 

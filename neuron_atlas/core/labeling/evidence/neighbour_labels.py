@@ -1,4 +1,4 @@
-"""The labels that a layer reads: of every neighbour the row that is shown (`precedence.py`), looked up once.
+"""The labels that a layer reads: of every neighbour the row that is shown (`shown_label.py`), looked up once.
 
 The passes run in layer order: outputs late to early, inputs early to late. A neighbour that is labelable must have its row,
 labeled or not, before a layer that shows it is labeled; otherwise a label would depend on what happened to be there.
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from neuron_atlas.core.labeling.evidence.evidence_record import SeenLabel, TokenWeight, polar_name
 from neuron_atlas.core.labeling.evidence.label_rows import LabelRow, label_ref, rows_of
-from neuron_atlas.core.labeling.evidence.precedence import best_labels
+from neuron_atlas.core.labeling.evidence.shown_label import best_labels
 from neuron_atlas.core.records import SIDES, Side, Tables
 from neuron_atlas.errors import Incomplete
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from neuron_atlas.core.labeling.evidence.evidence_record import Evidence
-from neuron_atlas.core.labeling.evidence.label_record import Unlabeled
+from neuron_atlas.core.labeling.evidence.labeler_answer import Unlabeled
 
 _REASONS = {"human": "no person has labeled it yet", "import": "no imported label names it"}
 

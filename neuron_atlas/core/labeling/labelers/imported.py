@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from neuron_atlas.core.labeling.evidence.label_record import (
+from neuron_atlas.core.labeling.evidence.labeler_answer import (
     INPUT_TYPES,
     MAX_DESCRIPTION,
     MAX_LABEL,

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from neuron_atlas.core.labeling.evidence.evidence_record import Evidence
-from neuron_atlas.core.labeling.evidence.label_record import (
+from neuron_atlas.core.labeling.evidence.labeler_answer import (
     LEFT_OUT,
     UNANSWERED,
     Label,

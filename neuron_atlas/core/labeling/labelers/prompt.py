@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError
 
 from neuron_atlas.core.labeling.evidence.evidence_record import Evidence
-from neuron_atlas.core.labeling.evidence.label_record import (
+from neuron_atlas.core.labeling.evidence.labeler_answer import (
     INPUT_TYPES,
     MAX_LABEL_WORDS,
     OUTPUT_TYPES,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from neuron_atlas.core.labeling.evidence.evidence_record import Evidence, OutputEvidence
-from neuron_atlas.core.labeling.evidence.label_record import Label, Unlabeled
+from neuron_atlas.core.labeling.evidence.labeler_answer import Label, Unlabeled
 from neuron_atlas.core.labeling.labelers.rules_input import explain_input
 from neuron_atlas.core.labeling.labelers.rules_output import explain_output
 

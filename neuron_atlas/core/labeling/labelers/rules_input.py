@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from neuron_atlas.core.labeling.evidence.evidence_record import InputEvidence, Neighbour, TokenList, TokenWeight
-from neuron_atlas.core.labeling.evidence.label_record import (
+from neuron_atlas.core.labeling.evidence.labeler_answer import (
     MAX_LABEL_WORDS,
     InputType,
     Label,

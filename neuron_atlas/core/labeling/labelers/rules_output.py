@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from neuron_atlas.core.labeling.evidence.evidence_record import Neighbour, OutputEvidence, TokenList
-from neuron_atlas.core.labeling.evidence.label_record import Label, OutputType, Polarity, Unlabeled, enumerate_words
+from neuron_atlas.core.labeling.evidence.labeler_answer import Label, OutputType, Polarity, Unlabeled, enumerate_words
 from neuron_atlas.core.labeling.evidence.word_classes import FORMATTING, STRUCTURAL
 from neuron_atlas.core.labeling.labelers.rules_themes import Theme, phrase, theme_of
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from neuron_atlas.core.labeling.evidence.evidence_record import MAX_LISTED, SharedTrait, TokenList, TokenWeight
-from neuron_atlas.core.labeling.evidence.label_record import MAX_LABEL_WORDS, enumerate_words, is_quotable, quoted
+from neuron_atlas.core.labeling.evidence.labeler_answer import MAX_LABEL_WORDS, enumerate_words, is_quotable, quoted
 
 _HEAD = 0.5
 _MOST = 10

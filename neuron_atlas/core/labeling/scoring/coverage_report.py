@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
-from neuron_atlas.core.labeling.evidence.label_record import LEFT_OUT, UNANSWERED
 from neuron_atlas.core.labeling.evidence.label_rows import with_side
+from neuron_atlas.core.labeling.evidence.labeler_answer import LEFT_OUT, UNANSWERED
 from neuron_atlas.core.records import Tables
 
 _KEY = ("layer", "neuron", "polarity", "labeler")

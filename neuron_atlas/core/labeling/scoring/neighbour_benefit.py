@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from neuron_atlas.core.labeling.evidence.evidence_record import Evidence, Neighbour, OutputEvidence, TokenList
-from neuron_atlas.core.labeling.evidence.label_record import Label, Unlabeled
+from neuron_atlas.core.labeling.evidence.labeler_answer import Label, Unlabeled
 from neuron_atlas.core.labeling.labeler import Labeler
 from neuron_atlas.core.records import SIDES, Tables
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from neuron_atlas.core.labeling.evidence.evidence_record import Evidence, OutputEvidence, TokenList, TokenWeight
-from neuron_atlas.core.labeling.evidence.label_record import Label, Unlabeled, is_unanswered
+from neuron_atlas.core.labeling.evidence.labeler_answer import Label, Unlabeled, is_unanswered
 from neuron_atlas.core.labeling.labeler import Labeler
 from neuron_atlas.core.statistics import wilson
 

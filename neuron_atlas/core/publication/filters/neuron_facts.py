@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 import polars as pl
 
-from neuron_atlas.core.labeling.evidence.precedence import labeler_rank
+from neuron_atlas.core.labeling.evidence.shown_label import labeler_rank
 from neuron_atlas.core.ports import Array
 from neuron_atlas.core.publication.filters.filter_classes import TAILS
 from neuron_atlas.core.tables import QUANTILE_LEVELS

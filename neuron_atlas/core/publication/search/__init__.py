@@ -9,5 +9,5 @@
     label_set_contents.py   all that a search database holds of one model and label version, checked
 
 Does not belong here: statements (`adapters/sql`, `adapters/atlas_duckdb/label_search.py`, `adapters/neuron_db/label_search.py`),
-embedders (`adapters/embedder`), which label is shown (`core/labeling/evidence/precedence.py`), filters of neurons (`../filters`).
+embedders (`adapters/embedder`), which label is shown (`core/labeling/evidence/shown_label.py`), filters of neurons (`../filters`).
 """

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 import polars as pl
 
-from neuron_atlas.core.labeling.evidence.precedence import best_scores, shown_first
+from neuron_atlas.core.labeling.evidence.shown_label import best_scores, shown_first
 from neuron_atlas.core.publication.search.bm25 import Bm25Index, bm25_index, label_fields
 from neuron_atlas.core.records import NeuronId, Tables
 from neuron_atlas.core.tables import INPUT_LABELS, LABEL_SCORES, OUTPUT_LABELS, Table
@@ -88,7 +88,7 @@ def scored_labels(tables: Tables) -> pl.DataFrame:
 
 def with_preferred(labels: pl.DataFrame) -> pl.DataFrame:
     """Records in key order with `is_preferred` set: true for the one of each neuron, polarity and side that is shown
-    (core/labeling/evidence/precedence.py)."""
+    (core/labeling/evidence/shown_label.py)."""
     return (
         labels.sort(*LABEL_KEY[:4], *shown_first())
         .with_columns(is_preferred=pl.int_range(pl.len()).over(LABEL_KEY[:4]) == 0)

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from neuron_atlas.core.attribution.exchange.legacy import to_legacy
 from neuron_atlas.core.attribution.exchange.neuronpedia import to_neuronpedia
 from neuron_atlas.core.attribution.exchange.node_ids import pair, unpair
+from neuron_atlas.core.attribution.exchange.older_viewer import to_legacy
 from neuron_atlas.core.attribution.exchange.reading.checks import check_graph_json, same_graph
 from neuron_atlas.core.attribution.exchange.reading.parsing import parse_document
 from neuron_atlas.core.attribution.exchange.reading.read_document import read_document

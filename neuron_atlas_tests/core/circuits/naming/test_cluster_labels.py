@@ -17,7 +17,7 @@ from neuron_atlas.core.circuits.naming.module_evidence import (
     module_tokens,
     prompt_set_shares,
 )
-from neuron_atlas.core.labeling.evidence.precedence import best_labels
+from neuron_atlas.core.labeling.evidence.shown_label import best_labels
 from neuron_atlas.core.llm_requests import LlmRequest, NoReply
 from neuron_atlas.core.tables import (
     CLUSTER_LABELS,

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from neuron_atlas.core.labeling.evidence.evidence_record import OutputEvidence, polar_name
-from neuron_atlas.core.labeling.evidence.label_record import Label, Unlabeled
+from neuron_atlas.core.labeling.evidence.labeler_answer import Label, Unlabeled
 
 GOOD = {"label": "promotes state capitals", "description": "Raises capitals.", "type": "semantic", "confidence": 0.5}
 

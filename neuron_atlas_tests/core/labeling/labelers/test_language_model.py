@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neuron_atlas.core.labeling.evidence.evidence_record import OutputEvidence
-from neuron_atlas.core.labeling.evidence.label_record import Label, Unlabeled, is_unanswered
+from neuron_atlas.core.labeling.evidence.labeler_answer import Label, Unlabeled, is_unanswered
 from neuron_atlas.core.labeling.labelers.language_model import ROUNDS, LanguageModelLabeler
 from neuron_atlas.core.llm_requests import LlmRequest, NoReply
 from neuron_atlas_tests.scripted_model import ScriptedModel

@@ -17,7 +17,7 @@ from neuron_atlas.core.labeling.evidence.evidence_record import (
     TokenList,
     TokenWeight,
 )
-from neuron_atlas.core.labeling.evidence.label_record import INPUT_TYPES, Label, Unlabeled
+from neuron_atlas.core.labeling.evidence.labeler_answer import INPUT_TYPES, Label, Unlabeled
 from neuron_atlas.core.labeling.evidence.render import quote, render
 from neuron_atlas.core.labeling.labelers.prompt import label_messages, parse_reply, reply_schema
 from neuron_atlas.errors import BadInput

@@ -20,7 +20,7 @@ from neuron_atlas.core.labeling.evidence.evidence_record import (
     TokenList,
     TokenWeight,
 )
-from neuron_atlas.core.labeling.evidence.label_record import Label, Unlabeled
+from neuron_atlas.core.labeling.evidence.labeler_answer import Label, Unlabeled
 from neuron_atlas.core.labeling.labelers.rules import RulesLabeler
 
 WORDS = ("Salem", "Boise", "Austin", "oak", "elm", "ash", "run", "sit", "eat", "nap")

@@ -12,7 +12,7 @@ from neuron_atlas.core.labeling.evidence.evidence_record import (
     TokenList,
     TokenWeight,
 )
-from neuron_atlas.core.labeling.evidence.label_record import LEFT_OUT, UNANSWERED
+from neuron_atlas.core.labeling.evidence.labeler_answer import LEFT_OUT, UNANSWERED
 from neuron_atlas.core.labeling.label_layer import label_layer
 from neuron_atlas.core.labeling.labelers.rules import RulesLabeler
 from neuron_atlas.core.labeling.scoring.coverage_report import coverage, scored

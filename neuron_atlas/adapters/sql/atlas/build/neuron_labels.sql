@@ -1,5 +1,5 @@
 -- The label that is shown for every neuron, polarity and side, with its main score. Which label and which metric that is, is decided in
--- core/labeling/evidence/precedence.py; `shown_labels` (layer, neuron, polarity, side, labeler, metric) holds the decision.
+-- core/labeling/evidence/shown_label.py; `shown_labels` (layer, neuron, polarity, side, labeler, metric) holds the decision.
 CREATE TABLE neuron_labels AS
 WITH every_label AS (
     SELECT 'output' AS side, * FROM output_labels

@@ -23,7 +23,7 @@ from neuron_atlas.core.circuits.analysis.modules.graph_modules import GraphModul
 from neuron_atlas.core.circuits.analysis.modules.logit_lens import extreme_tokens
 from neuron_atlas.core.circuits.analysis.modules.module_flow import module_traffic
 from neuron_atlas.core.circuits.naming.name_by_rules import MIN_THEME_SHARE
-from neuron_atlas.core.labeling.evidence.label_record import is_quotable
+from neuron_atlas.core.labeling.evidence.labeler_answer import is_quotable
 from neuron_atlas.core.ports import Array, SubjectModel
 from neuron_atlas.core.records import AttributionGraph, InstanceLabels, NeuronId
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from neuron_atlas.core.attribution.exchange.legacy import to_legacy
+from neuron_atlas.core.attribution.exchange.older_viewer import to_legacy
 from neuron_atlas.core.attribution.exchange.reading import parsing
 from neuron_atlas.core.attribution.exchange.reading.checks import Level, check_graph_json
 from neuron_atlas.core.records import AttributionGraph

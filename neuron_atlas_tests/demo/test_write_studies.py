@@ -17,7 +17,7 @@ from neuron_atlas.core.circuits.analysis.interventions.study_summary import (
     StudySummary,
     summarise_study,
 )
-from neuron_atlas.demo import studies
+from neuron_atlas.demo import write_studies as studies
 
 EVERY = {"two-hop-geography": 4, "agreement": 5}
 """Every how many-th prompt is asked here."""

@@ -16,7 +16,7 @@ from neuron_atlas.core.circuits.analysis.analysis_record import (
     Synthesis,
     WrittenToken,
 )
-from neuron_atlas.core.circuits.analysis.language_model_account import ask_for_account, render
+from neuron_atlas.core.circuits.analysis.describe_circuit import ask_for_account, render
 from neuron_atlas.core.llm_requests import NoReply
 from neuron_atlas_tests.scripted_model import ScriptedModel
 

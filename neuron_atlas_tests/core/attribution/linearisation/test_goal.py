@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from neuron_atlas.core.attribution.linearisation.goal import Goal, choose_goal, linearise_goal
 from neuron_atlas.core.attribution.linearisation.replay import replay
-from neuron_atlas.core.attribution.linearisation.targets import Goal, choose_goal, linearise_goal
 from neuron_atlas.core.records import Prompt
 from neuron_atlas.errors import BadInput
 

@@ -1,6 +1,6 @@
 """The shipped prompt sets and corpus, written from the small world.
 
-    python -m neuron_atlas.demo.prompt_sets --prompts DIR --corpus DIR
+    python -m neuron_atlas.demo.write_prompt_sets --prompts DIR --corpus DIR
 
 One YAML file per domain and one for the baseline. A domain prompt carries its right answer, a contrast and, as the tag
 ``partner``, a prompt of the same length whose answer is the contrast's negative side: clean and corrupt for patching.
@@ -103,7 +103,7 @@ def _spread(items: Sequence[Example], count: int) -> list[Example]:
 
 def main(arguments: list[str] | None = None) -> None:
     """Parse the command line and write the files."""
-    parser = argparse.ArgumentParser(prog="python -m neuron_atlas.demo.prompt_sets", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m neuron_atlas.demo.write_prompt_sets", description=__doc__)
     parser.add_argument("--prompts", type=Path, required=True, help="folder for the prompt sets")
     parser.add_argument("--corpus", type=Path, required=True, help="folder for the corpus")
     options = parser.parse_args(arguments)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import duckdb
 
-from neuron_atlas.adapters.atlas_duckdb.instance_labels import LABELS
+from neuron_atlas.adapters.atlas_duckdb.graph_neuron_labels import LABELS
 
 
 def test_labels_are_those_of_the_neurons_asked_for() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neuron_atlas.core.attribution.faithfulness.prompt_averages import (
+from neuron_atlas.core.attribution.faithfulness.correlations_over_prompts import (
     EffectComparison,
     mean_of,
     pearson,

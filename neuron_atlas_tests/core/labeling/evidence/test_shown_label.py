@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from neuron_atlas.core.labeling.evidence.precedence import LABELERS, best_labels, best_scores
+from neuron_atlas.core.labeling.evidence.shown_label import LABELERS, best_labels, best_scores
 
 
 def labels(*rows: tuple[int, str, str | None]) -> pl.DataFrame:

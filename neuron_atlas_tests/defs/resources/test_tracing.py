@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from neuron_atlas.defs.resources.method_options import TracingResource
+from neuron_atlas.defs.resources.tracing import TracingResource
 from neuron_atlas.errors import BadInput
 
 

@@ -1,10 +1,9 @@
-"""Options of the methods: how prompts are traced, how neurons are clustered."""
+"""How prompts are traced: options that become part of provenance."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import Literal
 
 from pydantic import Field
 
@@ -41,17 +40,3 @@ class TracingResource(FingerprintedResource):
                 "Graphs of single prompts take it: neuron-atlas graph --rules"
             )
         return TraceOptions(k=self.k, tau=self.tau, rules=self.rules)
-
-
-class ClusteringResource(FingerprintedResource):
-    """How neurons are clustered."""
-
-    seed: int = Field(description=setting_description("cluster_seed"))
-    min_count: int = Field(description=setting_description("min_edge_count"))
-    method: Literal["infomap", "leiden"] = Field(description=setting_description("cluster_method"))
-    signs: Literal["merged", "excitatory", "inhibitory", "layers"] = Field(
-        description=setting_description("cluster_signs")
-    )
-
-    def fingerprint(self, partition: str | None) -> str:
-        return f"seed {self.seed}, edges seen {self.min_count} times, {self.method}, signs {self.signs}"

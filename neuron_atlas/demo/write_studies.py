@@ -5,7 +5,7 @@
 
 The two-hop study asks about the one city of every state that never stands in a two-hop sentence of the training text; its
 donor is the neighbouring state's. The agreement study asks about subjects with a distractor in between; its donor differs in the
-subject's number alone. The files in the package equal what this module writes: python -m neuron_atlas.demo.studies
+subject's number alone. The files in the package equal what this module writes: python -m neuron_atlas.demo.write_studies
 """
 
 from __future__ import annotations

@@ -7,7 +7,8 @@ from itertools import pairwise
 import pytest
 import yaml
 
-from neuron_atlas.demo import CORPUS_DIR, PROMPTS_DIR, prompt_sets, world
+from neuron_atlas.demo import CORPUS_DIR, PROMPTS_DIR, world
+from neuron_atlas.demo import write_prompt_sets as prompt_sets
 
 NAMES = (*world.DOMAINS, world.BASELINE)
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import polars as pl
 
 from neuron_atlas.core.labeling.evidence.labelable import KEY, labelable
-from neuron_atlas.core.labeling.evidence.precedence import best_labels
+from neuron_atlas.core.labeling.evidence.shown_label import best_labels
 from neuron_atlas.core.records import Side, Tables
 
 

@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 
 from pydantic import Field, ValidationError
 
-from neuron_atlas.core.labeling.evidence.label_record import Checked
+from neuron_atlas.core.labeling.evidence.labeler_answer import Checked
 from neuron_atlas.core.records import Side
 from neuron_atlas.errors import BadInput, ConfigurationChanged
 

@@ -15,7 +15,7 @@ from openai.types.chat import ChatCompletion
 
 from neuron_atlas.adapters.language_model.ledger import Answer
 from neuron_atlas.adapters.language_model.redaction import redacted
-from neuron_atlas.adapters.language_model.server import Server
+from neuron_atlas.adapters.language_model.server_settings import Server
 from neuron_atlas.errors import AtlasError, BadInput, PermanentError
 
 REPEATABLE = frozenset({408, 409, 425, 429})
