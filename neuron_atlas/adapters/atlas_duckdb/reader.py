@@ -208,7 +208,7 @@ class Atlas:
             )["neuron_id"].to_list()
             if not near:
                 (first, last), *_ = self._rows("SELECT min(layer), max(layer) FROM neurons").iter_rows()
-                raise UnknownName("neuron", str(wanted), (), hint=f"The atlas has layers {first}..{last}.")
+                raise UnknownName("neuron", str(wanted), [f"those of layers {first}..{last}"])
             raise UnknownName("neuron", str(wanted), near, hint="These are the nearest it has.")
         return wanted
 
